@@ -1,0 +1,280 @@
+"""The public functions; each imports what it needs when it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoprune.config import RuntimeName, StudyConfig
+from autoprune.errors import ConfigError
+from autoprune.outcome import Outcome
+from autoprune.plan import Calibration, PruningPlan
+from autoprune.record import LatencyResult
+from autoprune.study_folder import StudyFolder
+
+if TYPE_CHECKING:
+    from ultralytics import YOLO
+
+    from autoprune.evaluation.pruned_yolo import PrunedYOLO
+    from autoprune.latency.targets import LatencyTarget
+    from autoprune.search.listener import SearchListener
+
+CALIBRATION_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A finished search.
+
+    Attributes:
+        folder: The study's files: `folder.best_plan`, `folder.trial_records()` ...
+        outcome: How it ended.
+        report: Path of report.html.
+    """
+
+    folder: StudyFolder
+    outcome: Outcome
+    report: Path
+
+
+def search(
+    config: StudyConfig,
+    *,
+    studies: Path | str = "studies",
+    listener: SearchListener | None = None,
+    target: LatencyTarget | None = None,
+) -> SearchResult:
+    """Search for plans that meet `config.goal` at the least loss of mAP.
+
+    Calling it again with the same configuration continues an interrupted study.
+
+    Args:
+        config: What is asked; `StudyConfig(goal=Goal(kind="budget_ms", value=5))` runs the demo.
+        studies: Folder in which the study gets a folder of its own.
+        listener: Hears progress; silent by default.
+        target: Where latency is measured; this machine by default.
+
+    Returns:
+        The study's folder, its outcome and the report.
+
+    Raises:
+        ConfigError: Wrong input, before any work.
+        UnsupportedModel: The model cannot be pruned.
+        StudyMismatch: The study exists with other settings.
+        TargetUnreachable: The device does not answer; repeat the call to continue.
+        KeyboardInterrupt: After the report of what is finished has been written.
+    """
+    from autoprune.evaluation.quiet import prepare_environment
+
+    prepare_environment()
+    from autoprune.search.listener import SearchListener
+    from autoprune.search.run import note_interruption, prepare_search, run_search
+
+    listener = listener or SearchListener()
+    prepared = prepare_search(config, Path(studies), target)
+    listener.prepared(prepared.folder, prepared.demo)
+    try:
+        outcome = run_search(prepared, listener)
+    except BaseException:
+        note_interruption(prepared)
+        if prepared.folder.dense_record() is not None:
+            write_report(prepared.folder.root)
+        raise
+    return SearchResult(prepared.folder, outcome, write_report(prepared.folder.root))
+
+
+def prune_detection_model(
+    model: YOLO | str | Path,
+    prune_ratio: float | None = None,
+    prune_yaml: str | Path | None = None,
+    *,
+    importance: str | None = None,
+    round_to: int | None = None,
+    calibration: str | Path | None = None,
+    seed: int = 0,
+    trust_checkpoint: bool = False,
+) -> PrunedYOLO:
+    """Prune a YOLOv8 detection model; the model given is never changed.
+
+    Args:
+        model: A YOLO, or the path of a .pt or model .yaml.
+        prune_ratio: The same fraction of channels, in [0, 1), removed at every index.
+        prune_yaml: A per-index YAML instead.
+        importance: Criterion that ranks channels; else the YAML's, else `l2_bn`.
+        round_to: With prune_ratio: kept widths are rounded up to a multiple of this.
+        calibration: Data YAML for criteria that look at images; else the YAML's own.
+        seed: Which training images those are.
+        trust_checkpoint: Load a .pt that holds more than torch and Ultralytics classes.
+
+    Returns:
+        A pruned copy, used like any YOLO; its `.train()` keeps the pruned shape.
+
+    Raises:
+        ConfigError: Not exactly one of prune_ratio and prune_yaml, or a wrong value.
+        PlanError: The plan does not fit the model.
+        UnsupportedModel: The model holds a layer that cannot be pruned.
+    """
+    from autoprune.evaluation.checkpoint import load_yolo, model_hash
+    from autoprune.evaluation.pruned_yolo import as_pruned_yolo
+    from autoprune.evaluation.regrowth_guard import seal
+    from autoprune.families import family_of
+    from autoprune.pruning.importance import DEFAULT_IMPORTANCE, NEEDS_IMAGES, criterion_named
+    from autoprune.pruning.prune import Pruner, uniform_plan
+
+    if (prune_ratio is None) == (prune_yaml is None):
+        raise ConfigError("prune_detection_model: give exactly one of prune_ratio and prune_yaml")
+    yolo = load_yolo(model, trust=trust_checkpoint) if isinstance(model, (str, Path)) else model
+    dense = yolo.model
+    if prune_yaml is not None:
+        plan, where = PruningPlan.load(prune_yaml), str(prune_yaml)
+        if round_to is not None:
+            raise ConfigError.of("round_to", "", round_to, "no value: the YAML says it")
+    else:
+        assert prune_ratio is not None
+        where = f"prune_ratio {prune_ratio}"
+        checked = PruningPlan.from_mapping(
+            {"prune_ratios": {0: prune_ratio}, "round_to": round_to or 1}, "prune_detection_model"
+        ).prune_ratios[0]
+        assert isinstance(checked, float)
+        plan = uniform_plan(family_of(dense).widths(dense), checked, round_to or 1)
+    chosen = importance or plan.importance or DEFAULT_IMPORTANCE
+    criterion_named(chosen)
+    statistics = None
+    if chosen in NEEDS_IMAGES:
+        images = _calibration_images(calibration, plan, seed)
+        statistics = _statistics(yolo, images)
+    pruner = Pruner(dense, chosen, statistics)
+    pruned = pruner.prune(plan, where)
+    if not plan.removes_nothing():
+        seal(pruned, {"base": model_hash(dense), "plan": plan.to_mapping()})
+    return as_pruned_yolo(pruned, yolo)
+
+
+def load(path: str | Path, *, trust_checkpoint: bool = False) -> PrunedYOLO:
+    """Open a pruned .pt so that `.train()` keeps its shape.
+
+    Raises:
+        ConfigError: Missing, broken or refused file.
+        UnsupportedModel: Not a detection model.
+    """
+    from autoprune.evaluation.pruned_yolo import load_pruned
+
+    return load_pruned(path, trust=trust_checkpoint)
+
+
+def measure(
+    models: Sequence[str | Path],
+    *,
+    runtime: RuntimeName = "onnxruntime",
+    threads: int = 1,
+    imgsz: int | tuple[int, int] | None = None,
+    target: LatencyTarget | None = None,
+) -> dict[str, LatencyResult]:
+    """Time models against the first one, interleaved, in clean processes.
+
+    Args:
+        models: .pt or .onnx files (a model .yaml works too: latency depends on shapes alone).
+        runtime: "onnxruntime" or "torch".
+        threads: Threads of one forward pass.
+        imgsz: Side, or (height, width), in pixels; by default what the first model was trained at.
+        target: Where; this machine by default.
+
+    Returns:
+        File -> latency of one forward pass at batch 1, in the order given.
+
+    Raises:
+        ConfigError: A file or setting is wrong.
+        TrialFailed: A model cannot be exported or measured.
+    """
+    from autoprune.evaluation.quiet import prepare_environment
+
+    prepare_environment()
+    import tempfile
+
+    from autoprune.evaluation.checkpoint import load_yolo
+    from autoprune.latency.export import ExportedModel, export_model
+    from autoprune.latency.measure import RuntimeOptions, TimingSettings, compare
+    from autoprune.latency.targets import LocalTarget
+
+    files = [Path(model) for model in models]
+    if not files:
+        raise ConfigError.of("measure", "models", "none", "at least one .pt or .onnx file")
+    size = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
+    with tempfile.TemporaryDirectory() as folder:
+        exported: list[ExportedModel] = []
+        for number, file in enumerate(files):
+            if file.suffix in (".onnx", ".pt2"):
+                exported.append(ExportedModel.of_file(file, size))
+                size = size or exported[-1].imgsz
+                continue
+            yolo = load_yolo(file)
+            size = size or _trained_size(yolo)
+            suffix = "onnx" if runtime == "onnxruntime" else "pt2"
+            path = Path(folder) / f"{number}.{suffix}"
+            exported.append(export_model(yolo.model, path, size, runtime))
+        options = RuntimeOptions(runtime=runtime, threads=threads, imgsz=size or (640, 640))
+        results = compare(target or LocalTarget(), exported, options, TimingSettings())
+    return dict(zip((str(file) for file in files), results, strict=True))
+
+
+def fine_tune_pruned(
+    model: PrunedYOLO, data: str | Path, settings: Mapping[str, Any], folder: Path
+) -> PrunedYOLO:
+    """Fine-tune a pruned model at full length, keeping its shape, and return the trained one.
+
+    Args:
+        model: What `prune_detection_model` or `load` returned.
+        data: Data YAML.
+        settings: Ultralytics' training settings, e.g. {"epochs": 50, "lr0": 0.001}.
+        folder: Receives Ultralytics' run.
+    """
+    from autoprune.evaluation.fine_tune_settings import settings_from
+
+    checked = settings_from(dict(settings))
+    model.train(data=str(data), project=str(folder), name="fine-tune", **checked.as_train_args())
+    return model
+
+
+def write_report(folder: Path | str) -> Path:
+    """Write the report of a study, finished or not; returns the path of report.html.
+
+    Raises:
+        ConfigError: The folder holds no study.
+    """
+    from autoprune import report
+
+    return report.write_report(StudyFolder(Path(folder)))
+
+
+def _calibration_images(data: str | Path | None, plan: PruningPlan, seed: int) -> Calibration:
+    if data is not None:
+        return Calibration(str(data), CALIBRATION_IMAGES, seed)
+    if plan.calibration is not None:
+        return plan.calibration
+    raise ConfigError("importance taylor needs images: give calibration, the path of a data YAML")
+
+
+def _statistics(yolo: YOLO, images: Calibration) -> Any:
+    from autoprune.evaluation.dataset import inspect_data
+    from autoprune.evaluation.device import choose_device
+    from autoprune.evaluation.gradients import collect_taylor
+    from autoprune.pruning.importance import CalibrationStatistics
+
+    return CalibrationStatistics(
+        collect_taylor(
+            yolo.model,
+            inspect_data(images.data),
+            max(_trained_size(yolo)),
+            images.images,
+            images.seed,
+            choose_device(None),
+        )
+    )
+
+
+def _trained_size(yolo: YOLO) -> tuple[int, int]:
+    size = yolo.overrides.get("imgsz", 640)
+    side = max(size) if isinstance(size, (list, tuple)) else int(size)
+    return side, side

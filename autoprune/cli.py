@@ -1,0 +1,314 @@
+"""The command line: argv -> config -> one call of api per subcommand; the only file that exits."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+app = typer.Typer(
+    help="Find which channels of a YOLOv8 detector can go: size, measured latency and mAP.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+EXIT_OK, EXIT_WRONG_INPUT, EXIT_NOT_MET, EXIT_PAUSED, EXIT_FAILED, EXIT_INTERRUPTED = (
+    0,
+    2,
+    3,
+    4,
+    5,
+    130,
+)
+
+Overrides = Annotated[
+    Optional[list[str]],
+    typer.Argument(
+        metavar="[KEY=VALUE ...]", help="Settings of the fine-tune, Ultralytics style: epochs=3."
+    ),
+]
+
+
+@app.command()
+def search(
+    overrides: Overrides = None,
+    budget_ms: Annotated[Optional[float], typer.Option(help="Latency limit, ms.")] = None,
+    speedup: Annotated[
+        Optional[float], typer.Option(help="Or: this much faster than dense.")
+    ] = None,
+    max_drop: Annotated[
+        Optional[float], typer.Option(help="Or: fastest plan within this many mAP points of dense.")
+    ] = None,
+    model: Annotated[Optional[Path], typer.Option(help="Your .pt; the demo's if left out.")] = None,
+    data: Annotated[Optional[Path], typer.Option(help="Your data YAML.")] = None,
+    imgsz: Annotated[
+        Optional[str], typer.Option(help="Image size in pixels: N, or H W. Default: as trained.")
+    ] = None,
+    trials: Annotated[Optional[int], typer.Option(help="Stop at this many trials in all.")] = None,
+    timeout: Annotated[Optional[float], typer.Option(help="Stop after this many seconds.")] = None,
+    name: Annotated[Optional[str], typer.Option(help="Name of the study.")] = None,
+    recipe: Annotated[Optional[Path], typer.Option(help="YAML with any of these settings.")] = None,
+    space: Annotated[Optional[Path], typer.Option(help="Search space YAML.")] = None,
+    runtime: Annotated[Optional[str], typer.Option(help="onnxruntime or torch.")] = None,
+    threads: Annotated[Optional[int], typer.Option(help="Threads of the runtime.")] = None,
+    sampler: Annotated[Optional[str], typer.Option(help="tpe, nsga2 or random.")] = None,
+    importance: Annotated[Optional[str], typer.Option(help="How channels are ranked.")] = None,
+    seed: Annotated[Optional[int], typer.Option(help="Seed of the sampler.")] = None,
+    protect: Annotated[Optional[str], typer.Option(help="Indices to leave alone: 0,22.")] = None,
+    keep: Annotated[Optional[str], typer.Option(help="Weights kept: front or all.")] = None,
+    studies: Annotated[Path, typer.Option(help="Folder that holds the studies.")] = Path("studies"),
+    trust_checkpoint: Annotated[
+        bool, typer.Option(help="Load a .pt that may run code of its own.")
+    ] = False,
+) -> None:
+    """Search for the plan that meets a latency goal at the least loss of mAP."""
+    with _exit_codes():
+        from autoprune.recipe import study_config
+
+        pairs, width = _split_overrides(overrides or [])
+        config = study_config(
+            recipe,
+            goals={"budget_ms": budget_ms, "speedup": speedup, "max_drop": max_drop},
+            flags={
+                "model": model,
+                "data": data,
+                "imgsz": _image_size(imgsz, width),
+                "trials": trials,
+                "timeout_s": timeout,
+                "name": name,
+                "space": space,
+                "runtime": runtime,
+                "threads": threads,
+                "sampler": sampler,
+                "importance": importance,
+                "seed": seed,
+                "protect": _indices(protect),
+                "keep": keep,
+                "trust_checkpoint": trust_checkpoint or None,
+            },
+            fine_tune=pairs,
+        )
+        from autoprune import api
+        from autoprune.demo.bundle import NOTICE
+        from autoprune.report.answer import read_answer
+        from autoprune.screen import Screen
+
+        with Screen(config.goal.text(), NOTICE) as screen:
+            try:
+                result = api.search(config, studies=studies, listener=screen)
+            except KeyboardInterrupt:
+                screen.say("Interrupted. Finished work is kept; the same command continues.")
+                raise
+        print()
+        print(read_answer(result.folder).text())
+        print(f"Report: {result.report}")
+        if not result.outcome.goal_met:
+            raise typer.Exit(EXIT_NOT_MET)
+        print(f"Plan:   {result.folder.best_plan}\nModel:  {result.folder.best_model}")
+        original = config.model or "MODEL"
+        print(f"Next:   autoprune prune {original} --plan {result.folder.best_plan} -o pruned.pt")
+
+
+@app.command()
+def prune(
+    model: Annotated[Path, typer.Argument(help="A .pt or model .yaml.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The pruned .pt to write.")],
+    overrides: Overrides = None,
+    plan: Annotated[Optional[Path], typer.Option(help="A per-index YAML.")] = None,
+    ratio: Annotated[Optional[float], typer.Option(help="Or one ratio for every index.")] = None,
+    round_to: Annotated[
+        Optional[int], typer.Option(help="With --ratio: round kept widths up to a multiple.")
+    ] = None,
+    importance: Annotated[Optional[str], typer.Option(help="How channels are ranked.")] = None,
+    data: Annotated[Optional[Path], typer.Option(help="Data YAML: fine-tune on it.")] = None,
+    trust_checkpoint: Annotated[
+        bool, typer.Option(help="Load a .pt that may run code of its own.")
+    ] = False,
+) -> None:
+    """Apply a plan to a model, and fine-tune it if --data is given."""
+    with _exit_codes():
+        from autoprune import api
+        from autoprune.errors import ConfigError
+        from autoprune.evaluation.quiet import prepare_environment
+
+        prepare_environment()
+        pairs, stray = _split_overrides(overrides or [])
+        if stray is not None:
+            raise ConfigError.of("prune", "", str(stray), "key=value settings")
+        if pairs and data is None:
+            raise ConfigError.of("prune", "--data", None, "a data YAML to fine-tune on")
+        if output.suffix != ".pt":
+            raise ConfigError.of("prune", "--output", str(output), "a file ending in .pt")
+        if output.resolve() == model.resolve():
+            raise ConfigError.of("prune", "--output", str(output), "another file than the model")
+        pruned = api.prune_detection_model(
+            str(model),
+            prune_ratio=ratio,
+            prune_yaml=plan,
+            importance=importance,
+            round_to=round_to,
+            calibration=data,
+            trust_checkpoint=trust_checkpoint,
+        )
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if data is not None:
+            with tempfile.TemporaryDirectory(dir=output.parent) as folder:
+                pruned = api.fine_tune_pruned(pruned, data, pairs, Path(folder))
+                pruned.save(output)
+        else:
+            pruned.save(output)
+        params = sum(parameter.numel() for parameter in pruned.model.parameters())
+        print(f"{output}: {params / 1e6:.2f} M parameters")
+        if data is None:
+            print("Not fine-tuned yet: give --data my.yaml epochs=50, or train it with")
+            print(f"  autoprune.load({str(output)!r}).train(data='my.yaml', epochs=50)")
+
+
+@app.command()
+def measure(
+    models: Annotated[list[Path], typer.Argument(help=".pt and .onnx files; the first is 1x.")],
+    runtime: Annotated[str, typer.Option(help="onnxruntime or torch.")] = "onnxruntime",
+    threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
+    imgsz: Annotated[Optional[str], typer.Option(help="Image size in pixels: N or HxW.")] = None,
+) -> None:
+    """Time models against the first one, interleaved, each pair in a clean process."""
+    with _exit_codes():
+        from rich.console import Console
+        from rich.table import Table
+
+        from autoprune import api
+        from autoprune.config import checked_runtime
+
+        size = _image_size(imgsz, None)
+        results = api.measure(
+            models,
+            runtime=checked_runtime(runtime),
+            threads=threads,
+            imgsz=(size[0], size[-1]) if size else None,
+        )
+        table = Table("model", "ms", "95 % interval", "of the first", "steady", box=None)
+        for file, latency in results.items():
+            table.add_row(
+                file,
+                f"{latency.median_ms:.3f}",
+                f"{latency.low_ms:.3f} - {latency.high_ms:.3f}",
+                f"{latency.ratio:.1%} ({latency.ratio_low:.1%} - {latency.ratio_high:.1%})",
+                "yes" if latency.steady else "no: the machine is busy",
+            )
+        Console(highlight=False).print(table)
+        first = next(iter(results.values())).fingerprint
+        print(
+            f"One forward pass, batch 1, {first.imgsz[0]}x{first.imgsz[1]} px, {first.runtime}"
+            f" {first.runtime_version}, {first.provider}, {first.threads} thread(s), {first.cpu}"
+        )
+
+
+@app.command()
+def report(study: Annotated[Path, typer.Argument(help="Folder of a study.")]) -> None:
+    """Write a study's report again, finished or not."""
+    with _exit_codes():
+        from autoprune import api
+        from autoprune.report.answer import read_answer
+        from autoprune.study_folder import StudyFolder
+
+        page = api.write_report(study)
+        print(read_answer(StudyFolder(study)).text())
+        print(f"Report: {page}")
+
+
+def main() -> None:
+    """Entry point of the `autoprune` command."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    app()
+
+
+def _interrupt(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    """Turn errors into one line on stderr and the documented exit codes."""
+    from autoprune.errors import (
+        AutopruneError,
+        ConfigError,
+        StudyMismatch,
+        TargetUnreachable,
+        UnsupportedModel,
+    )
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except (ConfigError, StudyMismatch, UnsupportedModel) as error:
+        _fail(str(error), EXIT_WRONG_INPUT)
+    except TargetUnreachable as error:
+        _fail(f"paused: {error}; the same command continues", EXIT_PAUSED)
+    except AutopruneError as error:
+        _fail(str(error), EXIT_FAILED)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _fail("paused: the disk is full; free some space and repeat the command", EXIT_PAUSED)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"autoprune: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _split_overrides(tokens: list[str]) -> tuple[dict[str, Any], int | None]:
+    """Split `epochs=3 lr0=0.01` into a mapping; a bare number is the W of `--imgsz H W`."""
+    import yaml
+
+    from autoprune.errors import ConfigError
+
+    pairs: dict[str, Any] = {}
+    width: int | None = None
+    for token in tokens:
+        key, found, value = token.partition("=")
+        if found and key:
+            try:
+                pairs[key] = yaml.safe_load(value)
+            except yaml.YAMLError:
+                pairs[key] = value
+        elif token.isdecimal() and width is None:
+            width = int(token)
+        else:
+            raise ConfigError.of("arguments", "", token, "key=value settings of the fine-tune")
+    return pairs, width
+
+
+def _image_size(text: str | None, width: int | None) -> tuple[int, ...] | None:
+    """160, '160 320', 160x320 and 160,320."""
+    from autoprune.errors import ConfigError
+
+    if text is None:
+        if width is not None:
+            raise ConfigError.of("arguments", "", str(width), "key=value settings")
+        return None
+    sides = text.replace("x", " ").replace(",", " ").split() + ([str(width)] if width else [])
+    if not all(side.isdecimal() for side in sides) or len(sides) not in (1, 2):
+        raise ConfigError.of("--imgsz", "", text, "N, or H W, in pixels")
+    return tuple(int(side) for side in sides)
+
+
+def _indices(text: str | None) -> tuple[int, ...] | None:
+    from autoprune.errors import ConfigError
+
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() for part in parts):
+        raise ConfigError.of("--protect", "", text, "layer indices such as 0,22")
+    return tuple(int(part) for part in parts)

@@ -1,0 +1,138 @@
+"""StudyConfig: everything the user asked for, validated once, frozen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from autoprune.errors import ConfigError
+
+GoalKind = Literal["budget_ms", "speedup", "max_drop"]
+RuntimeName = Literal["onnxruntime", "torch"]
+SamplerName = Literal["tpe", "nsga2", "random"]
+
+
+def checked_runtime(name: str) -> RuntimeName:
+    """Check a runtime's name.
+
+    Raises:
+        ConfigError: No such runtime.
+    """
+    if name not in get_args(RuntimeName):
+        raise ConfigError.of("--runtime", "", name, f"one of {', '.join(get_args(RuntimeName))}")
+    return cast(RuntimeName, name)
+
+
+class Goal(BaseModel):
+    """What the best plan must satisfy.
+
+    `budget_ms`: latency <= value milliseconds. `speedup`: latency <= dense / value.
+    `max_drop`: the fastest plan within `value` mAP50-95 points (of 100) of the dense model.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kind: GoalKind
+    value: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _speedup_above_one(self) -> Goal:
+        if self.kind == "speedup" and self.value <= 1:
+            raise ValueError("a speed-up must be above 1")
+        return self
+
+    def budget_ms(self, dense_ms: float) -> float | None:
+        """The latency limit in ms, or None when the goal is an accuracy limit."""
+        if self.kind == "budget_ms":
+            return self.value
+        return dense_ms / self.value if self.kind == "speedup" else None
+
+    def text(self) -> str:
+        """The goal in words, for screens and reports."""
+        if self.kind == "budget_ms":
+            return f"at most {self.value:g} ms"
+        if self.kind == "speedup":
+            return f"{self.value:g}x faster than dense"
+        return f"fastest within {self.value:g} mAP points of dense"
+
+
+class StudyConfig(BaseModel):
+    """One search, fully described. `model=None` and `data=None` mean the bundled demo."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    goal: Goal
+    model: Path | None = None
+    data: Path | None = None
+    imgsz: tuple[int, int] | None = None  # height, width; None: the size the model was trained at
+    name: str | None = None
+    trials: int | None = Field(default=None, ge=0)
+    timeout_s: float | None = Field(default=None, gt=0)
+    space: Path | None = None
+    runtime: RuntimeName = "onnxruntime"
+    threads: int = Field(default=1, ge=1, le=1024)
+    sampler: SamplerName = "tpe"
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    protect: tuple[int, ...] = ()
+    importance: str = "l2_bn"
+    fine_tune: dict[str, Any] = Field(default_factory=dict)
+    keep: Literal["front", "all"] = "front"
+    trust_checkpoint: bool = False
+
+    @field_validator("imgsz", mode="before")
+    @classmethod
+    def _square_or_pair(cls, value: Any) -> Any:
+        """Accept 160, [160] and [160, 320]."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            return (value, value)
+        if isinstance(value, (list, tuple)) and len(value) == 1:
+            return (value[0], value[0])
+        return value
+
+    @field_validator("imgsz")
+    @classmethod
+    def _multiple_of_32(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value is not None and any(side < 32 or side % 32 or side > 8192 for side in value):
+            raise ValueError("each side must be a multiple of 32 from 32 to 8192")
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _plain_folder_name(cls, value: str | None) -> str | None:
+        if value is not None and (
+            not value
+            or len(value) > 100
+            or value.strip(".") == ""
+            or not value.isprintable()
+            or set(value) & set('/\\:*?"<>|')
+        ):
+            raise ValueError('a study name becomes a folder: no / \\ : * ? " < > | and not empty')
+        return value
+
+    @model_validator(mode="after")
+    def _own_model_needs_own_data(self) -> StudyConfig:
+        if (self.model is None) != (self.data is None):
+            missing = "data" if self.data is None else "model"
+            raise ValueError(
+                f"give both --model and --data (missing --{missing}), or neither for the demo"
+            )
+        return self
+
+    @classmethod
+    def of(cls, values: dict[str, Any], where: str) -> StudyConfig:
+        """Validate plain data; `where` names its origin in the error message.
+
+        Raises:
+            ConfigError: The first wrong key, what was got and what was expected.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            message = first["msg"].removeprefix("Value error, ")
+            if not key:
+                raise ConfigError(f"{where}: {message}") from None
+            raise ConfigError.of(where, key, first["input"], message) from None

@@ -1,0 +1,83 @@
+"""Fit a detection head to another set of classes without touching any other width."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from autoprune.errors import ConfigError
+
+
+def fit_classes(model: nn.Module, names: Mapping[int, str], *, by_name: bool = True) -> None:
+    """Make a DetectionModel predict `names`, in place.
+
+    Only the last 1x1 convolution of each classification tower changes. Rows of classes that both
+    sets know are kept; new rows start as Ultralytics starts a fresh head.
+
+    Args:
+        model: A DetectionModel; its Detect head, names and recipe are updated.
+        names: Class id -> name, ids 0 .. n-1.
+        by_name: Move rows to where the new set has the same name; when False, or when no name is
+            shared, an equal number of classes leaves the rows as they are.
+    """
+    detect: Any = model.model[-1]  # type: ignore[index]
+    sources = _source_rows(dict(getattr(model, "names", {})), names, by_name)
+    unchanged = sources == list(range(detect.nc))
+    kept_as_is = len(names) == detect.nc and not any(row is not None for row in sources)
+    if not unchanged and not kept_as_is:
+        for tower_name in ("cv3", "one2one_cv3"):
+            for level, tower in enumerate(getattr(detect, tower_name, None) or ()):
+                prior = math.log(5 / len(names) / (640 / float(detect.stride[level])) ** 2)
+                tower[-1] = _with_rows(tower[-1], sources, prior)
+        detect.nc = len(names)
+        detect.no = detect.nc + 4 * detect.reg_max
+    described: Any = model
+    described.names = dict(names)
+    described.nc = detect.nc
+    described.yaml = {**described.yaml, "nc": detect.nc}
+
+
+def check_classes(model: nn.Module, classes: int, data: str) -> None:
+    """Refuse data whose classes the model does not predict.
+
+    Args:
+        model: A DetectionModel.
+        classes: Number of classes of the data.
+        data: The data's name in the message.
+
+    Raises:
+        ConfigError: Another number of classes.
+    """
+    layers: Any = model.model
+    if layers[-1].nc != classes:
+        raise ConfigError.of(data, "names", f"{classes} classes", f"the model's {layers[-1].nc}")
+
+
+def _source_rows(old: Mapping[int, str], new: Mapping[int, str], by_name: bool) -> list[int | None]:
+    """For each new class, the row of the old head that predicted it."""
+    placeholders = any(all(str(key) == str(name) for key, name in n.items()) for n in (old, new))
+    if not by_name or placeholders:
+        return [None] * len(new)
+    known = {_plain(name): row for row, name in old.items()}
+    return [known.get(_plain(new[index])) for index in range(len(new))]
+
+
+def _plain(name: object) -> str:
+    return str(name).strip().lower()
+
+
+def _with_rows(conv: nn.Conv2d, sources: list[int | None], prior: float) -> nn.Conv2d:
+    fresh = nn.Conv2d(conv.in_channels, len(sources), 1).to(conv.weight)
+    assert fresh.bias is not None
+    assert conv.bias is not None
+    with torch.no_grad():
+        fresh.bias.fill_(prior)
+        for row, source in enumerate(sources):
+            if source is not None:
+                fresh.weight[row] = conv.weight[source]
+                fresh.bias[row] = conv.bias[source]
+    return fresh

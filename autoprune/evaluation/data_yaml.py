@@ -1,0 +1,129 @@
+"""Read a data YAML: class names and the image files of each split. Never downloads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ultralytics.data.utils import IMG_FORMATS
+
+from autoprune.errors import ConfigError
+from autoprune.yaml_io import load_yaml
+
+
+@dataclass(frozen=True)
+class DataYaml:
+    """What a data YAML says, with every path resolved.
+
+    Attributes:
+        path: The YAML file.
+        root: Folder the splits are relative to.
+        names: Class names, by class id.
+        splits: "train", "val" and, if given, "test" -> sorted image files.
+    """
+
+    path: Path
+    root: Path
+    names: tuple[str, ...]
+    splits: dict[str, tuple[Path, ...]]
+
+
+def read_data_yaml(path: Path | str) -> DataYaml:
+    """Parse and check a data YAML in Ultralytics' format; its `download` key is ignored.
+
+    A relative `path` is looked for next to the YAML, then in the working folder.
+
+    Raises:
+        ConfigError: Missing or wrong keys, missing folders, a split without images.
+    """
+    path = Path(path)
+    content = load_yaml(path)
+    where = str(path)
+    if content.get("channels", 3) != 3:
+        raise ConfigError.of(where, "channels", content["channels"], "3 (colour images)")
+    if "val" not in content and "validation" in content:
+        content["val"] = content["validation"]
+    root = _root(path, content.get("path"))
+    splits = {}
+    for split in ("train", "val", "test"):
+        entry = content.get(split)
+        if entry is None and split != "test":
+            raise ConfigError.of(where, split, "nothing", "a folder or list of images")
+        if entry is not None:
+            splits[split] = _images(entry, root, where, split)
+    return DataYaml(path.resolve(), root, _names(content, where), splits)
+
+
+def _root(path: Path, given: Any) -> Path:
+    beside = path.resolve().parent
+    if given is None:
+        return beside
+    if not isinstance(given, str):
+        raise ConfigError.of(str(path), "path", given, "the folder of the data set")
+    for folder in (beside / given, Path.cwd() / given):
+        if folder.is_dir():
+            return folder.resolve()
+    raise ConfigError.of(
+        str(path), "path", given, f"an existing folder, relative to {beside} or the working folder"
+    )
+
+
+def _names(content: dict[Any, Any], where: str) -> tuple[str, ...]:
+    names, count = content.get("names"), content.get("nc")
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+        raise ConfigError.of(where, "nc", count, "the number of classes")
+    if names is None:
+        if count is None:
+            raise ConfigError.of(where, "names", "nothing", "the class names")
+        return tuple(f"class_{index}" for index in range(count))
+    if isinstance(names, dict):
+        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+            raise ConfigError.of(
+                where, "names", list(names), f"class ids 0 to {len(names) - 1} without gaps"
+            )
+        names = [names[index] for index in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise ConfigError.of(where, "names", names, "a list of names, or class id: name")
+    if count is not None and count != len(names):
+        raise ConfigError.of(where, "nc", count, f"{len(names)}, the number of names")
+    return tuple(str(name) for name in names)
+
+
+def _images(entry: Any, root: Path, where: str, split: str) -> tuple[Path, ...]:
+    entries = entry if isinstance(entry, list) else [entry]
+    found: set[Path] = set()
+    for one in entries:
+        if not isinstance(one, str):
+            raise ConfigError.of(where, split, one, "a folder or list of images")
+        source = root / one
+        if not source.exists() and one.startswith("../"):  # layouts that count from a subfolder
+            source = root / one[3:]
+        if source.is_dir():
+            found.update(file for file in source.rglob("*.*") if _is_image(file))
+        elif source.is_file() and source.suffix.lower() == ".txt":
+            found.update(_listed(source, where, split))
+        else:
+            raise ConfigError.of(where, split, one, f"a folder or .txt list of images in {root}")
+    if not found:
+        raise ConfigError.of(where, split, entry, "at least one image")
+    return tuple(sorted(found))
+
+
+def _listed(file: Path, where: str, split: str) -> list[Path]:
+    try:
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError.of(where, split, file.name, "a readable UTF-8 list of images") from None
+    images = []
+    for line in filter(None, (line.strip() for line in lines)):
+        image = file.parent / line if line.startswith("./") else Path(line)
+        if not image.is_file():
+            raise ConfigError.of(f"{where}: {split}: {file.name}", "", line, "an image file")
+        if _is_image(image):
+            images.append(image.resolve())
+    return images
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower().lstrip(".") in IMG_FORMATS

@@ -1,0 +1,141 @@
+"""FineTuneSettings: how a pruned model is trained shortly, with the user's key=value overrides."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoprune.errors import ConfigError
+
+_WHERE = "fine-tune"
+_OWNED = {
+    "data": "--data sets it",
+    "model": "--model sets it",
+    "imgsz": "--imgsz sets it",
+    "task": "it is always detect",
+    "mode": "it is always train",
+    "project": "the study's folder is used",
+    "name": "the study's folder is used",
+    "exist_ok": "the study's folder is used",
+    "save": "the search keeps the weights it needs",
+    "save_period": "the search keeps the weights it needs",
+    "save_dir": "the study's folder is used",
+    "resume": "a trial is short and starts anew",
+    "pretrained": "a trial starts from the pruned weights",
+    "val": "each trial is validated once, at its end",
+    "split": "each trial is validated once, at its end",
+    "plots": "the report has its own",
+    "patience": "a trial trains all its epochs",
+    "time": "epochs= sets the length",
+    "cfg": "give the keys themselves",
+    "fraction": "the search fine-tunes on the whole training split",
+    "single_cls": "the model's classes are kept",
+    "classes": "the model's classes are kept",
+    "distill_model": "not available in a search yet",
+    "compile": "every trial is another network",
+    "quantize": "trials are trained as float models",
+}
+_OPTIMIZERS = ("SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSProp")
+_MORE = (
+    "amp", "cache", "cls_remap", "cos_lr", "deterministic", "dropout", "freeze", "multi_scale",
+    "rect", "lrf", "warmup_momentum", "warmup_bias_lr", "box", "cls", "cls_pw", "dfl",
+    "hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "scale", "shear", "perspective", "flipud",
+    "fliplr", "bgr", "mixup", "cutmix", "copy_paste",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FineTuneSettings:
+    """Settings of a short fine-tune; names and meanings are Ultralytics'.
+
+    The defaults suit a network that was trained before and lost channels: few epochs, a named
+    optimizer (`auto` ignores `lr0`), every batch a step, no mosaic.
+    """
+
+    epochs: int = 3
+    batch: int = 16
+    optimizer: str = "AdamW"
+    lr0: float = 0.001
+    momentum: float = 0.9
+    weight_decay: float = 0.0005
+    warmup_epochs: float = 0.5
+    nbs: int | None = None  # None: the batch size, so that every batch is an optimizer step
+    mosaic: float = 0.0
+    close_mosaic: int = 0
+    workers: int = 0
+    seed: int = 0
+    device: str | int | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)  # any other training key
+
+    def as_mapping(self) -> dict[str, Any]:
+        """The settings as plain data, to write down and to compare."""
+        values = dataclasses.asdict(self)
+        more: dict[str, Any] = values.pop("more")
+        return values | more
+
+    def as_train_args(self) -> dict[str, Any]:
+        """The settings as keyword arguments of `YOLO.train`; a device only if one was given."""
+        values: dict[str, Any] = {
+            "amp": False,  # its check wants to download a model, and CPUs ignore it
+            "deterministic": True,
+            "lrf": 0.05,
+            "warmup_bias_lr": 0.0,  # the stock 0.1 is for training from scratch
+        }
+        values |= self.as_mapping()
+        values["nbs"] = self.nbs or self.batch
+        if self.device is None:
+            del values["device"]
+        return values
+
+
+def settings_from(overrides: Mapping[str, Any]) -> FineTuneSettings:
+    """Check the user's key=value pairs against Ultralytics' configuration.
+
+    Args:
+        overrides: For example `{"epochs": 5, "lr0": 0.002, "device": 0}`.
+
+    Raises:
+        ConfigError: An unknown key, one the search sets itself, or a value of the wrong kind.
+    """
+    own = {item.name for item in dataclasses.fields(FineTuneSettings)} - {"more"}
+    for key, value in overrides.items():
+        if key in _OWNED:
+            raise ConfigError(f"{_WHERE}: {key}: got {value!r}, expected no value: {_OWNED[key]}")
+        if key not in own and key not in _MORE:
+            near = difflib.get_close_matches(str(key), [*own, *_MORE], n=1)
+            hint = f" (closest match {near[0]})" if near else ""
+            raise ConfigError.of(
+                _WHERE, str(key), value, f"one of Ultralytics' training keys{hint}"
+            )
+        _check_value(key, value)
+    settings = FineTuneSettings(
+        **{key: value for key, value in overrides.items() if key in own},
+        more={key: value for key, value in overrides.items() if key not in own},
+    )
+    if settings.optimizer.lower() not in {name.lower() for name in _OPTIMIZERS}:
+        expected = f"one of {', '.join(_OPTIMIZERS)} (auto would ignore lr0)"
+        raise ConfigError.of(_WHERE, "optimizer", settings.optimizer, expected)
+    return settings
+
+
+def _check_value(key: str, value: Any) -> None:
+    from ultralytics.cfg import check_cfg
+    from ultralytics.utils import DEFAULT_CFG_DICT
+
+    if key == "device":
+        return  # `choose_device` checks it
+    if key == "batch" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ConfigError.of(_WHERE, key, value, "a whole number of images")
+    stock = DEFAULT_CFG_DICT[key]
+    number_wanted = isinstance(stock, (int, float)) and not isinstance(stock, bool)
+    if number_wanted and isinstance(value, bool):  # which Python counts as a number
+        raise ConfigError.of(_WHERE, key, value, "a number")
+    checked = {key: value}
+    try:
+        check_cfg(checked)
+    except (TypeError, ValueError, SyntaxError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{_WHERE}: {key}: got {value!r}: {reason}") from None

@@ -1,0 +1,82 @@
+"""ShortTrainer: trains a few epochs and nothing else, no validation, no files, no rescue of nan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from autoprune.errors import TrialFailed
+from autoprune.evaluation.class_head import check_classes
+from autoprune.evaluation.trainer import KeepShapeTrainer
+
+Progress = Callable[[int, int], None]
+
+
+class ShortTrainer(KeepShapeTrainer):
+    """What it leaves behind is in memory: `ema.ema`, `images_seen`, `batch_size`, `epoch`."""
+
+    images_seen = 0
+    _images_in_batch = 0
+
+    def watch(self, on_epoch: Progress | None, stop_requested: Callable[[], bool] | None) -> None:
+        """Report finished epochs, and ask before each batch whether to stop."""
+
+        def before_batch(_: ShortTrainer) -> None:
+            if stop_requested is not None and stop_requested():
+                raise KeyboardInterrupt
+
+        def after_batch(trainer: ShortTrainer) -> None:
+            if not torch.isfinite(trainer.loss):
+                raise TrialFailed("nan", f"the loss is not finite in epoch {trainer.epoch + 1}")
+            trainer.images_seen += trainer._images_in_batch
+
+        def after_epoch(trainer: ShortTrainer) -> None:
+            if on_epoch is not None:
+                on_epoch(trainer.epoch + 1, trainer.epochs)
+
+        self.add_callback("on_train_batch_start", before_batch)
+        self.add_callback("on_train_batch_end", after_batch)
+        self.add_callback("on_train_epoch_end", after_epoch)
+
+    def get_model(
+        self, cfg: Any = None, weights: nn.Module | None = None, verbose: bool = True
+    ) -> nn.Module:
+        """Keep the head as well: data of other classes is a mistake here, not a wish.
+
+        Raises:
+            ConfigError: Another number of classes, or no weights.
+        """
+        if weights is not None:
+            check_classes(weights, len(self.data["names"]), str(self.args.data))
+        return super().get_model(cfg, weights, verbose)
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Count the images on their way to the device."""
+        self._images_in_batch = len(batch["img"])
+        return super().preprocess_batch(batch)  # type: ignore[no-any-return]
+
+    def get_dataloader(
+        self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train"
+    ) -> Any:
+        """Load the training images alone: the validation loader is never read."""
+        if mode == "val":
+            return self.train_loader
+        return super().get_dataloader(dataset_path, batch_size, rank, mode)
+
+    def validate(self) -> tuple[dict[str, float], float]:
+        """Skip: the caller validates once, at the end."""
+        return {}, 0.0
+
+    def save_model(self) -> bool:
+        """Skip: the weights stay in memory."""
+        return False
+
+    def save_metrics(self, metrics: dict[str, Any]) -> None:
+        """Skip: the record keeps what counts."""
+
+    def final_eval(self) -> None:
+        """Check the shapes; there is nothing to evaluate here."""
+        self.check_shapes(self.ema.ema, "the fine-tuned model")

@@ -1,0 +1,96 @@
+"""KeepShapeTrainer: Ultralytics' detection trainer, except that the network keeps its widths."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.nn.tasks import load_checkpoint
+from ultralytics.utils import RANK
+from ultralytics.utils.torch_utils import unwrap_model
+
+from autoprune.errors import AutopruneError, ConfigError
+from autoprune.evaluation.class_head import fit_classes
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def conv_shapes(module: nn.Module) -> Shapes:
+    """Weight shape of every convolution, by module name."""
+    return {
+        name: tuple(part.weight.shape)
+        for name, part in module.named_modules()
+        if isinstance(part, nn.Conv2d)
+    }
+
+
+def shapes_but_classes(module: nn.Module) -> Shapes:
+    """`conv_shapes` without the convolutions that have one output per class."""
+    layers: Any = module.model
+    head = len(layers) - 1
+    towers = [
+        f"model.{head}.{attribute}.{level}.{len(tower) - 1}"
+        for attribute in ("cv3", "one2one_cv3")
+        for level, tower in enumerate(getattr(layers[-1], attribute, None) or ())
+    ]
+    return {name: shape for name, shape in conv_shapes(module).items() if name not in towers}
+
+
+class KeepShapeTrainer(DetectionTrainer):
+    """Trains the module it is given; the stock trainer rebuilds it from its YAML, unpruned."""
+
+    def get_model(
+        self, cfg: Any = None, weights: nn.Module | None = None, verbose: bool = True
+    ) -> nn.Module:
+        """Return a copy of `weights` with every width kept, fitted to the data's classes.
+
+        Raises:
+            ConfigError: There are no weights to keep the shape of, or they cannot be trained.
+        """
+        del cfg, verbose  # the recipe describes the dense network
+        if weights is None:
+            raise ConfigError.of(
+                "train", "pretrained", False, "True: only its weights know a pruned model's shape"
+            )
+        model: Any = copy.deepcopy(weights).float()
+        if model.is_fused():
+            raise ConfigError("train: got a fused model, expected one with its BatchNorm layers")
+        channels = model.yaml.get("channels", 3)
+        if self.data["channels"] != channels:
+            raise ConfigError.of(
+                str(self.args.data), "channels", self.data["channels"], f"the model's {channels}"
+            )
+        model.criterion = None  # built for the settings and classes of an earlier training
+        if hasattr(model, "class_weights"):
+            del model.class_weights
+        fit_classes(model, self.data["names"], by_name=bool(self.args.cls_remap))
+        self.expected_shapes: Shapes = conv_shapes(model)
+        return model  # type: ignore[no-any-return]
+
+    def final_eval(self) -> None:
+        """Evaluate as usual, then prove that memory and files hold the shapes training began with.
+
+        Raises:
+            AutopruneError: A shape changed.
+        """
+        super().final_eval()
+        if RANK in {-1, 0}:
+            self.check_shapes(unwrap_model(self.ema.ema), "the trained model")
+            for file in (self.last, self.best):
+                if Path(file).exists():
+                    self.check_shapes(load_checkpoint(file)[0], str(file))
+
+    def check_shapes(self, module: nn.Module, what: str) -> None:
+        """Compare with the shapes training began with.
+
+        Raises:
+            AutopruneError: They differ.
+        """
+        student = getattr(module, "student_model", module)
+        # a DDP worker receives the module ready made and never asks get_model
+        expected = getattr(self, "expected_shapes", None)
+        if expected is not None and conv_shapes(student) != expected:
+            raise AutopruneError(f"training changed the pruned shape of {what}")

@@ -1,0 +1,89 @@
+"""Measure a detector's mAP on a set of images."""
+
+from __future__ import annotations
+
+import copy
+import math
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from ultralytics.models.yolo.detect import DetectionValidator
+
+from autoprune.errors import TrialFailed
+from autoprune.evaluation.class_head import check_classes
+from autoprune.evaluation.dataset import DataSummary, write_data_yaml
+from autoprune.evaluation.device import choose_device, idle_cores
+from autoprune.record import DetectionMetrics
+
+
+class _FiniteValidator(DetectionValidator):
+    """Stops at the first nan: Ultralytics would report it as a plausible mAP of 0."""
+
+    def postprocess(self, preds: Any) -> Any:
+        decoded = preds[0] if isinstance(preds, (list, tuple)) else preds
+        if not torch.isfinite(decoded).all():
+            raise TrialFailed("nan", "the model's predictions are not finite")
+        return super().postprocess(preds)
+
+
+def validate(
+    model: nn.Module,
+    data: DataSummary,
+    images: Sequence[Path],
+    imgsz: int,
+    device: str | int | None = "cpu",
+    batch: int = 16,
+) -> DetectionMetrics:
+    """Compute mAP.
+
+    Args:
+        model: A DetectionModel, or a YOLO around one; it stays unchanged (Ultralytics would
+            fuse its layers).
+        data: Where the images and class names are from; its classes must be the model's.
+        images: `data.selection_images`, `data.final_images` or any others.
+        imgsz: Side of the square pictures in pixels. (`yolo val` crops the padding of each batch
+            instead, which no exported model with a fixed input does.)
+        device: Where to compute.
+        batch: Images per forward pass.
+
+    Returns:
+        mAP50 and mAP50-95 in [0, 1], and what they were measured on.
+
+    Raises:
+        TrialFailed: ("nan") A prediction or metric is not finite.
+        ConfigError: The model's classes are not the data's.
+    """
+    # a YOLO wraps the DetectionModel, whose own `.model` is the list of layers
+    module: Any = model if isinstance(model.model, nn.Sequential) else model.model
+    check_classes(module, len(data.names), str(data.path))
+    with (
+        tempfile.TemporaryDirectory(prefix="autoprune-val-") as folder,
+        idle_cores() as use_idle_cores,
+    ):
+        yaml = write_data_yaml(Path(folder), data.names, images, images)
+        settings = {
+            "task": "detect",
+            "mode": "val",
+            "data": str(yaml),
+            "split": "val",
+            "imgsz": imgsz,
+            "batch": batch,
+            "rect": False,  # the square input that is exported and timed
+            "device": choose_device(device).removeprefix("cuda:"),
+            "workers": 0,
+            "plots": False,
+            "verbose": False,
+        }
+        validator = _FiniteValidator(save_dir=Path(folder), args=settings)
+        validator.add_callback("on_val_start", use_idle_cores)
+        validator(model=copy.deepcopy(module).float().eval())
+        found = float(validator.metrics.box.map50), float(validator.metrics.box.map)
+    if not all(map(math.isfinite, found)):
+        raise TrialFailed("nan", "mAP is not finite")
+    return DetectionMetrics(
+        map50=found[0], map50_95=found[1], split=data.split_name(images), images=len(images)
+    )

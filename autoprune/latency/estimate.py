@@ -1,0 +1,68 @@
+"""From raw times to one number and how far to trust it; pure numpy.
+
+The ratio to dense is the median, over pairs of neighbouring blocks, of the ratio of the blocks'
+25 % quantiles. The quantile ignores runs that something else made longer, the pair shares its
+neighbours' weather, and the median ignores pairs that straddle a change of it. These steps are
+functions of the runner, because its stopping rule uses them too.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autoprune.latency.runner import block_times, log_interval
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def half_width(self) -> float:
+        """Half of the interval's width on the log scale, about the relative error."""
+        return math.log(self.high / self.low) / 2
+
+    def times(self, other: Interval) -> Interval:
+        """Product of two independent estimates: their log errors add in quadrature."""
+        value = self.value * other.value
+        below = math.hypot(math.log(self.value / self.low), math.log(other.value / other.low))
+        above = math.hypot(math.log(self.high / self.value), math.log(other.high / other.value))
+        return Interval(value, value * math.exp(-below), value * math.exp(above))
+
+
+EXACTLY_ONE = Interval(1.0, 1.0, 1.0)
+
+
+def ratio_to(dense_ms: Array, candidate_ms: Array) -> Interval:
+    """How much longer the candidate takes than dense.
+
+    Args:
+        dense_ms: Counted times, shape (blocks, runs).
+        candidate_ms: Of the neighbouring blocks, the same shape.
+    """
+    return Interval(*map(math.exp, log_interval(candidate_ms, dense_ms)))
+
+
+def typical_ms(times_ms: Array) -> Interval:
+    """A model's own time in ms, from blocks of counted times, shape (blocks, runs)."""
+    return Interval(*map(math.exp, log_interval(times_ms, None)))
+
+
+def tail_factor(times_ms: Array) -> float:
+    """p90 of single runs relative to the typical time, at least 1; shape (blocks, runs).
+
+    Runs are compared with their own block, so that a slower half of the measurement does not
+    look like a long tail; with single runs there is only the median of all to compare with.
+    """
+    steady = block_times(times_ms)[:, None] if times_ms.shape[1] > 1 else np.median(times_ms)
+    return max(1.0, float(np.quantile(times_ms / steady, 0.9)))

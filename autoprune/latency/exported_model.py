@@ -1,0 +1,79 @@
+"""ExportedModel: a file the runtime can load, with the output torch expects of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from autoprune.config import RuntimeName
+from autoprune.errors import ConfigError
+
+Exporter = Literal["dynamo", "torchscript", "torch.export", "user"]
+
+_RUNTIME_OF_SUFFIX: dict[str, RuntimeName] = {".onnx": "onnxruntime", ".pt2": "torch"}
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """One model on disk, ready to be measured.
+
+    Attributes:
+        path: The .onnx file (ONNX Runtime) or .pt2 file (torch).
+        imgsz: Height and width in pixels it was exported for.
+        exporter: What wrote it; "user" for a file that was given.
+        reference: .npy files of an input and of torch's output for it; None if unknown.
+    """
+
+    path: Path
+    runtime: RuntimeName
+    imgsz: tuple[int, int]
+    exporter: Exporter
+    reference: tuple[Path, Path] | None = None
+
+    @classmethod
+    def of_file(cls, path: Path, imgsz: tuple[int, int] | None = None) -> ExportedModel:
+        """A file the user exported.
+
+        Args:
+            path: A .onnx or .pt2 file.
+            imgsz: Height and width to run it at; by default what the .onnx file was made for.
+
+        Raises:
+            ConfigError: Not such a file, broken, of another image size or batch, or its size is
+                dynamic and `imgsz` is not given.
+        """
+        runtime = _RUNTIME_OF_SUFFIX.get(path.suffix.lower())
+        if runtime is None:
+            raise ConfigError.of(str(path), "", path.suffix or path.name, "a .onnx or .pt2 file")
+        if not path.is_file():
+            raise ConfigError.of(str(path), "", "no such file", "a .onnx or .pt2 file")
+        fixed = _fixed_size(path) if runtime == "onnxruntime" else None
+        if fixed and imgsz and fixed != imgsz:
+            raise ConfigError.of(str(path), "image size", list(fixed), f"{list(imgsz)} as asked")
+        size = imgsz or fixed
+        if size is None:
+            raise ConfigError(f"{path}: the image size is not in the file: give imgsz")
+        return cls(path, runtime, size, "user")
+
+
+def _fixed_size(path: Path) -> tuple[int, int] | None:
+    """Height and width of an ONNX model's input; None when they are dynamic."""
+    import onnx  # half a second: only when a user's file is opened
+
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+    except Exception as error:  # protobuf's errors share no base that onnx promises
+        first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise ConfigError(f"{path}: not an ONNX model: {first}") from None
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = [each for each in graph.input if each.name not in weights]
+    shapes = [
+        [side.dim_value for side in each.type.tensor_type.shape.dim] for each in inputs
+    ]  # 0 stands for a dynamic side
+    if len(shapes) != 1 or len(shapes[0]) != 4:
+        raise ConfigError.of(str(path), "inputs", shapes, "one image [1, channels, height, width]")
+    batch, _, height, width = shapes[0]
+    if batch not in (0, 1):
+        raise ConfigError.of(str(path), "batch", batch, "1: latency is measured at batch 1")
+    return (height, width) if height and width else None

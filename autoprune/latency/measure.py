@@ -1,0 +1,229 @@
+"""Measures exported models on a target, interleaved with the dense one.
+
+"ms" is one forward pass at batch 1 in the runtime, without pre- and post-processing. With one
+thread on a CPU, the time a run spends waiting while another program has the core is not counted:
+it is the time the model takes on a core of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from autoprune.errors import ConfigError, StudyMismatch, TrialFailed
+from autoprune.latency.estimate import EXACTLY_ONE, Interval, ratio_to, tail_factor, typical_ms
+from autoprune.latency.exported_model import ExportedModel
+from autoprune.latency.runner import counted_ms
+from autoprune.latency.runner_output import ModelTimes, RunnerOutput, checked_output
+from autoprune.latency.settings import RuntimeOptions, TimingSettings
+from autoprune.latency.targets import LatencyTarget
+from autoprune.record import Fingerprint, LatencyResult
+
+__all__ = [
+    "RuntimeOptions",
+    "TimingSettings",
+    "check_outputs",
+    "compare",
+    "measure_against",
+    "measure_dense",
+    "refuse_other_fingerprint",
+]
+
+_FEWEST_BLOCKS = 6  # below, a bootstrapped interval means little
+OUTPUT_TOLERANCE = 1e-3  # of a channel's largest value, at least of 1; torch and ORT differ by 1e-6
+
+
+def measure_dense(
+    target: LatencyTarget,
+    dense: ExportedModel,
+    options: RuntimeOptions,
+    settings: TimingSettings,
+) -> LatencyResult:
+    """Calibrate the dense model's own time; its ratio is exactly 1.
+
+    Raises:
+        ConfigError: The target lacks the runtime or the provider.
+        TrialFailed: "export" when its output is not torch's, or as `LatencyTarget.run`.
+        TargetUnreachable: The device is gone.
+    """
+    output = _measured(target, [dense], [dense], options, settings.for_dense())
+    return _dense_result(output, settings)
+
+
+def measure_against(
+    target: LatencyTarget,
+    candidate: ExportedModel,
+    dense: ExportedModel,
+    dense_result: LatencyResult,
+    options: RuntimeOptions,
+    settings: TimingSettings,
+) -> LatencyResult:
+    """Time a candidate interleaved with the dense model.
+
+    Its median is the ratio just measured times the calibrated dense time, and its interval holds
+    the error of both.
+
+    Args:
+        target: The target that measured `dense_result`.
+        candidate: The model to time.
+        dense: The model that `dense_result` belongs to.
+        dense_result: What `measure_dense` returned.
+        options: The same as for `dense_result`.
+        settings: How long to measure.
+
+    Raises:
+        StudyMismatch: The dense time is from another machine, runtime or setting.
+        ConfigError: The target lacks the runtime or the provider.
+        TrialFailed: "export" when the output is not torch's, or as `LatencyTarget.run`.
+        TargetUnreachable: The device is gone.
+    """
+    output = _measured(target, [dense, candidate], [candidate], options, settings)
+    refuse_other_fingerprint(dense_result.fingerprint, _fingerprint(output))
+    return _relative_result(output, 1, dense_result, settings)
+
+
+def compare(
+    target: LatencyTarget,
+    models: Sequence[ExportedModel],
+    options: RuntimeOptions,
+    settings: TimingSettings | None = None,
+) -> tuple[LatencyResult, ...]:
+    """Time several models interleaved in one process; the first is the reference of the ratios.
+
+    Raises:
+        ConfigError: No model given, one of another runtime or size, or a missing runtime.
+        TrialFailed: "export" when an output is not torch's, or as `LatencyTarget.run`.
+        TargetUnreachable: The device is gone.
+    """
+    if not models:
+        raise ConfigError("measure: got no model, expected at least one")
+    settings = settings or TimingSettings()
+    scaled = replace(settings.for_dense(), cap_s=settings.cap_s * max(1.0, len(models) / 2))
+    output = _measured(target, models, models, options, scaled)
+    reference = _dense_result(output, settings)
+    others = range(1, len(models))
+    return reference, *(_relative_result(output, each, reference, settings) for each in others)
+
+
+def refuse_other_fingerprint(known: Fingerprint, measured: Fingerprint) -> None:
+    """Refuse to combine times that depend on different things.
+
+    Raises:
+        StudyMismatch: Names each field that differs.
+    """
+    before, now = known.model_dump(), measured.model_dump()
+    changes = [f"{key}: {before[key]} -> {now[key]}" for key in before if before[key] != now[key]]
+    if changes:
+        raise StudyMismatch(f"latency was measured under other conditions: {'; '.join(changes)}")
+
+
+def check_outputs(
+    target: LatencyTarget, models: Sequence[ExportedModel], options: RuntimeOptions
+) -> None:
+    """Compare exported models with torch on the target, without timing them.
+
+    Raises:
+        TrialFailed: "export" when an output is not torch's, or as `LatencyTarget.run`.
+    """
+    _measured(target, models, models, options, None)
+
+
+def _measured(
+    target: LatencyTarget,
+    models: Sequence[ExportedModel],
+    checked: Sequence[ExportedModel],
+    options: RuntimeOptions,
+    settings: TimingSettings | None,
+) -> RunnerOutput:
+    """Run one job, its outputs checked; the first model is the reference."""
+    for model in models:
+        if (model.runtime, model.imgsz) != (options.runtime, options.imgsz):
+            got = f"{model.runtime} at {model.imgsz}"
+            expected = f"a model for {options.runtime} at {options.imgsz}"
+            raise ConfigError.of(str(model.path), "", got, expected)
+    known = [model for model in checked if model.reference is not None]
+    job = options.as_job() | {
+        "dense": str(models[0].path),
+        "candidates": [str(model.path) for model in models[1:]],
+        "timing": settings.as_job() if settings else None,
+        "checks": [_check(model) for model in known],
+    }
+    files = [model.path for model in models]
+    files += [path for model in known for path in model.reference or ()]
+    limit_s = settings.cap_s + settings.load_s if settings else TimingSettings().load_s
+    content = target.run(job, list(dict.fromkeys(files)), limit_s)
+    output = checked_output(content, len(models) if settings else 0, len(known))
+    for model, check in zip(known, output.checks, strict=True):
+        if check.problem is not None:
+            raise TrialFailed("export", f"{model.path.name}: {check.problem}")
+        if check.max_rel_diff is None or not check.max_rel_diff <= OUTPUT_TOLERANCE:
+            detail = f"{model.path.name} differs from torch by {check.max_rel_diff}"
+            raise TrialFailed("export", f"{detail}, expected at most {OUTPUT_TOLERANCE}")
+    return output
+
+
+def _check(model: ExportedModel) -> dict[str, str]:
+    assert model.reference is not None
+    given, expected = model.reference
+    return {"model": str(model.path), "input": str(given), "expected": str(expected)}
+
+
+def _counted(times: ModelTimes) -> Any:
+    return counted_ms(times.wall_ms, times.cpu_ms)
+
+
+def _dense_result(output: RunnerOutput, settings: TimingSettings) -> LatencyResult:
+    own = typical_ms(_counted(output.models[0]))
+    return _result(output, 0, EXACTLY_ONE, own, own.value, settings)
+
+
+def _relative_result(
+    output: RunnerOutput, index: int, dense: LatencyResult, settings: TimingSettings
+) -> LatencyResult:
+    ratio = ratio_to(_counted(output.models[0]), _counted(output.models[index]))
+    calibrated = Interval(dense.median_ms, dense.low_ms, dense.high_ms)
+    return _result(output, index, ratio, ratio.times(calibrated), dense.median_ms, settings)
+
+
+def _result(
+    output: RunnerOutput,
+    index: int,
+    ratio: Interval,
+    time_ms: Interval,
+    dense_ms: float,
+    settings: TimingSettings,
+) -> LatencyResult:
+    samples = _counted(output.models[index])
+    enough = len(samples) >= _FEWEST_BLOCKS
+    return LatencyResult(
+        median_ms=time_ms.value,
+        p90_ms=time_ms.value * tail_factor(samples),
+        low_ms=time_ms.low,
+        high_ms=time_ms.high,
+        ratio=ratio.value,
+        ratio_low=ratio.low,
+        ratio_high=ratio.high,
+        dense_ms=dense_ms,
+        blocks=len(samples),
+        steady=enough and time_ms.half_width <= settings.steady_half_width,
+        samples_ms=tuple(samples.ravel().tolist()),
+        dense_samples_ms=tuple(_counted(output.models[0]).ravel().tolist()),
+        load_1min=output.before.load_1min,
+        fingerprint=_fingerprint(output),
+    )
+
+
+def _fingerprint(output: RunnerOutput) -> Fingerprint:
+    return Fingerprint(
+        runtime=output.runtime,
+        runtime_version=output.runtime_version,
+        provider=output.provider + (" channels_last" if output.layout == "channels_last" else ""),
+        threads=output.threads,
+        cpu=output.cpu,
+        isa=output.isa,
+        system=output.system,
+        imgsz=output.imgsz,
+        batch=output.batch,
+        runner_version=output.runner_version,
+    )

@@ -1,0 +1,488 @@
+"""Times models on the machine it runs on: one JSON job on stdin, one JSON answer on stdout.
+
+A stand-alone program: it is copied to devices, so it imports nothing of autoprune and needs only
+Python >= 3.9, numpy and the runtime asked for. Everything but the answer goes to stderr.
+
+Job (paths as this machine sees them, `_s` in seconds):
+    runtime          "onnxruntime" (.onnx files) or "torch" (.pt2 files, run eagerly)
+    provider         ONNX Runtime's execution provider, or torch's device ("cpu", "cuda", "cuda:1")
+    threads          threads inside one operator; operators run one after another
+    imgsz, batch     [height, width] in pixels; images per run
+    channels_last    torch only
+    dense            path of the reference model
+    candidates       paths of the models compared with it; empty: the reference is timed alone
+    timing           null: outputs are checked only. Otherwise warmup_s, block_s, min_blocks,
+                     max_blocks, min_s, cap_s, half_width (relative, of the 95 % interval)
+    checks           list of {model, input, expected}: .npy files compared with the model's output
+
+Answer: {"runner_version", "error": {"kind", "message"}}, or the fields of `run_job`.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+RUNNER_VERSION = 1
+MAX_RUNS_PER_BLOCK = 50  # bounds the size of the answer for models of microseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Array = np.ndarray[Any, Any]
+    Blocks = Sequence[Sequence[float]]
+    Job = dict[str, Any]
+
+_BLOCK_QUANTILE = 0.25
+_RESAMPLES = 1000
+_FEWEST_RUNS = 3  # the quantile of a block needs a choice; very slow models do without
+_DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+}
+
+
+class RunnerError(Exception):
+    """The job cannot be done; `kind` says why: job, runtime, provider, model or memory."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+# -- the arithmetic that the stopping rule and the reported result share -----------------------
+
+
+def counted_ms(wall_ms: Blocks, cpu_ms: Blocks | None) -> Array:
+    """The times that count: a run's time on the processor where known, else its wall time.
+
+    One thread on an idle core spends both alike. On a shared core a run also waits for its turn,
+    in slices of some 4 ms: at a load of 4-5 on 2 cores, the ratio of two 6 ms models scattered
+    by 3-15 % between 3 s measurements on wall times, by 0.3-0.7 % on these.
+    """
+    wall = np.asarray(wall_ms, dtype=np.float64)
+    return wall if cpu_ms is None else np.minimum(wall, np.asarray(cpu_ms, dtype=np.float64))
+
+
+def block_times(blocks: Array) -> Array:
+    """One steady time per block of runs, (blocks, runs) -> (blocks,): its 25 % quantile.
+
+    Other programs only ever add time, so low quantiles are steadier than means and medians.
+    """
+    return np.asarray(np.quantile(blocks, _BLOCK_QUANTILE, axis=1))
+
+
+def median_interval(values: Array) -> tuple[float, float, float]:
+    """Median of one value per block and its 95 % bootstrap interval: (median, low, high).
+
+    Whole blocks are resampled, not runs: runs of one block share its weather.
+    """
+    picks = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
+    low, high = np.quantile(np.median(values[picks], axis=1), (0.025, 0.975))
+    return float(np.median(values)), float(low), float(high)
+
+
+def log_interval(blocks: Array, dense_blocks: Array | None) -> tuple[float, float, float]:
+    """(estimate, low, high) of log(ratio to dense), or of log(time) without `dense_blocks`.
+
+    The ratio is taken inside each pair of neighbouring blocks, which cancels whatever slows both
+    models; pairs run AB, BA in turn, so a drift pushes half of them up and half down.
+    """
+    values = np.log(block_times(blocks))
+    if dense_blocks is not None:
+        values = values - np.log(block_times(dense_blocks))
+    return median_interval(values)
+
+
+# -- timing ------------------------------------------------------------------------------------
+
+
+class _Stopwatch:
+    """Runs one model and keeps its times, block by block."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.wall_ms: list[list[float]] = []
+        self.cpu_ms: list[list[float]] = []
+
+    def block(self, runs: int) -> None:
+        """Time `runs` runs as one block."""
+        times = [self.model.timed_run() for _ in range(runs)]
+        self.wall_ms.append([round(wall * 1e3, 5) for wall, _ in times])
+        self.cpu_ms.append([round(cpu * 1e3, 5) for _, cpu in times])
+
+    def cpu_counts(self) -> bool:
+        """Whether processor time stands for the model's time.
+
+        Not with several threads (it sums over them), on a GPU, on Windows (15 ms ticks), or
+        when it read zero.
+        """
+        single = self.model.single_threaded and platform.system() != "Windows"
+        return single and all(time_ms > 0 for block in self.cpu_ms for time_ms in block)
+
+    def answer(self) -> dict[str, Any]:
+        """The times as they go into the answer."""
+        return {"wall_ms": self.wall_ms, "cpu_ms": self.cpu_ms if self.cpu_counts() else None}
+
+    def counted(self) -> Array:
+        """See `counted_ms`."""
+        return counted_ms(self.wall_ms, self.cpu_ms if self.cpu_counts() else None)
+
+
+def time_models(models: list[Any], timing: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+    """Time models in blocks, forwards and backwards in turn (ABBA); the first is the reference.
+
+    Returns:
+        Per model its times in ms, and why it stopped: "tight", "max_blocks" or "cap".
+    """
+    deadline = time.perf_counter() + timing["cap_s"]
+    best_s, *_ = [_warm_up(model, timing["warmup_s"], deadline) for model in models]
+    fewest = _FEWEST_RUNS if best_s < timing["block_s"] * 10 else 1
+    runs = min(MAX_RUNS_PER_BLOCK, max(fewest, round(timing["block_s"] / max(best_s, 1e-6))))
+    watches = [_Stopwatch(model) for model in models]
+    began = time.perf_counter()
+    check_at = timing["min_blocks"]
+    gc.disable()
+    while True:
+        for watch in [*watches, *reversed(watches)]:
+            watch.block(runs)
+        blocks, now = len(watches[0].wall_ms), time.perf_counter()
+        if now >= deadline:
+            stopped = "cap"
+            break
+        if blocks >= check_at and now - began >= timing["min_s"]:
+            if _half_width(watches) <= timing["half_width"]:
+                stopped = "tight"
+                break
+            if blocks >= timing["max_blocks"]:
+                stopped = "max_blocks"
+                break
+            # Looking seldom keeps a lucky moment from ending it. What the look pushed out of the
+            # caches would slow the next block, always the reference's: -1 % for 15 ms models.
+            check_at = blocks * 1.15
+            models[0].timed_run()
+    return [watch.answer() for watch in watches], stopped
+
+
+def _half_width(watches: list[_Stopwatch]) -> float:
+    """Relative half-width of the widest interval: of each ratio, or of the lone dense time."""
+    dense = watches[0].counted()
+    if len(watches) == 1:
+        intervals = [log_interval(dense, None)]
+    else:
+        intervals = [log_interval(watch.counted(), dense) for watch in watches[1:]]
+    return max((high - low) / 2 for _, low, high in intervals)
+
+
+def _warm_up(model: Any, seconds: float, deadline: float) -> float:
+    """Run for `seconds` and at least twice; the fastest run in seconds."""
+    began = time.perf_counter()
+    best = math.inf
+    for count in range(10_000):
+        now = time.perf_counter()
+        if count and (now >= deadline or (count >= 2 and now - began >= seconds)):
+            break
+        best = min(best, *(spent for spent in model.timed_run() if spent > 0))
+    return best
+
+
+# -- runtimes: one loader and one table row each -----------------------------------------------
+
+
+class OnnxModel:
+    """A model in ONNX Runtime."""
+
+    def __init__(self, path: str, job: Job) -> None:
+        onnxruntime = _import("onnxruntime")
+        self.version: str = onnxruntime.__version__
+        self.provider: str = job["provider"]
+        self.single_threaded = self.provider == "CPUExecutionProvider" and job["threads"] == 1
+        _refuse_provider(self.provider, onnxruntime.get_available_providers(), "available")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = job["threads"]
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        # With several threads, a session's workers keep spinning for a while after its run and
+        # would take cores from the other session's block. Spinning inside a run stays on, as it
+        # is where the model is deployed; it ends when the run returns.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                path, sess_options=options, providers=[self.provider]
+            )
+        except Exception as error:
+            raise RunnerError("model", f"{path}: ONNX Runtime cannot load it: {error}") from None
+        self.providers: list[str] = self._session.get_providers()
+        _refuse_provider(self.provider, self.providers[:1], "in use")
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type not in _DTYPES or len(inputs[0].shape) != 4:
+            shown = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
+            raise RunnerError("model", f"{path}: expected one image input, got {shown}")
+        self._name, self._dtype = inputs[0].name, _DTYPES[inputs[0].type]
+        channels = inputs[0].shape[1] if isinstance(inputs[0].shape[1], int) else 3
+        self._feed = {self._name: _test_image(job, channels).astype(self._dtype)}
+
+    def output(self, image: Array) -> Array:
+        """First output for `image` (batch, channels, height, width)."""
+        return np.asarray(self._session.run(None, {self._name: image.astype(self._dtype)})[0])
+
+    def timed_run(self) -> tuple[float, float]:
+        """(wall, processor) seconds of one forward pass; on a GPU with the copies to and fro."""
+        busy, began = time.process_time(), time.perf_counter()
+        self._session.run(None, self._feed)
+        return time.perf_counter() - began, time.process_time() - busy
+
+
+class TorchModel:
+    """A `torch.export` program run eagerly."""
+
+    def __init__(self, path: str, job: Job) -> None:
+        torch = _import("torch")
+        self._torch = torch
+        self.version: str = torch.__version__
+        self.provider: str = job["provider"]
+        self.providers = [self.provider]
+        self.single_threaded = self.provider == "cpu" and job["threads"] == 1
+        cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+        _refuse_provider(self.provider, ["cpu", *(["cuda", *cuda] if cuda else [])], "available")
+        torch.set_num_threads(job["threads"])
+        self._layout = torch.channels_last if job.get("channels_last") else torch.contiguous_format
+        try:
+            program = torch.export.load(path)
+            if self.provider != "cpu":
+                passes = __import__("torch.export.passes", fromlist=["move_to_device_pass"])
+                program = passes.move_to_device_pass(program, self.provider)
+            self._module = program.module().to(memory_format=self._layout)
+            channels = program.example_inputs[0][0].shape[1]
+        except Exception as error:
+            raise RunnerError("model", f"{path}: torch cannot load it: {error}") from None
+        self._image = self._tensor(_test_image(job, channels))
+
+    def output(self, image: Array) -> Array:
+        """First output for `image` (batch, channels, height, width)."""
+        with self._torch.inference_mode():
+            result = self._module(self._tensor(image))
+        first = result[0] if isinstance(result, (tuple, list)) else result
+        return np.asarray(first.cpu().numpy())
+
+    def timed_run(self) -> tuple[float, float]:
+        """(wall, processor) seconds of one forward pass; on CUDA the time between two events."""
+        with self._torch.inference_mode():
+            if self.provider != "cpu":
+                begin, end = (self._torch.cuda.Event(enable_timing=True) for _ in range(2))
+                begin.record()
+                self._module(self._image)
+                end.record()
+                end.synchronize()
+                return begin.elapsed_time(end) / 1e3, 0.0
+            busy, began = time.process_time(), time.perf_counter()
+            self._module(self._image)
+            return time.perf_counter() - began, time.process_time() - busy
+
+    def _tensor(self, image: Array) -> Any:
+        tensor = self._torch.from_numpy(image).to(self.provider)
+        return tensor.contiguous(memory_format=self._layout)
+
+
+RUNTIMES: dict[str, Any] = {"onnxruntime": OnnxModel, "torch": TorchModel}
+
+
+def _import(module: str) -> Any:
+    try:
+        return __import__(module)
+    except ImportError as error:
+        message = f"{module} cannot be imported by {sys.executable}: {error}"
+        raise RunnerError("runtime", message) from None
+
+
+def _refuse_provider(asked: str, names: list[str], what: str) -> None:
+    """A silent fallback would time another device than the one asked for."""
+    if asked not in names:
+        raise RunnerError("provider", f"asked for {asked}, but {what}: {', '.join(names)}")
+
+
+def _test_image(job: Job, channels: int) -> Array:
+    shape = (job["batch"], channels, *job["imgsz"])
+    return np.random.default_rng(0).random(shape, dtype=np.float32)
+
+
+# -- output check ------------------------------------------------------------------------------
+
+
+def check_output(model: Any, input_path: str, expected_path: str) -> dict[str, Any]:
+    """Compare a model's first output with the expected one.
+
+    `max_rel_diff` is relative to the largest expected value of the same channel (axis 1), at
+    least 1: pixels to the size of the boxes, scores as they are.
+    """
+    expected = np.load(expected_path, allow_pickle=False).astype(np.float64)
+    got = model.output(np.load(input_path, allow_pickle=False)).astype(np.float64)
+    if got.shape != expected.shape:
+        problem = f"the output's shape is {list(got.shape)}, expected {list(expected.shape)}"
+        return {"max_abs_diff": None, "max_rel_diff": None, "problem": problem}
+    if not np.isfinite(got).all():
+        return {"max_abs_diff": None, "max_rel_diff": None, "problem": "the output is nan or inf"}
+    axes = tuple(axis for axis in range(expected.ndim) if axis != 1)
+    diff = np.abs(got - expected)
+    scale = np.maximum(1.0, np.abs(expected).max(axis=axes, keepdims=True))
+    return {
+        "max_abs_diff": float(diff.max()),
+        "max_rel_diff": float((diff / scale).max()),
+        "problem": None,
+    }
+
+
+# -- the machine -------------------------------------------------------------------------------
+
+
+def describe_machine() -> dict[str, Any]:
+    """CPU, widest vector extension and system, as they enter the fingerprint."""
+    fields: dict[str, str] = {}
+    for line in (_read("/proc/cpuinfo") or "").splitlines():
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip(), value.strip())
+    board = (_read("/proc/device-tree/model") or "").strip("\0 \n")
+    name = fields.get("model name") or board or _sysctl("machdep.cpu.brand_string")
+    flags = set(f"{fields.get('flags', '')} {fields.get('Features', '')}".lower().split())
+    return {
+        "cpu": name or platform.processor() or platform.machine() or "unknown",
+        "isa": _isa(flags),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def machine_state() -> dict[str, float | None]:
+    """Load average, hottest sensor and clock of the first core; None where not readable."""
+    zones = [_read(f"/sys/class/thermal/thermal_zone{zone}/temp") for zone in range(16)]
+    degrees = [int(zone) / 1e3 for zone in zones if zone and zone.strip().lstrip("-").isdigit()]
+    clock = _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
+    return {
+        "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "temperature_c": max(degrees, default=None),
+        "frequency_mhz": int(clock) / 1e3 if clock and clock.strip().isdigit() else None,
+    }
+
+
+def _isa(flags: set[str]) -> str:
+    for flag, isa in (("avx512f", "avx512"), ("avx2", "avx2"), ("avx", "avx"), ("sse4_2", "sse4")):
+        if flag in flags:
+            return isa
+    if "sve" in flags:
+        return "sve"
+    if flags & {"asimd", "neon"} or platform.machine().lower() in ("arm64", "aarch64"):
+        return "neon"
+    return "avx2" if _sysctl("hw.optional.avx2_0") == "1" else "unknown"
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read()
+    except OSError:
+        return None
+
+
+def _sysctl(name: str) -> str | None:
+    """A macOS kernel value; None elsewhere."""
+    if platform.system() != "Darwin":
+        return None
+    command = ["/usr/sbin/sysctl", "-n", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+# -- the program -------------------------------------------------------------------------------
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    """Do one job and describe where and how it was done.
+
+    Returns:
+        `models`: per model, the reference first, wall_ms and cpu_ms (blocks x runs; cpu_ms None
+        where processor time does not count); `stopped`: "tight", "max_blocks", "cap" or
+        "untimed"; `checks`: one result per check; and the facts about machine and runtime.
+
+    Raises:
+        RunnerError: The job cannot be done.
+    """
+    before = machine_state()
+    if job["runtime"] not in RUNTIMES:
+        raise RunnerError("job", f"runtime {job['runtime']!r} is none of {', '.join(RUNTIMES)}")
+    load = RUNTIMES[job["runtime"]]
+    checked = [check["model"] for check in job["checks"]]
+    paths = dict.fromkeys([job["dense"], *job["candidates"], *checked])
+    models = {path: load(path, job) for path in paths}
+    checks = [
+        check_output(models[check["model"]], check["input"], check["expected"])
+        for check in job["checks"]
+    ]
+    times: list[Job] = []
+    stopped = "untimed"
+    if job["timing"] is not None:
+        timed = [models[path] for path in (job["dense"], *job["candidates"])]
+        times, stopped = time_models(timed, job["timing"])
+    dense = models[job["dense"]]
+    return {
+        **describe_machine(),
+        "runtime": job["runtime"],
+        "runtime_version": dense.version,
+        "provider": dense.provider,
+        "providers": dense.providers,
+        "layout": "channels_last" if job.get("channels_last") else "contiguous",
+        "threads": job["threads"],
+        "imgsz": job["imgsz"],
+        "batch": job["batch"],
+        "models": times,
+        "stopped": stopped,
+        "checks": checks,
+        "before": before,
+        "after": machine_state(),
+    }
+
+
+def answer(text: str) -> dict[str, Any]:
+    """The answer to a job given as JSON text; an error becomes an answer too."""
+    try:
+        result = run_job(json.loads(text))
+    except RunnerError as error:
+        result = _error(error.kind, str(error))
+    except (KeyError, TypeError) as error:
+        result = _error("job", f"{type(error).__name__}: {error}")
+    except Exception as error:
+        result = _error("model", f"{type(error).__name__}: {error}")
+    return {"runner_version": RUNNER_VERSION, **result}
+
+
+def _error(kind: str, message: str) -> dict[str, Any]:
+    lowered = message.lower()
+    if any(text in lowered for text in ("memoryerror", "out of memory", "bad_alloc")):
+        kind = "memory"
+    return {"error": {"kind": kind, "message": " ".join(message.split())[:500]}}
+
+
+def main() -> int:
+    """Read the job from stdin and print the answer, alone, on stdout."""
+    if sys.path and os.path.realpath(sys.path[0]) == os.path.dirname(os.path.realpath(__file__)):
+        del sys.path[0]  # the neighbours of this file must not shadow installed modules
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a runtime prints goes to stderr
+    result = answer(sys.stdin.read())
+    print(json.dumps(result, separators=(",", ":")), file=channel, flush=True)
+    return 1 if "error" in result else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

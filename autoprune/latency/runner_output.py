@@ -1,0 +1,149 @@
+"""Checks what a runner sent back: bytes from a device are never trusted."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from autoprune.errors import ConfigError, TrialFailed
+from autoprune.latency.runner import RUNNER_VERSION
+
+MAX_OUTPUT_BYTES = 1 << 20
+
+Milliseconds = Annotated[float, Field(gt=0, lt=1e7)]
+Blocks = Annotated[tuple[tuple[Milliseconds, ...], ...], Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class ModelTimes(_Part):
+    """Times of one model, blocks x runs; `cpu_ms` is None where processor time does not count."""
+
+    wall_ms: Blocks
+    cpu_ms: Blocks | None
+
+    @model_validator(mode="after")
+    def _same_shape(self) -> ModelTimes:
+        lengths = {len(block) for block in self.wall_ms}
+        if len(lengths) != 1 or lengths == {0}:
+            raise ValueError("blocks must hold equally many runs, at least one")
+        if self.cpu_ms is not None and [*map(len, self.cpu_ms)] != [*map(len, self.wall_ms)]:
+            raise ValueError("cpu_ms and wall_ms must have the same shape")
+        return self
+
+
+class OutputCheck(_Part):
+    """How far a model's output is from the expected one; `problem` if they cannot be compared."""
+
+    max_abs_diff: float | None
+    max_rel_diff: float | None
+    problem: str | None
+
+
+class MachineState(_Part):
+    """Load, degrees Celsius and MHz, where the device tells."""
+
+    load_1min: float | None
+    temperature_c: float | None
+    frequency_mhz: float | None
+
+
+class RunnerOutput(_Part):
+    """A whole answer of the runner; the fields are described there."""
+
+    runner_version: Annotated[int, Field(ge=RUNNER_VERSION, le=RUNNER_VERSION)]
+    runtime: Text
+    runtime_version: Text
+    provider: Text
+    providers: tuple[Text, ...]
+    layout: Literal["contiguous", "channels_last"]
+    threads: int
+    imgsz: tuple[int, int]
+    batch: int
+    cpu: Text
+    isa: Text
+    system: Text
+    python: Text
+    models: tuple[ModelTimes, ...]
+    stopped: Literal["tight", "max_blocks", "cap", "untimed"]
+    checks: tuple[OutputCheck, ...]
+    before: MachineState
+    after: MachineState
+
+    @model_validator(mode="after")
+    def _same_blocks(self) -> RunnerOutput:
+        if len({len(model.wall_ms) for model in self.models}) > 1:
+            raise ValueError("every model must have as many blocks as the others")
+        return self
+
+
+def parse_output(raw: bytes, ended: str) -> dict[str, Any]:
+    """Read the JSON object a runner printed.
+
+    Args:
+        raw: Its whole stdout.
+        ended: How the process ended, in words, for messages about a missing answer.
+
+    Raises:
+        ConfigError: The runner lacks the runtime or the provider that was asked for.
+        TrialFailed: "oom", or "latency" for a model that does not run and for broken output.
+    """
+    if len(raw) > MAX_OUTPUT_BYTES:
+        raise TrialFailed("latency", f"the runner printed more than {MAX_OUTPUT_BYTES} bytes")
+    if not raw.strip():
+        raise TrialFailed("latency", f"the runner gave no answer ({ended})")
+    try:
+        content = json.loads(raw, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise TrialFailed("latency", f"the runner's answer is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise TrialFailed("latency", "the runner's answer is not a JSON object")
+    if "error" in content:
+        _raise_error(content["error"])
+    return content
+
+
+def checked_output(content: dict[str, Any], models: int, checks: int) -> RunnerOutput:
+    """Validate an answer against what was asked for.
+
+    Args:
+        content: What a target returned.
+        models: How many models must have been timed.
+        checks: How many outputs must have been checked.
+
+    Raises:
+        TrialFailed: "latency": a field is missing, of the wrong shape, not positive or not finite.
+    """
+    try:
+        output = RunnerOutput.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the whole"
+        shown = repr(first["input"])[:60]
+        detail = f"the runner's answer is broken: {place}: got {shown}: {first['msg']}"
+        raise TrialFailed("latency", detail) from None
+    if len(output.models) != models or len(output.checks) != checks:
+        detail = (
+            f"the runner answered for {len(output.models)} models and {len(output.checks)} checks,"
+            f" expected {models} and {checks}"
+        )
+        raise TrialFailed("latency", detail)
+    return output
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a time")
+
+
+def _raise_error(error: Any) -> NoReturn:
+    known = isinstance(error, dict)
+    kind = error.get("kind") if known else None
+    message = " ".join(str(error.get("message") if known else error).split())[:500]
+    if kind in ("runtime", "provider"):
+        raise ConfigError(message)
+    raise TrialFailed("oom" if kind == "memory" else "latency", message)

@@ -1,0 +1,1 @@
+"""Structured channel pruning, torch only: groups, importance, selection, surgery, size."""

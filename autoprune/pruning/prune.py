@@ -1,0 +1,109 @@
+"""Pruner: one dense model, scored once, pruned by any number of plans."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+from torch import nn
+
+from autoprune.families import family_of
+from autoprune.plan import PruningPlan, as_pair, kept_width
+from autoprune.pruning.importance import DEFAULT_IMPORTANCE, CalibrationStatistics, score_groups
+from autoprune.pruning.selection import check_plan, select_channels
+from autoprune.pruning.surgery import cut_channels
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
+
+
+class Pruner:
+    """Holds a dense model's channel groups and scores.
+
+    Args:
+        model: An Ultralytics YOLOv8 detection model; never changed.
+        importance: Name of the criterion that ranks channels.
+        calibration: What the user's images told, for criteria that need it.
+
+    Raises:
+        UnsupportedModel: The model holds a layer no family knows.
+        ConfigError: Unknown criterion, or one that needs calibration without it.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        importance: str = DEFAULT_IMPORTANCE,
+        calibration: CalibrationStatistics | None = None,
+    ) -> None:
+        self.model = model
+        self.importance = importance
+        self.family = family_of(model)
+        self.widths = self.family.widths(model)
+        self.groups = self.family.channel_groups(model)
+        self.scores = score_groups(self.groups, model, importance, calibration)
+
+    def prune(self, plan: PruningPlan, where: str = "plan") -> nn.Module:
+        """Return a pruned deep copy, on the same device and in the same dtype and mode.
+
+        A plan that removes nothing gives a bit-identical copy.
+
+        Raises:
+            PlanError: The plan does not fit the model; `where` names it in the message.
+        """
+        check_plan(plan, self.widths, where)
+        pruned = copy.deepcopy(self.model)
+        kept = select_channels(self.groups, plan, self.scores)
+        if any(len(kept[group.name]) < group.width for group in self.groups):
+            cut_channels(pruned, self.groups, kept)
+        return pruned
+
+    def signature(self, plan: PruningPlan) -> tuple[int, ...]:
+        """Kept channels of every group: equal signatures give identical pruned models."""
+        return tuple(
+            kept_width(
+                group.width, as_pair(plan.prune_ratios[group.index])[group.entry], plan.round_to
+            )
+            for group in self.groups
+        )
+
+    def kept_widths(self, plan: PruningPlan) -> dict[int, tuple[int, ...]]:
+        """Index -> reference width(s) after pruning, without pruning."""
+        return {
+            index: tuple(
+                kept_width(width, ratio, plan.round_to)
+                for width, ratio in zip(reference, as_pair(plan.prune_ratios[index]), strict=True)
+            )
+            for index, reference in self.widths.items()
+        }
+
+
+def uniform_plan(
+    widths: dict[int, tuple[int, ...]], ratio: float, round_to: int = 1
+) -> PruningPlan:
+    """The same ratio at every index that has channels of its own.
+
+    Args:
+        widths: Index -> reference widths, as a family gives them.
+        ratio: Fraction removed, in [0, 1).
+        round_to: Kept widths are rounded up to a multiple of this.
+    """
+    if not 0 <= ratio < 1:
+        raise ValueError(f"ratio must be in [0, 1), got {ratio}")
+    ratios = {
+        index: None if not width else ratio if len(width) == 1 else (ratio, ratio)
+        for index, width in widths.items()
+    }
+    return PruningPlan(ratios, round_to=round_to)
+
+
+def prune_model(model: ModelT, plan: PruningPlan, importance: str | None = None) -> ModelT:
+    """Prune once; see `Pruner` for many plans of one model.
+
+    Args:
+        model: The dense model; never changed.
+        plan: What to remove.
+        importance: How channels are ranked; the plan's own choice by default, else l2_bn.
+    """
+    pruned = Pruner(model, importance or plan.importance or DEFAULT_IMPORTANCE).prune(plan)
+    assert isinstance(pruned, type(model))
+    return pruned

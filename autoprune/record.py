@@ -1,0 +1,161 @@
+"""TrialRecord and its parts: everything measured about one candidate, as JSON in and out."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from autoprune.errors import ConfigError, FailureReason
+from autoprune.plan import PruningPlan
+from autoprune.yaml_io import write_atomic
+
+
+class Noun(BaseModel):
+    """Frozen, refuses unknown keys and nan/inf."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Fingerprint(Noun):
+    """What a latency depends on besides the model; different fingerprints are never compared."""
+
+    runtime: str  # "onnxruntime" or "torch"
+    runtime_version: str
+    provider: str  # ONNX Runtime's execution provider, or torch's device
+    threads: int
+    cpu: str
+    isa: str  # widest vector extension seen, e.g. "avx512", "avx2", "neon"
+    system: str  # e.g. "Linux x86_64"
+    imgsz: tuple[int, int]  # height, width in pixels
+    batch: int
+    runner_version: int
+
+
+class LatencyResult(Noun):
+    """Time of one forward pass at batch 1, measured interleaved with the dense model.
+
+    `median_ms = ratio * dense_ms`; the 95 % interval includes the dense time's own error.
+    """
+
+    median_ms: float
+    p90_ms: float
+    low_ms: float
+    high_ms: float
+    ratio: float  # to the dense model; 1.0 for the dense model itself
+    ratio_low: float
+    ratio_high: float
+    dense_ms: float
+    blocks: int
+    steady: bool  # False: the interval is still wide at the time cap
+    samples_ms: tuple[float, ...]  # the candidate's raw times
+    dense_samples_ms: tuple[float, ...]
+    load_1min: float | None  # the machine's load average when the measurement began
+    fingerprint: Fingerprint
+
+
+class DetectionMetrics(Noun):
+    """Accuracy on one split of the data."""
+
+    map50: float
+    map50_95: float
+    split: str  # "val", "test" or "held-out part of val"
+    images: int
+
+
+class RungScore(Noun):
+    """Accuracy after one level of training effort. Scores of different rungs are never compared."""
+
+    rung: int  # 1 = short fine-tune
+    epochs: int
+    images_seen: int
+    seconds: float
+    metrics: DetectionMetrics
+
+
+class ModelSize(Noun):
+    """Parameters, and multiply-accumulates of one forward pass at the study's image size."""
+
+    params: int
+    macs: int
+
+
+class Failure(Noun):
+    """Why a candidate failed."""
+
+    reason: FailureReason
+    detail: str
+
+
+class TrialRecord(Noun):
+    """One candidate: a trial of the study, the dense model, or a baseline.
+
+    `number` is Optuna's trial number, None for the dense model and the baselines.
+    """
+
+    kind: Literal["dense", "baseline", "trial"]
+    name: str  # "dense", "uniform-0.30", "trial 7"
+    number: int | None
+    state: Literal["complete", "over_budget", "failed"]
+    plan: dict[str, Any]  # PruningPlan.to_mapping()
+    kept: dict[int, tuple[int, ...]]  # layer index -> kept width(s) of its output(s)
+    size: ModelSize | None = None
+    latency: LatencyResult | None = None
+    confirmed: LatencyResult | None = None  # re-measured at the end in a fresh process
+    rungs: tuple[RungScore, ...] = ()
+    final: DetectionMetrics | None = None  # on images the search never used
+    failure: Failure | None = None
+    same_as: str | None = None  # name of the earlier record of the same plan, whose result this is
+    started: str  # ISO 8601, UTC
+    seconds: float
+
+    @property
+    def map50_95(self) -> float | None:
+        """mAP50-95 on val at the highest rung reached, or None when nothing was trained."""
+        return self.rungs[-1].metrics.map50_95 if self.rungs else None
+
+    @field_validator("plan")
+    @classmethod
+    def _indices_are_numbers(cls, plan: dict[str, Any]) -> dict[str, Any]:
+        """JSON turns the layer indices into text; turn them back."""
+        ratios = plan.get("prune_ratios")
+        if not isinstance(ratios, dict):
+            raise ValueError("a plan holds prune_ratios")
+        return {**plan, "prune_ratios": {int(index): value for index, value in ratios.items()}}
+
+    def pruning_plan(self) -> PruningPlan:
+        """The candidate's plan."""
+        return PruningPlan.from_mapping(self.plan, self.name)
+
+    def save(self, path: Path) -> None:
+        """Write `record.json` atomically."""
+        write_atomic(path, self.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> TrialRecord:
+        """Read `record.json`.
+
+        Raises:
+            ConfigError: Missing, not JSON, or not a record.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise ConfigError.of(str(path), key, first["input"], first["msg"]) from None
+
+
+def finite(value: float, what: str) -> float:
+    """Return `value`, refusing nan and inf: `tell(inf)` would count as a finished Optuna trial.
+
+    Raises:
+        ValueError: `value` is nan or infinite.
+    """
+    if not math.isfinite(value):
+        raise ValueError(f"{what} is {value}")
+    return value

@@ -1,0 +1,185 @@
+"""How the study was measured, as (heading, sentence) pairs for the page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from autoprune.record import Fingerprint, TrialRecord
+from autoprune.report import wording
+from autoprune.report.study import Study, is_repeat
+
+_CLASSES_SHOWN = 20
+
+
+def facts(study: Study) -> list[tuple[str, str]]:
+    """Everything a reader needs to judge or repeat the numbers; what is unknown is left out."""
+    pairs = [
+        ("Model", _model(study)),
+        ("Classes", _classes(study)),
+        ("Data", _data(study)),
+        ("Runtime", _runtime(study)),
+        ("Machine", _machine(study)),
+        ("Image size", _image_size(study)),
+        ("Noise", _noise(study)),
+        ("Fine-tune", _fine_tune(study)),
+        ("Search", _search(study)),
+        ("Trials", _trials(study)),
+        ("Time", _time(study)),
+        ("Versions", ", ".join(f"{k} {v}" for k, v in study.settings.versions.items() if v)),
+    ]
+    return [(heading, sentence) for heading, sentence in pairs if sentence]
+
+
+def warnings(study: Study) -> list[str]:
+    """What makes the numbers less trustworthy, one sentence each."""
+    found = []
+    if overlap := overlap_text(study.settings.data.overlap):
+        found.append(overlap)
+    unsteady = [r for r in study.records if r.latency is not None and not r.latency.steady]
+    if unsteady:
+        found.append(
+            f"{wording.plural(len(unsteady), 'measurement')} did not become steady in the time "
+            "allowed (another program was probably busy): the intervals are wide for a reason."
+        )
+    if len(_fingerprints(study)) > 1:
+        found.append(
+            "Records of this study were measured on different runtimes or machines; "
+            "their milliseconds are not comparable."
+        )
+    return found
+
+
+def overlap_text(overlap: Any) -> str:
+    """A sentence about val images that are in train too, or nothing."""
+    if not overlap:
+        return ""
+    if isinstance(overlap, str):
+        return overlap
+    number = len(overlap) if isinstance(overlap, (list, dict)) else overlap
+    if number is True:
+        return "Some val images are in train too: the mAP shown is too good."
+    return f"{number} of the val images are in train too: the mAP shown is too good."
+
+
+def _model(study: Study) -> str:
+    model = study.settings.model
+    name = model.file or ("the bundled demo model" if study.settings.demo else "")
+    return _joined(name, model.family, f"hash {model.hash[:12]}" if model.hash else "")
+
+
+def _classes(study: Study) -> str:
+    model = study.settings.model
+    names = model.class_names
+    if not names:
+        return str(model.classes) if isinstance(model.classes, int) else ""
+    shown = ", ".join(names[:_CLASSES_SHOWN])
+    more = len(names) - _CLASSES_SHOWN
+    return f"{len(names)}: {shown}" + (f" and {more} more" if more > 0 else "")
+
+
+def _data(study: Study) -> str:
+    data = study.settings.data
+    name = data.file or ("the generated demo set" if study.settings.demo else "")
+    counts = [
+        f"{number} {split}"
+        for number, split in ((data.train_images, "train"), (data.val_images, "val"))
+        if number is not None
+    ]
+    if data.final_images:
+        counts.append(
+            f"{data.final_images} never used by the search ({data.final_split or 'final'})"
+        )
+    return _joined(name, f"images: {', '.join(counts)}" if counts else "")
+
+
+def _runtime(study: Study) -> str:
+    mark = _fingerprint(study)
+    if mark is None:
+        return ""
+    threads = wording.plural(mark.threads, "thread")
+    return f"{mark.runtime} {mark.runtime_version}, {mark.provider}, {threads}, batch {mark.batch}"
+
+
+def _machine(study: Study) -> str:
+    mark, machine = _fingerprint(study), study.settings.machine
+    cpu = mark.cpu if mark else machine.get("cpu")
+    system = mark.system if mark else machine.get("system")
+    cores = machine.get("cores")
+    return _joined(cpu, mark.isa if mark else "", f"{cores} cores" if cores else "", system)
+
+
+def _image_size(study: Study) -> str:
+    mark = _fingerprint(study)
+    size = mark.imgsz if mark else study.settings.asked.imgsz
+    return f"{size[0]} x {size[1]} px (height x width)" if size else ""
+
+
+def _noise(study: Study) -> str:
+    if study.dense is None or study.dense.latency is None:
+        return ""
+    result = study.dense.latency
+    return (
+        f"the dense model, measured repeatedly, is known to {wording.half_width(result)}: "
+        f"{wording.latency(result)}; every candidate was timed interleaved with it"
+    )
+
+
+def _fine_tune(study: Study) -> str:
+    settings = study.settings.fine_tune
+    seen = sorted({r.rungs[-1].images_seen for r in study.trials if r.rungs})
+    images = ""
+    if seen:
+        span = f"{seen[0]:,}" if seen[0] == seen[-1] else f"{seen[0]:,} to {seen[-1]:,}"
+        images = f"{span} images seen per trial"
+    device = study.settings.device
+    named = [f"{key} {value}" for key, value in settings.items() if value is not None]
+    return _joined(*named, f"device {device}" if device else "", images)
+
+
+def _search(study: Study) -> str:
+    asked, space = study.settings.asked, study.settings.space
+    return _joined(
+        f"sampler {asked.sampler}" if asked.sampler else "",
+        f"importance {asked.importance}" if asked.importance else "",
+        f"seed {asked.seed}" if asked.seed is not None else "",
+        f"space {space['file']}" if space.get("file") else "",
+    )
+
+
+def _trials(study: Study) -> str:
+    if not study.trials:
+        return "none yet"
+    states = Counter("repeated plan" if is_repeat(r) else _state(r) for r in study.trials)
+    counted = ", ".join(f"{number} {state}" for state, number in states.items())
+    return f"{len(study.trials)}: {counted}"
+
+
+def _time(study: Study) -> str:
+    if not study.records:
+        return ""
+    spent = wording.duration(sum(record.seconds for record in study.records))
+    outcome = study.outcome
+    return _joined(
+        f"{spent} in all on dense, baselines and trials",
+        f"started {wording.moment(study.settings.started)}" if study.settings.started else "",
+        f"ended {wording.moment(outcome.finished)}" if outcome and outcome.finished else "",
+    )
+
+
+def _state(record: TrialRecord) -> str:
+    return {"complete": "complete", "over_budget": "over budget", "failed": "failed"}[record.state]
+
+
+def _fingerprints(study: Study) -> set[Fingerprint]:
+    return {record.latency.fingerprint for record in study.records if record.latency is not None}
+
+
+def _fingerprint(study: Study) -> Fingerprint | None:
+    measured = (record.latency for record in study.records if record.latency is not None)
+    first = next(measured, None)
+    return first.fingerprint if first else None
+
+
+def _joined(*parts: Any) -> str:
+    return ", ".join(str(part) for part in parts if part)

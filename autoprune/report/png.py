@@ -1,0 +1,152 @@
+"""The front as a PNG, for places where the page cannot go."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from autoprune.record import TrialRecord
+from autoprune.report import palette, wording
+from autoprune.report.front_plot import best_at_each_latency
+from autoprune.report.study import Study, is_scored
+
+_BASELINE_MARKERS = ("D", "s", "^", "p")
+_CORNERS: tuple[tuple[tuple[int, int], Literal["left", "right"], Literal["bottom", "top"]], ...] = (
+    ((-5, 5), "right", "bottom"),
+    ((5, -5), "left", "top"),
+    ((5, 5), "left", "bottom"),
+    ((-5, -5), "right", "top"),
+)
+
+
+def draw_front(study: Study) -> bytes:
+    """Latency x mAP50-95 of every measured candidate, as PNG bytes of 1600 x 1000 px."""
+    figure = Figure(figsize=(10, 6.25), dpi=160, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_xlabel("latency in ms (batch 1, forward pass)")
+    axes.set_ylabel("mAP50-95 on val")
+    axes.set_title(wording.short(study.name, 80), parse_math=False)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    _draw(axes, study)
+    if axes.collections or axes.lines:
+        legend = figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    else:
+        axes.text(0.5, 0.5, "nothing measured yet", ha="center", transform=axes.transAxes)
+    content = io.BytesIO()
+    with warnings.catch_warnings():
+        # a study named in a script the font lacks draws boxes: not worth a warning on the screen
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
+        figure.draw_without_rendering()
+        _number_front(axes, study)
+        figure.savefig(content, format="png", metadata={"Software": None})
+    return content.getvalue()
+
+
+def _draw(axes: Axes, study: Study) -> None:
+    if study.unscored:
+        axes.plot(
+            [record.latency.median_ms for record in study.unscored if record.latency],
+            [0.02] * len(study.unscored),
+            "|",
+            color=palette.OTHER,
+            markersize=10,
+            transform=axes.get_xaxis_transform(),
+            label="over budget, not trained",
+        )
+    _points(axes, study, study.scored, "other trials", palette.OTHER, "o")
+    if steps := best_at_each_latency(study):
+        latencies, scores = zip(*steps, strict=True)
+        axes.step(latencies, scores, where="post", color=palette.FRONT, linewidth=0.8)
+    members = [
+        record for record in study.front if record.kind == "trial" and record != study.highlight
+    ]
+    _points(axes, study, members, "front", palette.FRONT, "o")
+    for index, record in enumerate(study.baselines):
+        if is_scored(record) and record != study.highlight:
+            marker = _BASELINE_MARKERS[index % len(_BASELINE_MARKERS)]
+            label = f"baseline {wording.short(record.name)}"
+            _points(axes, study, [record], label, palette.BASELINE, marker)
+    if study.dense is not None and is_scored(study.dense):
+        _points(axes, study, [study.dense], "dense", palette.DENSE, "h")
+    if study.highlight is not None and is_scored(study.highlight):
+        label = f"{study.standing}: {wording.short(study.highlight.name)}"
+        _points(axes, study, [study.highlight], label, palette.CHOSEN, "*", grow=6)
+    if study.budget_ms is not None:
+        label = f"budget {wording.milliseconds(study.budget_ms)}"
+        axes.axvline(
+            study.budget_ms, color=palette.BUDGET, linestyle="--", linewidth=1, label=label
+        )
+
+
+def _points(
+    axes: Axes,
+    study: Study,
+    records: Sequence[TrialRecord],
+    label: str,
+    colour: str,
+    marker: str,
+    grow: float = 0.0,
+) -> None:
+    pairs = [(record, record.latency) for record in records if record.latency is not None]
+    if not pairs:
+        return
+    x = [result.median_ms for _, result in pairs]
+    y = [record.map50_95 or 0.0 for record, _ in pairs]
+    spread = [
+        [max(0.0, result.median_ms - result.low_ms) for _, result in pairs],
+        [max(0.0, result.high_ms - result.median_ms) for _, result in pairs],
+    ]
+    axes.errorbar(x, y, xerr=spread, fmt="none", ecolor=colour, elinewidth=0.8, capsize=2)
+    areas = [
+        (0.6 * (palette.marker_diameter(record, study.dense) + grow)) ** 2 for record, _ in pairs
+    ]
+    axes.scatter(
+        x,
+        y,
+        s=areas,
+        c=colour,
+        marker=marker,
+        edgecolors="white",
+        linewidths=0.6,
+        label=label,
+        zorder=3,
+    )
+
+
+def _number_front(axes: Axes, study: Study) -> None:
+    """Write trial numbers beside the front's members wherever there is room."""
+    members = [
+        (record.number, record.latency.median_ms, record.map50_95)
+        for record in sorted(study.front, key=lambda member: member != study.highlight)
+        if record.number is not None and record.latency is not None and record.map50_95 is not None
+    ]
+    marks = [axes.transData.transform((ms, score)) for _, ms, score in members]
+    taken = [Bbox.from_bounds(x - 9, y - 9, 18, 18) for x, y in marks]
+    for number, ms, score in members:
+        for place, side, edge in _CORNERS:
+            label = axes.annotate(
+                str(number),
+                (ms, score),
+                xytext=place,
+                textcoords="offset points",
+                ha=side,
+                va=edge,
+                fontsize=8,
+                color="#444444",
+            )
+            box = label.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            label.remove()

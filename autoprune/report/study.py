@@ -1,0 +1,196 @@
+"""Study: one study as the report sees it, read once: settings, outcome, records, front, choice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from autoprune.config import Goal
+from autoprune.front import pareto_front
+from autoprune.outcome import Outcome
+from autoprune.record import TrialRecord
+from autoprune.report.settings import StudySettings, load_settings
+from autoprune.study_folder import StudyFolder
+
+Standing = Literal["chosen", "so far", "nearest"]
+"""What the highlighted record is: the search's answer, the best yet, or the nearest miss."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything the report shows.
+
+    Attributes:
+        front: Non-dominated trials and baselines, fastest first.
+        highlight: The record the answer is about, if there is one, and
+        standing: what it is.
+        budget_ms: The latency limit, None for an accuracy goal or when it is not known yet.
+    """
+
+    folder: StudyFolder
+    settings: StudySettings
+    outcome: Outcome | None
+    dense: TrialRecord | None
+    baselines: tuple[TrialRecord, ...]
+    trials: tuple[TrialRecord, ...]
+    front: tuple[TrialRecord, ...]
+    highlight: TrialRecord | None
+    standing: Standing | None
+    budget_ms: float | None
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.root.resolve().name
+
+    @property
+    def records(self) -> tuple[TrialRecord, ...]:
+        """Dense, baselines and trials."""
+        return (*((self.dense,) if self.dense else ()), *self.baselines, *self.trials)
+
+    @property
+    def scored(self) -> tuple[TrialRecord, ...]:
+        """Trials with latency and mAP that are not on the front; repeated plans left out."""
+        on_front = {record.name for record in self.front}
+        return tuple(
+            record
+            for record in self.trials
+            if record.name not in on_front and not is_repeat(record) and is_scored(record)
+        )
+
+    @property
+    def unscored(self) -> tuple[TrialRecord, ...]:
+        """Trials whose latency was measured but which were never trained: over the budget."""
+        return tuple(
+            record
+            for record in self.trials
+            if record.state != "failed"
+            and record.latency is not None
+            and record.map50_95 is None
+            and not is_repeat(record)
+        )
+
+    @property
+    def failed(self) -> tuple[TrialRecord, ...]:
+        """Failed trials and baselines."""
+        return tuple(record for record in self.records if record.state == "failed")
+
+
+def load_study(folder: StudyFolder) -> Study:
+    """Read a study's files.
+
+    Raises:
+        ConfigError: The folder holds no study, or a file is broken.
+    """
+    settings = load_settings(folder)
+    outcome = folder.load_outcome()
+    dense = folder.dense_record()
+    baselines = tuple(folder.baseline_records())
+    trials = tuple(folder.trial_records())
+    front = tuple(pareto_front((*baselines, *trials)))
+    goal = settings.asked.goal
+    budget_ms = _budget_ms(settings, outcome, dense)
+    highlight, standing = _choose(outcome, goal, budget_ms, dense, baselines, trials, front)
+    return Study(
+        folder=folder,
+        settings=settings,
+        outcome=outcome,
+        dense=dense,
+        baselines=baselines,
+        trials=trials,
+        front=front,
+        highlight=highlight,
+        standing=standing,
+        budget_ms=budget_ms,
+    )
+
+
+def is_scored(record: TrialRecord) -> bool:
+    """Whether latency and mAP are both known."""
+    return record.state != "failed" and record.latency is not None and record.map50_95 is not None
+
+
+def is_repeat(record: TrialRecord) -> bool:
+    """Whether the trial drew a plan that an earlier one had drawn."""
+    return record.same_as is not None
+
+
+def points_lost(record: TrialRecord, dense: TrialRecord | None) -> float | None:
+    """mAP50-95 points (of 100) below dense on val; negative when above."""
+    if dense is None or dense.map50_95 is None or record.map50_95 is None:
+        return None
+    return 100 * (dense.map50_95 - record.map50_95)
+
+
+def _budget_ms(
+    settings: StudySettings, outcome: Outcome | None, dense: TrialRecord | None
+) -> float | None:
+    if outcome is not None and outcome.budget_ms is not None:
+        return outcome.budget_ms
+    if settings.budget_ms is not None:
+        return settings.budget_ms
+    goal = settings.asked.goal
+    if goal is None:
+        return None
+    if goal.kind == "budget_ms":
+        return goal.value
+    return goal.budget_ms(dense.latency.median_ms) if dense and dense.latency else None
+
+
+def _choose(
+    outcome: Outcome | None,
+    goal: Goal | None,
+    budget_ms: float | None,
+    dense: TrialRecord | None,
+    baselines: Sequence[TrialRecord],
+    trials: Sequence[TrialRecord],
+    front: Sequence[TrialRecord],
+) -> tuple[TrialRecord | None, Standing | None]:
+    """The search's own choice; without one, what the records say so far, or the nearest miss."""
+    ended = outcome is not None and outcome.status == "finished"
+    candidates = (*baselines, *trials)
+    if outcome is not None and outcome.best is not None:
+        for record in (*candidates, *((dense,) if dense else ())):
+            if record.name == outcome.best:
+                met: Standing = "chosen" if ended else "so far"
+                return record, met if outcome.goal_met else "nearest"
+    if goal is None:
+        return None, None
+    if not ended:
+        meeting = [record for record in front if _meets(record, goal, budget_ms, dense)]
+        if meeting:
+            fastest = goal.kind == "max_drop"
+            return min(meeting, key=lambda r: _latency(r) if fastest else -_map(r)), "so far"
+    nearest = _nearest(goal, dense, candidates)
+    return nearest, "nearest" if nearest else None
+
+
+def _meets(
+    record: TrialRecord, goal: Goal, budget_ms: float | None, dense: TrialRecord | None
+) -> bool:
+    if goal.kind == "max_drop":
+        lost = points_lost(record, dense)
+        return lost is not None and lost <= goal.value
+    return (
+        budget_ms is not None and record.latency is not None and record.latency.high_ms <= budget_ms
+    )
+
+
+def _nearest(
+    goal: Goal, dense: TrialRecord | None, candidates: Sequence[TrialRecord]
+) -> TrialRecord | None:
+    measured = [record for record in candidates if record.state != "failed" and record.latency]
+    if goal.kind == "max_drop":
+        measured = [record for record in measured if points_lost(record, dense) is not None]
+        return min(measured, key=lambda record: -_map(record), default=None)
+    return min(measured, key=_latency, default=None)
+
+
+def _latency(record: TrialRecord) -> float:
+    return record.latency.median_ms if record.latency else math.inf
+
+
+def _map(record: TrialRecord) -> float:
+    return record.map50_95 if record.map50_95 is not None else -math.inf

@@ -1,0 +1,156 @@
+"""From a StudyConfig to a Workbench: everything is loaded and checked before any work starts."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+from autoprune.config import StudyConfig
+from autoprune.demo.bundle import demo_checkpoint
+from autoprune.demo.dataset import demo_data_yaml
+from autoprune.errors import AutopruneError, ConfigError
+from autoprune.evaluation.checkpoint import load_yolo, model_hash
+from autoprune.evaluation.dataset import DataSummary, inspect_data
+from autoprune.evaluation.device import choose_device
+from autoprune.evaluation.fine_tune_settings import settings_from
+from autoprune.evaluation.gradients import collect_taylor
+from autoprune.latency.measure import RuntimeOptions, TimingSettings
+from autoprune.latency.targets import LatencyTarget, LocalTarget
+from autoprune.plan import Calibration
+from autoprune.pruning.importance import NEEDS_IMAGES, CalibrationStatistics
+from autoprune.pruning.prune import Pruner
+from autoprune.search.workbench import Workbench
+from autoprune.space import SearchSpace
+from autoprune.study_folder import StudyFolder
+
+RECALIBRATION_IMAGES = 256
+TAYLOR_IMAGES = 64
+DEMO_TIMEOUT_S = 420.0
+DEFAULT_TRIALS = 60
+MIN_FREE_BYTES = 500_000_000
+
+
+def complete(config: StudyConfig) -> tuple[StudyConfig, bool]:
+    """Fill in what the user left open: the demo, a limit, the space, a name.
+
+    Returns:
+        The complete configuration, and whether the demo is used.
+    """
+    demo = config.model is None
+    changes: dict[str, Any] = {}
+    if demo:
+        changes |= {"model": demo_checkpoint(), "data": demo_data_yaml()}
+    if config.trials is None and config.timeout_s is None:
+        changes |= {"timeout_s": DEMO_TIMEOUT_S} if demo else {"trials": DEFAULT_TRIALS}
+    if config.space is None:
+        changes["space"] = default_space()
+    if config.name is None:
+        changes["name"] = _default_name(config)
+    return config.model_copy(update=changes), demo
+
+
+def prepare(
+    config: StudyConfig, studies: Path, target: LatencyTarget | None = None
+) -> tuple[Workbench, bool]:
+    """Load and check model, data, space and target.
+
+    Args:
+        config: What the user asked.
+        studies: Folder that holds one folder per study.
+        target: Where latency is measured; this machine by default.
+
+    Returns:
+        The bench, and whether the demo is used.
+
+    Raises:
+        ConfigError: Any input that is wrong; nothing was started.
+        UnsupportedModel: A layer that cannot be pruned.
+    """
+    config, demo = complete(config)
+    assert config.model is not None
+    assert config.data is not None
+    assert config.space is not None
+    assert config.name is not None
+    fine_tune = settings_from(config.fine_tune)
+    folder = StudyFolder(studies / config.name)
+    yolo = load_yolo(config.model, trust=config.trust_checkpoint)
+    data = inspect_data(config.data)
+    _check_classes(yolo, data)
+    imgsz = config.imgsz or _trained_size(yolo)
+    device = choose_device(fine_tune.device)
+    statistics, calibration = None, None
+    if config.importance in NEEDS_IMAGES:
+        gradients = collect_taylor(yolo.model, data, max(imgsz), TAYLOR_IMAGES, config.seed, device)
+        statistics = CalibrationStatistics(gradients)
+        calibration = Calibration(str(config.data), TAYLOR_IMAGES, config.seed)
+    pruner = Pruner(yolo.model, config.importance, statistics)
+    space = SearchSpace.load(config.space, pruner.widths, config.protect)
+    _check_space_on_disk(folder.root)
+    folder.root.mkdir(parents=True, exist_ok=True)
+    bench = Workbench(
+        config=config,
+        folder=folder,
+        yolo=yolo,
+        base_hash=model_hash(yolo.model),
+        pruner=pruner,
+        space=space,
+        data=data,
+        imgsz=imgsz,
+        recalibration_images=_sample(data.train, RECALIBRATION_IMAGES, config.seed),
+        fine_tune=fine_tune,
+        device=device,
+        target=target or LocalTarget(),
+        options=RuntimeOptions(runtime=config.runtime, threads=config.threads, imgsz=imgsz),
+        timing=TimingSettings(),
+        calibration=calibration,
+    )
+    return bench, demo
+
+
+def default_space() -> Path:
+    """The space shipped for YOLOv8: inside the installed package, or in the source checkout."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "search_spaces", package.parent / "search_spaces"):
+        if (folder / "yolov8.yaml").exists():
+            return folder / "yolov8.yaml"
+    raise AutopruneError("the installation lacks search_spaces/yolov8.yaml; install it again")
+
+
+def _default_name(config: StudyConfig) -> str:
+    """Model, goal and target: `demo-5ms-onnxruntime-1t`."""
+    stem = "demo" if config.model is None else config.model.stem
+    unit = {"budget_ms": "ms", "speedup": "x", "max_drop": "pt"}[config.goal.kind]
+    size = "" if config.imgsz is None else f"-{config.imgsz[0]}x{config.imgsz[1]}"
+    goal = f"{config.goal.value:g}{unit}"
+    return f"{stem}{size}-{goal}-{config.runtime}-{config.threads}t"
+
+
+def _trained_size(yolo: Any) -> tuple[int, int]:
+    size = yolo.overrides.get("imgsz", 640)
+    if isinstance(size, (list, tuple)):
+        size = max(size)
+    return int(size), int(size)
+
+
+def _check_classes(yolo: Any, data: DataSummary) -> None:
+    have = len(yolo.model.names)
+    if have != len(data.names):
+        got, expected = f"{len(data.names)} classes", f"the model's {have}: train it on this data"
+        raise ConfigError.of(str(data.path), "names", got, expected)
+
+
+def _check_space_on_disk(folder: Path) -> None:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < MIN_FREE_BYTES:
+        raise ConfigError.of(
+            str(folder), "", f"{free / 1e6:.0f} MB free", f"at least {MIN_FREE_BYTES / 1e6:.0f} MB"
+        )
+
+
+def _sample(images: tuple[Path, ...], count: int, seed: int) -> tuple[Path, ...]:
+    if len(images) <= count:
+        return images
+    return tuple(random.Random(seed).sample(images, count))  # noqa: S311 (not cryptography)

@@ -1,0 +1,106 @@
+"""study.yaml: everything asked and everything it depended on; refuses to mix two studies."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from autoprune.errors import StudyMismatch
+from autoprune.search.workbench import Workbench
+from autoprune.yaml_io import dump_yaml, load_yaml, write_atomic
+
+# What may change between two runs of one study; every other setting is compared on resume.
+_FREE_SETTINGS = ("trials", "timeout_s", "keep", "name", "trust_checkpoint")
+_VERSIONED = ("autoprune", "torch", "ultralytics", "optuna", "onnxruntime")
+
+
+def settings_of(bench: Workbench, demo: bool) -> dict[str, Any]:
+    """Describe a study as plain data."""
+    data, fine_tune = bench.data, bench.fine_tune
+    return {
+        "asked": bench.config.model_dump(mode="json"),
+        "demo": demo,
+        "imgsz": list(bench.imgsz),
+        "device": bench.device,
+        "model": {
+            "file": str(bench.config.model),
+            "hash": bench.base_hash,
+            "family": bench.pruner.family.name,
+            "classes": list(data.names),
+        },
+        "data": {
+            "file": str(data.path),
+            "hash": data.sha256,
+            "train_images": len(data.train),
+            "val_images": len(data.selection_images),
+            "final_images": len(data.final_images),
+            "final_split": data.final_split_name,
+            "overlap": data.overlap,
+        },
+        "fine_tune": fine_tune.as_mapping(),
+        "space": {"file": str(bench.config.space), "hash": file_hash(bench.config.space)},
+        "importance": bench.pruner.importance,
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in _VERSIONED},
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cores": os.cpu_count(),
+        },
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def save_or_compare(bench: Workbench, settings: dict[str, Any]) -> None:
+    """Write study.yaml for a new study, or refuse to resume one that differs.
+
+    Raises:
+        StudyMismatch: Names each setting that differs, with both values.
+    """
+    path = bench.folder.settings
+    if not path.exists():
+        write_atomic(path, dump_yaml(settings))
+        return
+    before, now = _comparable(load_yaml(path)), _comparable(settings)
+    different = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if different:
+        lines = "; ".join(
+            f"{key}: was {before.get(key)!r}, now {now.get(key)!r}" for key in different
+        )
+        raise StudyMismatch(
+            f"{bench.folder.root}: this study was started with other settings ({lines});"
+            " repeat the old command to continue it, or give --name for a new study"
+        )
+
+
+def file_hash(path: Path | None) -> str:
+    """Twelve hex digits of a file's content."""
+    assert path is not None
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings a result depends on, flat; files by content, not by path."""
+    asked = {
+        key: value
+        for key, value in settings.get("asked", {}).items()
+        if key not in (*_FREE_SETTINGS, "model", "data", "space", "imgsz")
+    }
+    versions = settings.get("versions", {})
+    return {
+        **asked,
+        "imgsz": settings.get("imgsz"),
+        "device": settings.get("device"),
+        "model": settings.get("model", {}).get("hash"),
+        "data": settings.get("data", {}).get("hash"),
+        "space": settings.get("space", {}).get("hash"),
+        "fine_tune": settings.get("fine_tune"),
+        **{
+            f"{name} version": str(versions.get(name, "")).split(".")[0]
+            for name in ("autoprune", "torch", "ultralytics", "optuna", "onnxruntime")
+        },
+    }

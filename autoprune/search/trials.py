@@ -1,0 +1,200 @@
+"""The trial loop: ask Optuna for a plan, evaluate it, tell Optuna; survive being killed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+
+import filelock
+import optuna
+from optuna.trial import Trial, TrialState
+
+from autoprune.errors import AutopruneError
+from autoprune.front import pareto_front
+from autoprune.plan import PruningPlan
+from autoprune.record import TrialRecord
+from autoprune.search.candidates import ranked
+from autoprune.search.evaluate import Candidate, evaluate
+from autoprune.search.listener import SearchListener
+from autoprune.search.objectives import constraint_of, values_of
+from autoprune.search.workbench import Workbench
+
+MAX_FAILURES_IN_A_ROW = 5
+
+
+class TooManyFailures(AutopruneError):
+    """Several trials in a row failed: something is wrong with the setup, not with the plans."""
+
+
+class TrialLoop:
+    """Runs trials of one study until it is told to stop.
+
+    Args:
+        bench: The prepared study.
+        study: The Optuna study.
+        dense: The dense model's record.
+        baselines: Records of the baselines; a trial that draws a baseline's plan reuses it.
+        listener: Hears what happens.
+        stop_at: `time.monotonic()` after which no trial may still be running, or None.
+    """
+
+    def __init__(
+        self,
+        bench: Workbench,
+        study: optuna.Study,
+        dense: TrialRecord,
+        baselines: list[TrialRecord],
+        listener: SearchListener,
+        stop_at: float | None,
+    ) -> None:
+        self.bench, self.study, self.dense = bench, study, dense
+        self.baselines, self.listener, self.stop_at = baselines, listener, stop_at
+        assert dense.latency is not None
+        self.budget_ms = bench.config.goal.budget_ms(dense.latency.median_ms)
+
+    def run(self) -> str:
+        """Run trials; returns in words why it stopped.
+
+        Raises:
+            TooManyFailures: MAX_FAILURES_IN_A_ROW trials failed one after another.
+        """
+        while True:
+            for number in self._unfinished():
+                self._adopt(number)
+            if (reason := self._stop_reason()) is not None:
+                return reason
+            trial = self.study.ask()
+            with self._worker_lock(trial.number):
+                self._evaluate(trial)
+
+    def _unfinished(self) -> list[int]:
+        """Trials that are running somewhere or were left so by a worker that died."""
+        running = self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+        return [trial.number for trial in running]
+
+    def _adopt(self, number: int) -> None:
+        """Finish a trial, with its own plan, that another worker began and will not finish."""
+        with self._worker_lock(number) as mine:
+            frozen = self.study.get_trials(deepcopy=False)[number]
+            if mine and frozen.state == TrialState.RUNNING:
+                self._evaluate(Trial(self.study, frozen._trial_id))
+
+    @contextmanager
+    def _worker_lock(self, number: int) -> Iterator[bool]:
+        """Hold a trial's lock; yields False when a living worker holds it.
+
+        The operating system releases the lock when its holder dies, however it dies.
+        """
+        folder = self.bench.folder.trial(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def _stop_reason(self) -> str | None:
+        finished = self._records()
+        limit = self.bench.config.trials
+        if limit is not None and len(finished) >= limit:
+            return f"--trials {limit} reached"
+        last = finished[-MAX_FAILURES_IN_A_ROW:]
+        if len(last) == MAX_FAILURES_IN_A_ROW and all(r.state == "failed" for r in last):
+            assert last[-1].failure is not None
+            raise TooManyFailures(
+                f"{MAX_FAILURES_IN_A_ROW} trials failed in a row; the last one:"
+                f" {last[-1].failure.reason}: {last[-1].failure.detail}"
+            )
+        if self.stop_at is not None:
+            left = self.stop_at - time.monotonic()
+            self.listener.deadline(max(0.0, left))
+            if left < self._longest_trial(finished):
+                return "--timeout: no time for another trial"
+        return None
+
+    def _longest_trial(self, finished: list[TrialRecord]) -> float:
+        """Seconds a trial may take: the longest so far, baselines included."""
+        trained = [r.seconds for r in (*finished, *self.baselines) if r.rungs]
+        return max(trained, default=0.0)
+
+    def _evaluate(self, trial: Trial) -> None:
+        bench, listener = self.bench, self.listener
+        listener.candidate(f"trial {trial.number}", trial.number + 1, bench.config.trials)
+        plan = self._draw(trial)
+        path = bench.folder.trial(trial.number) / "record.json"
+        if path.exists():  # measured, but its worker died before Optuna was told
+            record = TrialRecord.load(path)
+        elif (known := self._known(plan)) is not None:
+            record = _copy_of(known, trial.number)
+            plan.save(path.with_name("plan.yaml"))
+            bench.folder.save_record(record)
+        else:
+            candidate = Candidate("trial", f"trial {trial.number}", trial.number, plan)
+            record = evaluate(bench, candidate, self.budget_ms, listener)
+        self._tell(trial, record)
+        records = self._records()
+        best = ranked([*records, *self.baselines], bench.config.goal, self.dense)
+        listener.result(record, best[0] if best else None)
+        if bench.config.keep == "front":
+            drop_dominated_weights(bench, [*records, *self.baselines])
+
+    def _draw(self, trial: Trial) -> PruningPlan:
+        def suggest(name: str, widths: tuple[int, ...]) -> int:
+            steps = {after - before for before, after in pairwise(widths)}
+            if len(steps) == 1:
+                return trial.suggest_int(name, widths[0], widths[-1], step=steps.pop())
+            return int(trial.suggest_categorical(name, widths))
+
+        return self.bench.annotated(self.bench.space.draw(suggest))
+
+    def _known(self, plan: PruningPlan) -> TrialRecord | None:
+        """An earlier result of exactly the same channels."""
+        signature = self.bench.pruner.signature(plan)
+        for record in (*self.baselines, *self._records()):
+            fresh = record.same_as is None and record.state != "failed"
+            if fresh and self.bench.pruner.signature(record.pruning_plan()) == signature:
+                return record
+        return None
+
+    def _records(self) -> list[TrialRecord]:
+        return self.bench.folder.trial_records()
+
+    def _tell(self, trial: Trial, record: TrialRecord) -> None:
+        if record.state == "failed":
+            assert record.failure is not None
+            trial.set_user_attr("failure", record.failure.reason)
+            self.study.tell(trial, state=TrialState.FAIL)
+            return
+        name, value = constraint_of(record, self.bench.config.goal, self.dense)
+        trial.set_constraint(name, value)
+        self.study.tell(trial, values_of(record))
+
+
+def drop_dominated_weights(bench: Workbench, records: list[TrialRecord]) -> None:
+    """Delete model.pt of every record that is not on the front."""
+    front = {record.name for record in pareto_front(records)}
+    for record in records:
+        if record.name not in front:
+            (bench.folder.folder_of(record) / "model.pt").unlink(missing_ok=True)
+
+
+def _copy_of(known: TrialRecord, number: int) -> TrialRecord:
+    """The record of a plan drawn again: the earlier numbers, clearly marked."""
+    return known.model_copy(
+        update={
+            "kind": "trial",
+            "name": f"trial {number}",
+            "number": number,
+            "same_as": known.name,
+            "confirmed": None,
+            "final": None,
+            "seconds": 0.0,
+        }
+    )

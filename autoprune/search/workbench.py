@@ -1,0 +1,113 @@
+"""Workbench: everything a search prepares once and every candidate uses."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from autoprune.config import StudyConfig
+from autoprune.evaluation.dataset import DataSummary
+from autoprune.evaluation.fine_tune_settings import FineTuneSettings
+from autoprune.evaluation.pruned_yolo import PrunedYOLO, as_pruned_yolo
+from autoprune.evaluation.regrowth_guard import seal
+from autoprune.latency.export import ExportedModel, export_model
+from autoprune.latency.measure import RuntimeOptions, TimingSettings, measure_against
+from autoprune.latency.targets import LatencyTarget
+from autoprune.plan import Calibration, PruningPlan
+from autoprune.pruning.prune import Pruner
+from autoprune.record import LatencyResult
+from autoprune.space import SearchSpace
+from autoprune.study_folder import StudyFolder
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """One study's model, data, space, target and settings, loaded and checked.
+
+    Attributes:
+        base_hash: Hash of the dense model, written into every plan.
+        calibration: The images the importance criterion looked at, if any.
+        recalibration_images: Training images that re-estimate batch-norm statistics.
+        dense_export: The dense model in the runtime's format, kept for interleaved timing.
+        dense_latency: Its calibrated latency; None until it was measured.
+    """
+
+    config: StudyConfig
+    folder: StudyFolder
+    yolo: Any  # ultralytics.YOLO
+    base_hash: str
+    pruner: Pruner
+    space: SearchSpace
+    data: DataSummary
+    imgsz: tuple[int, int]
+    recalibration_images: tuple[Path, ...]
+    fine_tune: FineTuneSettings
+    device: str
+    target: LatencyTarget
+    options: RuntimeOptions
+    timing: TimingSettings
+    calibration: Calibration | None = None
+    dense_export: ExportedModel | None = None
+    dense_latency: LatencyResult | None = None
+
+    @property
+    def train_size(self) -> int:
+        """Square image size, in pixels, of training and validation: the longer side."""
+        return max(self.imgsz)
+
+    def with_dense(self, exported: ExportedModel, latency: LatencyResult) -> Workbench:
+        """The same bench once the dense model is measured."""
+        return replace(self, dense_export=exported, dense_latency=latency)
+
+    def measure(self, module: nn.Module, folder: Path) -> LatencyResult:
+        """Export a model and time it against the dense one in a clean process.
+
+        Raises:
+            TrialFailed: Export or measurement failed.
+            TargetUnreachable: The device is gone.
+        """
+        assert self.dense_export is not None
+        assert self.dense_latency is not None
+        draft = folder / "export"
+        try:
+            candidate = self.export(module, draft)
+            return measure_against(
+                self.target,
+                candidate,
+                self.dense_export,
+                self.dense_latency,
+                self.options,
+                self.timing,
+            )
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def export(self, module: nn.Module, folder: Path) -> ExportedModel:
+        """Write the runtime's file for a module into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        suffix = "onnx" if self.options.runtime == "onnxruntime" else "pt2"
+        return export_model(module, folder / f"model.{suffix}", self.imgsz, self.options.runtime)
+
+    def as_yolo(self, module: nn.Module) -> PrunedYOLO:
+        """Wrap a pruned module so that training keeps its shape."""
+        return as_pruned_yolo(module, self.yolo)
+
+    def save_model(self, module: nn.Module, path: Path, plan: PruningPlan) -> None:
+        """Save a pruned module as a .pt of stock Ultralytics classes, sealed against regrowth."""
+        seal(module, {"base": self.base_hash, "plan": plan.to_mapping()})
+        draft = path.with_suffix(".part")
+        self.as_yolo(module).save(draft)
+        draft.replace(path)
+
+    def annotated(self, plan: PruningPlan) -> PruningPlan:
+        """The plan with everything that makes the same file give the same channels again."""
+        return replace(
+            plan,
+            importance=self.pruner.importance,
+            calibration=self.calibration,
+            base=self.base_hash,
+        )

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from ultralytics import YOLO
+
+from autoprune.errors import AutopruneError, ConfigError, TrialFailed
+from autoprune.evaluation.checkpoint import model_hash
+from autoprune.evaluation.dataset import DataSummary
+from autoprune.evaluation.fine_tune import FineTuned, fine_tune, settings_from
+from autoprune.evaluation.pruned_yolo import as_pruned_yolo, load_pruned
+from autoprune.evaluation.short_trainer import ShortTrainer
+from autoprune.evaluation.trainer import conv_shapes
+
+
+@pytest.fixture
+def training(data: DataSummary, tmp_path: Path) -> Path:
+    return data.training_yaml(tmp_path / "derived")
+
+
+def _tune(module: nn.Module, data: Path, folder: Path, **more: Any) -> FineTuned:
+    hooks = {key: more.pop(key) for key in ("on_epoch", "stop_requested") if key in more}
+    settings = settings_from({"epochs": 2, "batch": 8, "device": "cpu", **more})
+    return fine_tune(module, data, 64, settings, folder, **hooks)
+
+
+def test_it_trains_the_epochs_asked_for_keeps_the_shape_and_leaves_nothing_behind(
+    pruned_module: nn.Module, dense: YOLO, training: Path, tmp_path: Path
+) -> None:
+    before = model_hash(pruned_module)
+    threads = torch.get_num_threads()
+    heard: list[tuple[int, int]] = []
+    folder = tmp_path / "trial"
+    tuned = _tune(
+        as_pruned_yolo(pruned_module, dense),
+        training,
+        folder,
+        on_epoch=lambda done, total: heard.append((done, total)),
+    )
+    assert heard == [(1, 2), (2, 2)]
+    assert (tuned.epochs, tuned.images_seen, tuned.batch) == (2, 32, 8)
+    assert tuned.seconds > 0
+    assert list(folder.iterdir()) == []
+    assert model_hash(pruned_module) == before
+    assert torch.get_num_threads() == threads
+    module = tuned.module
+    assert model_hash(module) != before
+    assert conv_shapes(module) == conv_shapes(pruned_module)
+    assert {value.dtype for value in module.parameters()} == {torch.float32}
+    assert not any(part.training for part in module.modules())
+    as_pruned_yolo(module, dense).save(tmp_path / "tuned.pt")
+    content = (tmp_path / "tuned.pt").read_bytes()
+    assert str(folder).encode() not in content, "the run folder's name was saved"
+    assert conv_shapes(load_pruned(tmp_path / "tuned.pt").model) == conv_shapes(pruned_module)
+
+
+def test_it_reads_no_validation_image(
+    pruned_module: nn.Module, data: DataSummary, training: Path, tmp_path: Path
+) -> None:
+    (training.parent / "val.txt").write_text(str(tmp_path / "no-such.jpg"))
+    assert _tune(pruned_module, training, tmp_path / "trial", epochs=1).images_seen == 16
+
+
+def test_the_same_seed_gives_the_same_weights(
+    pruned_module: nn.Module, training: Path, tmp_path: Path
+) -> None:
+    hashes = [
+        model_hash(_tune(pruned_module, training, tmp_path, epochs=1, seed=seed).module)
+        for seed in (5, 5, 6)
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_a_loss_that_is_not_finite_fails_the_trial(
+    pruned_module: nn.Module, training: Path, tmp_path: Path
+) -> None:
+    for value in (float("nan"), float("inf")):
+        with torch.no_grad():
+            pruned_module.model[4].cv1.conv.weight[0, 0] = value
+        with pytest.raises(TrialFailed) as caught:
+            _tune(pruned_module, training, tmp_path / "trial")
+        assert caught.value.reason == "nan"
+        assert list((tmp_path / "trial").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"),
+    ],
+)
+def test_running_out_of_memory_fails_the_trial(
+    error: Exception,
+    pruned_module: nn.Module,
+    training: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ShortTrainer, "preprocess_batch", exhausted)
+    with pytest.raises(TrialFailed) as caught:
+        _tune(pruned_module, training, tmp_path)
+    assert caught.value.reason == "oom"
+
+
+def test_a_batch_that_ultralytics_halved_is_told(
+    pruned_module: nn.Module, training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock = ShortTrainer.preprocess_batch
+    calls: list[int] = []
+
+    def first_time_full(self: ShortTrainer, batch: dict[str, Any]) -> dict[str, Any]:
+        calls.append(len(batch["img"]))
+        if len(calls) == 1:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return stock(self, batch)
+
+    monkeypatch.setattr(ShortTrainer, "preprocess_batch", first_time_full)
+    tuned = _tune(pruned_module, training, tmp_path, epochs=1)
+    assert tuned.batch == 4
+    assert tuned.images_seen == 16
+    assert calls == [8, 4, 4, 4, 4]
+
+
+def test_another_error_is_not_called_out_of_memory(
+    pruned_module: nn.Module, training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(ShortTrainer, "preprocess_batch", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        _tune(pruned_module, training, tmp_path)
+
+
+def test_an_interruption_gets_through_and_cleans_up(
+    pruned_module: nn.Module, training: Path, tmp_path: Path
+) -> None:
+    threads = torch.get_num_threads()
+    asked: list[int] = []
+
+    def after_three_batches() -> bool:
+        asked.append(1)
+        return len(asked) > 3
+
+    with pytest.raises(KeyboardInterrupt):
+        _tune(pruned_module, training, tmp_path / "a", stop_requested=after_three_batches)
+    assert len(asked) == 4
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _tune(pruned_module, training, tmp_path / "b", on_epoch=interrupt)
+    assert not list((tmp_path / "a").iterdir()) + list((tmp_path / "b").iterdir())
+    assert torch.get_num_threads() == threads
+
+
+def test_data_of_other_classes_is_refused(training: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the model's 80"):
+        _tune(YOLO("yolov8n.yaml").model, training, tmp_path)
+
+
+def test_a_shape_that_changes_during_training_is_caught(
+    pruned_module: nn.Module, training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ultralytics.models.yolo.detect import DetectionTrainer
+
+    def regrow(
+        self: ShortTrainer, cfg: Any = None, weights: Any = None, verbose: bool = True
+    ) -> Any:
+        self.expected_shapes = conv_shapes(weights)
+        return DetectionTrainer.get_model(self, "yolov8n.yaml", None, False)
+
+    monkeypatch.setattr(ShortTrainer, "get_model", regrow)
+    with pytest.raises(AutopruneError, match="shape"):
+        _tune(pruned_module, training, tmp_path, epochs=1)

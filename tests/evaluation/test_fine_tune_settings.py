@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ultralytics.cfg import get_cfg
+from ultralytics.utils import DEFAULT_CFG_DICT
+
+from autoprune.errors import ConfigError
+from autoprune.evaluation import fine_tune_settings
+from autoprune.evaluation.fine_tune_settings import FineTuneSettings, settings_from
+
+
+def test_the_defaults_name_optimizer_and_rate_and_step_on_every_batch() -> None:
+    given = settings_from({}).as_train_args()
+    assert given["epochs"] >= 3
+    assert given["optimizer"] != "auto"
+    assert given["lr0"] > 0
+    assert given["nbs"] == given["batch"]
+    assert given["amp"] is False
+    assert "device" not in given
+    get_cfg(overrides=given)  # every key and value is one Ultralytics accepts
+
+
+def test_overrides_reach_ultralytics_and_the_record() -> None:
+    settings = settings_from({"epochs": 7, "lr0": 0.02, "fliplr": 0.0, "device": 0, "batch": 4})
+    assert settings.epochs == 7
+    assert settings.device == 0
+    arguments = settings.as_train_args()
+    assert (arguments["lr0"], arguments["fliplr"], arguments["nbs"]) == (0.02, 0.0, 4)
+    assert settings.as_mapping()["fliplr"] == 0.0
+    assert settings_from({"nbs": 64}).as_train_args()["nbs"] == 64
+    assert settings_from({"cos_lr": True, "warmup_bias_lr": 0.1}).as_train_args()["cos_lr"] is True
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("epochz", 3, "closest match epochs"),
+        ("conf", 0.5, "expected one of"),
+        ("epochs", 0, "epochs"),
+        ("epochs", "three", "epochs"),
+        ("epochs", True, "a number"),
+        ("lr0", 1.5, "lr0"),
+        ("lr0", "fast", "lr0"),
+        ("batch", -1, "whole number"),
+        ("batch", 0.5, "whole number"),
+        ("optimizer", "auto", "lr0"),
+        ("optimizer", "SGDD", "one of SGD"),
+        ("cos_lr", "yes", "cos_lr"),
+        ("mosaic", None, "mosaic"),
+        ("data", "other.yaml", "--data"),
+        ("imgsz", 640, "--imgsz"),
+        ("resume", True, "anew"),
+        ("project", "here", "folder"),
+    ],
+)
+def test_a_wrong_override_is_one_line_that_names_the_key(
+    key: str, value: Any, message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings_from({key: value})
+    assert str(caught.value).startswith(f"fine-tune: {key}: got {value!r}")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_key_named_here_is_a_key_of_the_installed_ultralytics() -> None:
+    own = set(FineTuneSettings().as_mapping())
+    named = own | set(fine_tune_settings._MORE) | (set(fine_tune_settings._OWNED) - {"save_dir"})
+    assert named <= set(DEFAULT_CFG_DICT)

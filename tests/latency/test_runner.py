@@ -1,0 +1,199 @@
+import ast
+import itertools
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from autoprune.latency import runner
+from tests.latency.tiny_models import write_onnx
+
+TIMING = {
+    "warmup_s": 0.01,
+    "block_s": 0.002,
+    "min_blocks": 10,
+    "max_blocks": 60,
+    "min_s": 0.0,
+    "cap_s": 5.0,
+    "half_width": 0.02,
+}
+
+
+class Clockwork:
+    """A model of given run times that notes when it ran."""
+
+    def __init__(self, name, times, diary):
+        self.name, self.times, self.diary = name, itertools.cycle(times), diary
+        self.single_threaded = True
+
+    def timed_run(self):
+        self.diary.append(self.name)
+        spent = next(self.times)
+        return spent, spent
+
+
+def job(dense, *candidates, **changes):
+    return {
+        "runtime": "onnxruntime",
+        "provider": "CPUExecutionProvider",
+        "threads": 1,
+        "imgsz": [32, 32],
+        "batch": 1,
+        "channels_last": False,
+        "dense": str(dense),
+        "candidates": [str(path) for path in candidates],
+        "timing": TIMING,
+        "checks": [],
+        **changes,
+    }
+
+
+def test_runner_needs_neither_autoprune_nor_a_newer_python_than_3_9():
+    tree = ast.parse(Path(runner.__file__).read_text(), feature_version=(3, 9))
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            imported.add(node.module.split(".")[0])
+    assert imported - {"numpy", "__future__"} <= sys.stdlib_module_names
+
+
+def test_models_are_timed_in_blocks_there_and_back():
+    diary = []
+    models = [Clockwork(name, [0.001], diary) for name in "AB"]
+    times, stopped = runner.time_models(models, TIMING)
+    assert stopped == "tight"
+    runs, blocks = len(times[0]["wall_ms"][0]), len(times[0]["wall_ms"])
+    assert runs >= 3
+    order = "".join(name for name, group in itertools.groupby(diary) for _ in group)
+    measured = order[-blocks * 2 * runs :]
+    abba = "A" * runs + "B" * 2 * runs + "A" * runs
+    assert measured == abba * (blocks // 2)
+    assert [len(model["wall_ms"]) for model in times] == [10, 10]
+
+
+def test_timing_goes_on_until_the_interval_is_tight_or_the_blocks_run_out():
+    rng = np.random.default_rng(0)
+    noisy = [Clockwork(name, rng.uniform(0.001, 0.003, 997), []) for name in "AB"]
+    times, stopped = runner.time_models(noisy, {**TIMING, "half_width": 1e-6})
+    assert stopped == "max_blocks"
+    assert len(times[0]["wall_ms"]) >= 60
+
+
+def test_timing_stops_at_the_cap():
+    models = [Clockwork(name, [0.001], []) for name in "AB"]
+    times, stopped = runner.time_models(models, {**TIMING, "cap_s": 0.0})
+    assert stopped == "cap"
+    assert len(times[1]["wall_ms"]) == 2
+
+
+def test_processor_time_counts_only_when_one_thread_does_the_work():
+    alone, many = Clockwork("A", [0.001], []), Clockwork("B", [0.001], [])
+    many.single_threaded = False
+    times, _ = runner.time_models([alone, many], TIMING)
+    assert times[1]["cpu_ms"] is None
+    assert runner.counted_ms([[6.0, 10.0]], [[6.5, 6.1]]).tolist() == [[6.0, 6.1]]
+
+
+def test_a_heavier_model_is_found_slower(tmp_path):
+    light, heavy = write_onnx(tmp_path / "a.onnx", 2), write_onnx(tmp_path / "b.onnx", 8)
+    result = runner.run_job(job(light, heavy))
+    light_ms, heavy_ms = (runner.counted_ms(**model) for model in result["models"])
+    assert np.exp(runner.log_interval(heavy_ms, light_ms)[1]) > 1.5
+    assert result["providers"] == ["CPUExecutionProvider"]
+
+
+def test_several_threads_are_given_to_the_runtime(tmp_path):
+    path = write_onnx(tmp_path / "a.onnx", 2)
+    result = runner.run_job(job(path, threads=2))
+    assert result["threads"] == 2
+    assert result["models"][0]["cpu_ms"] is None
+
+
+def test_a_drift_of_scores_is_not_hidden_by_the_size_of_boxes(tmp_path):
+    expected = np.concatenate([np.full((1, 4, 9), 500.0), np.full((1, 3, 9), 0.5)], axis=1)
+    drifted = expected.copy()
+    drifted[0, 5, 3] += 0.01
+    drifted[0, 1, 3] += 0.05
+    np.save(tmp_path / "in.npy", np.zeros((1, 3, 8, 8), np.float32))
+    np.save(tmp_path / "out.npy", expected)
+    model = SimpleNamespace(output=lambda image: drifted)
+    check = runner.check_output(model, tmp_path / "in.npy", tmp_path / "out.npy")
+    assert check["max_abs_diff"] == pytest.approx(0.05)
+    assert check["max_rel_diff"] == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("got", "problem"),
+    [(np.full((1, 2, 3), np.nan), "nan"), (np.zeros((1, 2, 4)), "shape")],
+)
+def test_outputs_that_cannot_be_compared_are_a_problem(tmp_path, got, problem):
+    np.save(tmp_path / "in.npy", np.zeros((1, 3, 8, 8), np.float32))
+    np.save(tmp_path / "out.npy", np.zeros((1, 2, 3)))
+    model = SimpleNamespace(output=lambda image: got)
+    check = runner.check_output(model, tmp_path / "in.npy", tmp_path / "out.npy")
+    assert problem in check["problem"]
+
+
+def test_a_provider_that_is_not_there_is_refused_by_name(tmp_path):
+    path = write_onnx(tmp_path / "a.onnx", 1)
+    error = runner.answer(json.dumps(job(path, provider="NoSuchExecutionProvider")))["error"]
+    assert error["kind"] == "provider"
+    assert "NoSuchExecutionProvider" in error["message"]
+    assert "CPUExecutionProvider" in error["message"]
+
+
+def test_a_silent_fallback_to_another_provider_is_refused(tmp_path, monkeypatch):
+    import onnxruntime
+
+    path = write_onnx(tmp_path / "a.onnx", 1)
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        onnxruntime,
+        "get_available_providers",
+        lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    )
+    monkeypatch.setattr(
+        onnxruntime,
+        "InferenceSession",
+        lambda path, sess_options, providers: real(
+            path, sess_options, providers=["CPUExecutionProvider"]
+        ),
+    )
+    error = runner.answer(json.dumps(job(path, provider="CUDAExecutionProvider")))["error"]
+    assert error["kind"] == "provider"
+    assert "asked for CUDAExecutionProvider, but in use: CPUExecutionProvider" in error["message"]
+
+
+def test_a_missing_runtime_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    error = runner.answer(json.dumps(job(tmp_path / "a.onnx")))["error"]
+    assert error["kind"] == "runtime"
+    assert error["message"].startswith("onnxruntime cannot be imported")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model"])
+def test_a_broken_model_file_is_an_error_of_the_model(tmp_path, content):
+    path = tmp_path / "a.onnx"
+    path.write_bytes(content)
+    error = runner.answer(json.dumps(job(path)))["error"]
+    assert error["kind"] == "model"
+    assert "a.onnx" in error["message"]
+    assert "\n" not in error["message"]
+
+
+def test_a_job_without_its_fields_is_answered_with_an_error():
+    assert runner.answer("{}")["error"]["kind"] == "job"
+
+
+@pytest.mark.parametrize(
+    ("flags", "isa"),
+    [({"avx", "avx2", "avx512f"}, "avx512"), ({"avx", "avx2"}, "avx2"), ({"asimd"}, "neon")],
+)
+def test_the_widest_vector_extension_is_named(flags, isa):
+    assert runner._isa(flags) == isa

@@ -1,0 +1,94 @@
+"""The answer in words, at every end a search can have."""
+
+from pathlib import Path
+
+from autoprune.outcome import Outcome
+from autoprune.report.answer import read_answer
+from tests.report import fake_study as fake
+
+BEST = fake.trial(
+    7, 0.5, 0.7, latency=fake.latency(4.6), confirmed=fake.latency(4.62), final=fake.final(0.69)
+)
+
+
+def test_a_confirmed_plan_is_told_with_all_its_numbers(tmp_path: Path) -> None:
+    records = [fake.dense(), BEST, fake.trial(8, 0.4, 0.5)]
+    answer = read_answer(fake.write_study(tmp_path, records, fake.finished("trial 7")))
+    assert answer.verdict == "met"
+    assert answer.headline == (
+        "Trial 7 runs in 4.62 ms (95 % interval 4.56 to 4.68), 1.80x faster than dense, with "
+        "mAP50-95 0.700 on val (4.2 points below dense) and 865 k of 3.01 M parameters."
+    )
+    assert answer.details[0].startswith("Confirmed: ")
+    assert answer.details[1] == (
+        "On 200 images that the search never used (test) its mAP50-95 is 0.690, "
+        "4.1 points below dense."
+    )
+    assert answer.details[2] == "The search ended: --trials 40 reached."
+
+
+def test_without_a_second_measurement_it_says_unconfirmed(tmp_path: Path) -> None:
+    alone = BEST.model_copy(update={"confirmed": None})
+    answer = read_answer(
+        fake.write_study(tmp_path, [fake.dense(), alone], fake.finished("trial 7"))
+    )
+    assert answer.details[0].startswith("Unconfirmed: ")
+
+
+def test_a_second_measurement_beyond_the_budget_does_not_confirm(tmp_path: Path) -> None:
+    slow = BEST.model_copy(update={"confirmed": fake.latency(4.98)})
+    answer = read_answer(fake.write_study(tmp_path, [fake.dense(), slow], fake.finished("trial 7")))
+    assert answer.details[0].startswith("Unconfirmed: ")
+    assert "beyond 5.00 ms" in answer.details[0]
+
+
+def test_an_accuracy_goal_is_confirmed_by_measuring_again(tmp_path: Path) -> None:
+    content = fake.settings(asked={"goal": {"kind": "max_drop", "value": 5}}, budget_ms=None)
+    ended = fake.finished("trial 7").model_copy(update={"budget_ms": None})
+    answer = read_answer(fake.write_study(tmp_path, [fake.dense(), BEST], ended, content))
+    assert answer.details[0].startswith("Confirmed: ")
+
+
+def test_nothing_within_the_goal_names_the_nearest(tmp_path: Path) -> None:
+    records = [fake.dense(), fake.trial(0, 0.8), fake.trial(1, 0.7)]
+    answer = read_answer(fake.write_study(tmp_path, records, fake.finished(None, met=False)))
+    assert answer.verdict == "not met"
+    assert answer.headline.startswith("Nothing met the goal; nearest is trial 1, which runs in ")
+    assert "not trained" in answer.headline
+
+
+def test_the_searchs_own_nearest_miss_is_not_called_an_answer(tmp_path: Path) -> None:
+    records = [fake.dense(), fake.trial(0, 0.8), fake.trial(1, 0.7)]
+    answer = read_answer(fake.write_study(tmp_path, records, fake.finished("trial 0", met=False)))
+    assert answer.verdict == "not met"
+    assert "nearest is trial 0" in answer.headline
+
+
+def test_an_interrupted_search_tells_the_best_so_far(tmp_path: Path) -> None:
+    records = [fake.dense(), fake.trial(0, 0.5, 0.6), fake.trial(1, 0.48, 0.66)]
+    for outcome in (None, Outcome(status="running"), Outcome(status="interrupted")):
+        answer = read_answer(fake.write_study(tmp_path, records, outcome))
+        assert answer.verdict == "so far"
+        assert answer.headline.startswith("So far: trial 1 runs in ")
+        assert answer.details[0].startswith("Unconfirmed: ")
+    named = Outcome(status="interrupted", best="trial 0", goal_met=True)
+    assert read_answer(fake.write_study(tmp_path, records, named)).verdict == "so far"
+
+
+def test_a_dense_model_within_the_budget_is_the_answer_itself(tmp_path: Path) -> None:
+    answer = read_answer(fake.write_study(tmp_path, [fake.dense()], fake.finished("dense")))
+    assert answer.verdict == "met"
+    assert answer.headline.startswith("The dense model itself runs in 8.31 ms")
+    assert "faster" not in answer.headline
+    assert "below dense" not in answer.text()
+
+
+def test_a_plan_slower_than_dense_is_not_called_faster(tmp_path: Path) -> None:
+    records = [fake.dense(), fake.trial(0, 0.9, latency=fake.latency(10.0))]
+    answer = read_answer(fake.write_study(tmp_path, records, fake.finished(None, met=False)))
+    assert "1.20x slower than dense" in answer.headline
+
+
+def test_a_study_without_measurements_says_so(tmp_path: Path) -> None:
+    assert read_answer(fake.write_study(tmp_path, [])).verdict == "nothing yet"
+    assert "No trial" in read_answer(fake.write_study(tmp_path, [fake.dense()])).headline

@@ -1,0 +1,249 @@
+"""The page: what it says equals the records, what users wrote stays text, nothing is loaded."""
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from plotly.offline import get_plotlyjs
+
+from autoprune.report.html import render
+from autoprune.report.study import load_study
+from autoprune.study_folder import StudyFolder
+from tests.report import fake_study as fake
+
+PAYLOADS = [
+    "<script>window.hit=1</script>",
+    "</script><script>window.hit=1</script>",
+    "\"><img src=x onerror='window.hit=1'>",
+    "<svg onload=window.hit=1><a href='javascript:window.hit=1'>x</a>",
+    "{{ 7*7 }}${7*7}<b>bold</b>&lt;i&gt;\u2028<!--<script>",
+]
+
+
+@dataclass
+class Page(HTMLParser):
+    """A parsed page: its tags with attributes, scripts by type, text, and table cells by row."""
+
+    tags: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
+    scripts: list[tuple[str | None, str]] = field(default_factory=list)
+    text: str = ""
+    rows: list[list[str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self._script: str | None = None
+        self._cell = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append((dict(attrs).get("type"), ""))
+        if tag == "tr":
+            self.rows.append([])
+        self._cell = tag in ("td", "th") or (self._cell and tag in ("a", "span", "small", "br"))
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self._cell = False
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1][0] == "script" and self.lasttag == "script":
+            kind, before = self.scripts[-1]
+            if not before or kind != "closed":
+                self.scripts[-1] = (kind, before + data)
+                return
+        self.text += data
+        if self._cell:
+            self.rows[-1][-1] += data
+
+
+def page_of(folder: StudyFolder) -> tuple[str, Page]:
+    source = render(load_study(folder))
+    page = Page()
+    page.feed(source.replace(get_plotlyjs(), "PLOTLY"))
+    return source, page
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_what_users_wrote_is_shown_as_text_and_runs_nothing(tmp_path: Path, payload: str) -> None:
+    content = fake.settings(
+        model={"file": payload, "family": payload, "hash": payload, "classes": [payload, "b"]},
+        data={"file": payload, "final_split": payload, "overlap": payload, "final_images": 3},
+        versions={"autoprune": payload},
+        machine={"cpu": payload},
+        fine_tune={payload: payload},
+        space={"file": payload},
+        started=payload,
+    )
+    name = payload.replace("/", "")
+    best = fake.trial(0, 0.5, 0.6).model_copy(update={"name": payload})
+    records = [
+        fake.dense(),
+        fake.record("baseline", name, 0.6, rungs=(fake.rung(0.6),)),
+        best,
+        fake.failed(1, "exception", payload),
+    ]
+    ended = fake.finished(payload).model_copy(update={"message": payload, "stopped_by": payload})
+    source, page = page_of(fake.write_study(tmp_path / name, records, ended, content))
+
+    _, harmless = page_of(fake.busy_study(tmp_path / "busy", trials=15))
+    allowed = {tag for tag, _ in harmless.tags}
+    assert {tag for tag, _ in page.tags} <= allowed
+    assert all(not key.startswith("on") for _, attrs in page.tags for key in attrs)
+    assert [kind for kind, _ in page.scripts] == ["application/json"] * 2 + [None, None]
+    assert payload not in source.replace(get_plotlyjs(), "") or "<" not in payload
+    assert page.text.count(payload) >= 10
+    for _, attrs in page.tags:
+        assert not (attrs.get("href") or "").lower().startswith(("javascript:", "data:"))
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_plot_labels_carry_no_markup_of_the_users(tmp_path: Path, payload: str) -> None:
+    best = fake.trial(0, 0.5, 0.6).model_copy(update={"name": payload})
+    folder = fake.write_study(tmp_path / "s", [fake.dense(), best], fake.finished(payload))
+    _, page = page_of(folder)
+    figures = [json.loads(body) for kind, body in page.scripts if kind == "application/json"]
+    labels = [trace.get("name", "") for figure in figures for trace in figure["data"]]
+    labels += [text for f in figures for t in f["data"] for text in t.get("hovertext", [])]
+    assert any("window.hit" in label or "7*7" in label for label in labels)
+    ours = re.compile(r"</?b>|<br>")
+    assert all("<" not in ours.sub("", label) for label in labels)
+
+
+def test_the_page_loads_nothing(tmp_path: Path) -> None:
+    source, page = page_of(fake.busy_study(tmp_path / "busy"))
+    own = source.replace(get_plotlyjs(), "")
+    assert "http:" not in own
+    assert "https:" not in own
+    assert "url(" not in own
+    assert "@import" not in own
+    assert not {"link", "img", "iframe", "object", "embed", "base"} & {tag for tag, _ in page.tags}
+    assert all("src" not in attrs for _, attrs in page.tags)
+    links = [attrs["href"] or "" for tag, attrs in page.tags if tag == "a"]
+    assert links
+    assert all(link.startswith("../") for link in links)
+
+
+def test_the_security_policy_lets_only_the_pages_own_scripts_run(tmp_path: Path) -> None:
+    source, page = page_of(fake.busy_study(tmp_path / "busy", trials=15))
+    policy = next(a["content"] or "" for t, a in page.tags if a.get("http-equiv"))
+    assert policy.startswith("default-src 'none';")
+    bodies = re.findall(r"<script>(.*?)</script>", source, flags=re.DOTALL)
+    assert len(bodies) == 2
+    for body in bodies:
+        digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
+    assert "'unsafe-inline'" not in policy.split("script-src")[1].split(";")[0]
+
+
+def test_every_plan_link_leads_to_the_plan(tmp_path: Path) -> None:
+    odd = fake.record("baseline", "half # of 50%", 0.5, rungs=(fake.rung(0.5),))
+    folder = fake.write_study(tmp_path / "s", [fake.dense(), odd, fake.trial(3, 0.6, 0.6)])
+    _, page = page_of(folder)
+    links = {attrs["href"] or "" for tag, attrs in page.tags if tag == "a"}
+    assert len(links) == 2
+    assert all((folder.report / unquote(link)).resolve().is_file() for link in links)
+
+
+def test_the_tables_numbers_are_the_records(tmp_path: Path) -> None:
+    folder = fake.busy_study(tmp_path / "busy")
+    study = load_study(folder)
+    _, page = page_of(folder)
+    cells = {row[0]: row for row in page.rows if len(row) == 10}
+    expected = {record.name for record in (*study.front, *study.baselines)} | {"dense"}
+    assert {name.split()[0] for name in cells} - {"plan", "trial"} == {
+        name for name in expected if not name.startswith("trial")
+    }
+    for record in (*study.front, *study.baselines, study.dense):
+        assert record is not None
+        assert record.latency is not None
+        assert record.size is not None
+        name = next(key for key in cells if re.match(rf"{re.escape(record.name)}\b(?!\d)", key))
+        row = cells[name]
+        assert row[1].startswith(f"{record.latency.median_ms:.2f} ms")
+        assert f"{record.latency.low_ms:.2f} to {record.latency.high_ms:.2f}" in row[1]
+        assert row[2] == f"{record.map50_95:.3f}"
+        assert row[3] == (f"{record.final.map50_95:.3f}" if record.final else "-")
+        assert row[4] == f"{record.latency.ratio:.3f}"
+        assert float(row[5].split()[0]) == pytest.approx(
+            record.size.params / {"M": 1e6, "k": 1e3}[row[5].split()[1]], rel=0.006
+        )
+        assert row[7] == f"{record.rungs[-1].metrics.map50:.3f}"
+
+
+def test_dense_baselines_and_the_choice_are_marked(tmp_path: Path) -> None:
+    _, page = page_of(fake.busy_study(tmp_path / "busy"))
+    first = [" ".join(row[0].split()) for row in page.rows if len(row) == 10]
+    assert "dense" in first
+    assert "uniform-0.25 baseline" in first
+    assert sum(cell.endswith(" chosen") for cell in first) == 1
+
+
+def test_scores_of_different_rungs_stand_in_different_columns(tmp_path: Path) -> None:
+    two = fake.trial(0, 0.5, rungs=(fake.rung(0.5, 1, 3), fake.rung(0.6, 2, 12)), state="complete")
+    folder = fake.write_study(tmp_path / "s", [fake.dense(), two, fake.trial(1, 0.6, 0.55)])
+    _, page = page_of(folder)
+    table = [row for row in page.rows if len(row) == 8]
+    assert table[0][5:] == ["mAP50-95rung 0", "mAP50-95rung 1", "mAP50-95rung 2"]
+    cells = {row[0]: row[5:] for row in table}
+    assert cells["dense"] == ["0.742 (as given)", "-", "-"]
+    assert cells["trial 0"] == ["-", "0.500 (3 epochs)", "0.600 (12 epochs)"]
+    assert cells["trial 1"] == ["-", "0.550 (3 epochs)", "-"]
+
+
+def test_failures_are_listed_by_reason_with_their_details(tmp_path: Path) -> None:
+    _, page = page_of(fake.busy_study(tmp_path / "busy"))
+    assert ["nan", "2", "trial 3", "loss became nan in epoch 2"] in page.rows
+    assert ["trial 4", "loss became nan in epoch 1"] in page.rows
+    assert ["export", "1", "trial 2", "torch and ONNX Runtime differ by 0.02, limit 0.001"] in (
+        page.rows
+    )
+
+
+def test_overlap_unsteady_times_and_the_demo_are_said(tmp_path: Path) -> None:
+    shaky = fake.trial(0, 0.5, 0.6, latency=fake.latency(4.0, steady=False))
+    content = fake.settings(demo=True)
+    content["data"]["overlap"] = 17
+    _, page = page_of(fake.write_study(tmp_path / "s", [fake.dense(), shaky], content=content))
+    assert "17 of the val images are in train too" in page.text
+    assert "1 measurement did not become steady" in page.text
+    assert "bundled demo" in page.text
+    _, quiet = page_of(fake.write_study(tmp_path / "t", [fake.dense()]))
+    assert "in train too" not in quiet.text
+    assert "steady" not in quiet.text
+    assert "bundled demo" not in quiet.text
+
+
+def test_the_meaning_of_ms_and_the_way_of_measuring_are_said(tmp_path: Path) -> None:
+    _, page = page_of(fake.busy_study(tmp_path / "busy"))
+    for said in (
+        "forward pass of the network at batch 1",
+        "pre- and post-processing) are not included",
+        "onnxruntime 1.32.0, CPUExecutionProvider, 1 thread, batch 1",
+        "avx512",
+        "256 x 256 px",
+        "±1.2 %",
+        "optimizer SGD",
+        "1,800 images seen per trial",
+        "seed 0",
+        "17 over budget, 3 failed, 20 complete, 1 repeated plan",
+        "chosen on val",
+        "the search never used (test, 200 images)",
+    ):
+        assert said in page.text, said
+
+
+def test_records_of_another_machine_are_pointed_out(tmp_path: Path) -> None:
+    other = fake.fingerprint().model_copy(update={"cpu": "Another"})
+    moved = fake.latency(4.0).model_copy(update={"fingerprint": other})
+    records = [fake.dense(), fake.trial(0, 0.5, 0.6, latency=moved)]
+    _, page = page_of(fake.write_study(tmp_path / "s", records))
+    assert "milliseconds are not comparable" in page.text

@@ -1,0 +1,230 @@
+"""The trial loop: counting, failing, repeating, being killed, two at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from autoprune.record import Failure, TrialRecord
+from autoprune.search import trials
+from autoprune.search.evaluate import Candidate
+from autoprune.search.trials import TooManyFailures
+from tests.search.fakes import (
+    FakeEvaluation,
+    fake_bench,
+    fake_loop,
+    fake_study,
+    record,
+    signature,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def evaluation(monkeypatch: pytest.MonkeyPatch) -> FakeEvaluation:
+    fake = FakeEvaluation()
+    monkeypatch.setattr(trials, "evaluate", fake)
+    return fake
+
+
+def _plans(root: Path) -> list[tuple[object, ...]]:
+    bench = fake_bench(root)
+    return [signature(record.pruning_plan()) for record in bench.folder.trial_records()]
+
+
+def test_trials_counts_the_total_of_all_runs(tmp_path: Path, evaluation: FakeEvaluation) -> None:
+    assert "4" in fake_loop(fake_bench(tmp_path, trials=4)).run()
+    fake_loop(fake_bench(tmp_path, trials=7)).run()
+    assert len(_plans(tmp_path)) == 7
+    fake_loop(fake_bench(tmp_path, trials=7)).run()
+    assert len(_plans(tmp_path)) == 7
+
+
+def test_a_plan_drawn_twice_is_evaluated_once(tmp_path: Path, evaluation: FakeEvaluation) -> None:
+    bench = fake_bench(tmp_path, trials=6)
+    study = fake_study(bench)
+    twice = {name: widths[0] for name, widths in bench.space.choices.items()}
+    for _ in range(3):
+        study.enqueue_trial(twice)
+    fake_loop(bench).run()
+    records = bench.folder.trial_records()
+    assert [record.same_as for record in records[:3]] == [None, "trial 0", "trial 0"]
+    assert len(evaluation.plans) == len({str(plan) for plan in evaluation.plans})
+    values = [trial.values for trial in study.get_trials(deepcopy=False)[:3]]
+    assert values[0] == values[1] == values[2]
+
+
+def test_a_drawn_plan_equal_to_a_baseline_reuses_its_result(
+    tmp_path: Path, evaluation: FakeEvaluation
+) -> None:
+    bench = fake_bench(tmp_path, trials=1)
+    kept = {name: widths[0] for name, widths in bench.space.choices.items()}
+    baseline = record("uniform-0.50", 4.0, 0.5, kind="baseline", plan=bench.space.plan(kept))
+    fake_study(bench).enqueue_trial(kept)
+    fake_loop(bench, [baseline]).run()
+    (made,) = bench.folder.trial_records()
+    assert made.same_as == "uniform-0.50"
+    assert made.latency == baseline.latency
+    assert evaluation.plans == []
+
+
+def test_over_budget_is_told_complete_with_map_zero_and_a_violated_constraint(
+    tmp_path: Path, evaluation: FakeEvaluation
+) -> None:
+    bench = fake_bench(tmp_path, trials=12, sampler="random")
+    loop = fake_loop(bench)
+    loop.run()
+    over = [r for r in bench.folder.trial_records() if r.state == "over_budget"]
+    assert over
+    told = loop.study.get_trials(deepcopy=False)
+    for made in over:
+        assert made.number is not None
+        trial = told[made.number]
+        assert trial.state == TrialState.COMPLETE
+        assert trial.values[2] == 0.0
+        assert trial.values[1] > 5
+    feasible = {trial.number for trial in loop.study.best_trials}
+    assert not feasible & {made.number for made in over}
+
+
+def _failing(candidate: Candidate) -> TrialRecord:
+    return record(
+        candidate.name,
+        None,
+        None,
+        number=candidate.number,
+        state="failed",
+        plan=candidate.plan,
+        failure=Failure(reason="oom", detail="CUDA out of memory"),
+    )
+
+
+def test_a_few_failures_are_survived_and_five_in_a_row_stop_the_search(
+    tmp_path: Path, evaluation: FakeEvaluation
+) -> None:
+    def three_then_fine(candidate: Candidate) -> TrialRecord:
+        failed = candidate.number is not None and candidate.number < 3
+        return _failing(candidate) if failed else FakeEvaluation.by_kept_share(candidate)
+
+    evaluation.answer = three_then_fine
+    loop = fake_loop(fake_bench(tmp_path / "a", trials=6))
+    loop.run()
+    states = [trial.state for trial in loop.study.get_trials(deepcopy=False)]
+    assert states[:3] == [TrialState.FAIL] * 3
+    assert TrialState.FAIL not in states[3:]
+    evaluation.answer = _failing
+    with pytest.raises(TooManyFailures, match="oom: CUDA out of memory"):
+        fake_loop(fake_bench(tmp_path / "b", trials=50)).run()
+    assert len(_plans(tmp_path / "b")) == 5
+
+
+def test_an_interrupted_trial_is_finished_with_its_own_plan(
+    tmp_path: Path, evaluation: FakeEvaluation
+) -> None:
+    fake_loop(fake_bench(tmp_path / "whole", trials=15)).run()
+    calls = 0
+
+    def interrupt_sometimes(candidate: Candidate) -> TrialRecord:
+        nonlocal calls
+        calls += 1
+        if calls % 4 == 0:
+            raise KeyboardInterrupt
+        return FakeEvaluation.by_kept_share(candidate)
+
+    evaluation.answer = interrupt_sometimes
+    for _ in range(20):
+        try:
+            fake_loop(fake_bench(tmp_path / "cut", trials=15)).run()
+        except KeyboardInterrupt:
+            continue
+        break
+    assert _plans(tmp_path / "cut") == _plans(tmp_path / "whole")
+    assert len(_plans(tmp_path / "cut")) == 15
+
+
+def test_a_record_written_before_the_kill_is_told_without_a_second_evaluation(
+    tmp_path: Path, evaluation: FakeEvaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = fake_bench(tmp_path, trials=3)
+    loop = fake_loop(bench)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_tell", killed)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run()
+    assert len(bench.folder.trial_records()) == 1
+    fake_loop(bench).run()
+    assert len(evaluation.plans) == len(bench.folder.trial_records()) == 3
+
+
+def test_no_time_left_stops_before_the_next_trial(
+    tmp_path: Path, evaluation: FakeEvaluation
+) -> None:
+    loop = fake_loop(fake_bench(tmp_path, trials=None), stop_at=time.monotonic() - 1)
+    assert "--timeout" in loop.run()
+    assert evaluation.plans == []
+
+
+_WORKER = """
+import sys, time
+from pathlib import Path
+from autoprune.search import trials
+from tests.search.fakes import FakeEvaluation, fake_bench, fake_loop
+
+def slow(candidate):
+    time.sleep(0.02)
+    return FakeEvaluation.by_kept_share(candidate)
+
+trials.evaluate = FakeEvaluation(slow)
+fake_loop(fake_bench(Path(sys.argv[1]), trials=int(sys.argv[2]), sampler="random")).run()
+"""
+
+
+def _worker(root: Path, trials: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", _WORKER, str(root), str(trials)]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+
+
+def test_two_searches_on_one_study_share_the_work(tmp_path: Path) -> None:
+    fake_study(fake_bench(tmp_path))
+    workers = [_worker(tmp_path, 30) for _ in range(2)]
+    for worker in workers:
+        _, errors = worker.communicate(timeout=120)
+        assert worker.returncode == 0, errors.decode()
+    numbers = [record.number for record in fake_bench(tmp_path).folder.trial_records()]
+    assert sorted(numbers, key=int) == list(range(len(numbers)))  # type: ignore[arg-type]
+    assert 30 <= len(numbers) <= 31  # both may have begun their last trial at once
+
+
+def test_a_killed_search_loses_no_finished_trial(tmp_path: Path) -> None:
+    fake_study(fake_bench(tmp_path))
+    finished: dict[str, float] = {}
+    for wait in (1.0, 0.5, 0.8):
+        worker = _worker(tmp_path, 40)
+        deadline = time.monotonic() + 60
+        before = len(finished)
+        while len(_plans(tmp_path)) <= before and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(wait * 0.2)
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.communicate(timeout=60)
+        records = fake_bench(tmp_path).folder.trial_records()
+        for made in records:
+            finished.setdefault(made.name, made.seconds)
+        assert {made.name for made in records} == set(finished)
+    _, errors = (last := _worker(tmp_path, 40)).communicate(timeout=120)
+    assert last.returncode == 0, errors.decode()
+    loop = fake_loop(fake_bench(tmp_path))
+    assert len(_plans(tmp_path)) == 40
+    states = [trial.state for trial in loop.study.get_trials(deepcopy=False)]
+    assert states == [TrialState.COMPLETE] * 40

@@ -1,0 +1,133 @@
+"""Who may import whom: the arrows of the README's layout, enforced."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "autoprune"
+
+NOUNS = {
+    "config", "errors", "front", "outcome", "plan", "record", "space", "study_folder", "yaml_io",
+}  # fmt: skip
+
+# part -> parts of autoprune it may import besides the nouns and itself
+ALLOWED: dict[str, set[str]] = {
+    **{noun: set() for noun in NOUNS},
+    "recipe": set(),
+    "pruning": {"families"},
+    "families": {"pruning"},
+    "latency": set(),
+    "evaluation": set(),
+    "report": set(),
+    "demo": set(),
+    "search": {"pruning", "families", "latency", "evaluation", "demo"},
+    "screen": {"search"},
+    "api": {"search", "pruning", "families", "latency", "evaluation", "report"},
+    "cli": {"api", "screen", "recipe", "report", "demo", "evaluation"},
+    "__init__": {"api"},
+}
+
+# third party -> the parts that are its door
+DOORS: dict[str, set[str]] = {
+    "optuna": {"search"},
+    "ultralytics": {"families", "evaluation", "demo", "api"},
+    "onnxruntime": {"latency/runner"},
+    "plotly": {"report"},
+    "matplotlib": {"report", "evaluation/quiet"},
+    "jinja2": {"report"},
+    "pandas": {"report"},
+    "typer": {"cli"},
+    "rich": {"cli", "screen"},
+    "torch": {"pruning", "families", "latency", "evaluation", "search"},
+}
+
+
+def _files() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def _name(file: Path) -> str:
+    return file.relative_to(PACKAGE).with_suffix("").as_posix()
+
+
+def _imports(file: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("file", _files(), ids=_name)
+def test_each_file_imports_only_what_its_part_may(file: Path) -> None:
+    part = _name(file).split("/")[0]
+    allowed = ALLOWED[part] | NOUNS | {part}
+    for module in _imports(file):
+        if module.startswith("autoprune."):
+            other = module.split(".")[1]
+            known = other in ALLOWED
+            assert not known or other in allowed, f"{_name(file)} imports {module}"
+
+
+@pytest.mark.parametrize("file", _files(), ids=_name)
+def test_each_third_party_has_one_door(file: Path) -> None:
+    name = _name(file)
+    for module in _imports(file):
+        doors = DOORS.get(module.split(".")[0])
+        assert doors is None or {name, name.split("/")[0]} & doors, f"{name} imports {module}"
+
+
+def test_nouns_import_no_verb_at_all() -> None:
+    for noun in NOUNS:
+        for module in _imports(PACKAGE / f"{noun}.py"):
+            assert module.split(".")[0] not in {"torch", "ultralytics", "optuna", "pandas"}
+
+
+def test_pruning_imports_families_only_to_prune() -> None:
+    importers = {
+        _name(file)
+        for file in (PACKAGE / "pruning").glob("*.py")
+        if any(module.startswith("autoprune.families") for module in _imports(file))
+    }
+    assert importers == {"pruning/prune"}
+
+
+def test_the_runner_imports_nothing_of_autoprune() -> None:
+    assert not any("autoprune" in module for module in _imports(PACKAGE / "latency/runner.py"))
+
+
+def test_only_the_command_line_prints_or_exits() -> None:
+    talkers = {"cli", "latency/runner", "demo/train_checkpoint"}
+    for file in _files():
+        calls = {
+            node.func.id
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        assert _name(file) in talkers or "print" not in calls, _name(file)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import autoprune",
+        "import sys; sys.argv = ['autoprune', '--help']\n"
+        "try:\n    from autoprune.cli import main; main()\nexcept SystemExit: pass",
+        "import autoprune.report, autoprune.report.html, autoprune.report.png",
+    ],
+    ids=["import autoprune", "autoprune --help", "report"],
+)
+def test_light_doors_load_neither_torch_nor_ultralytics(statement: str) -> None:
+    probe = (
+        f"{statement}\nimport sys; print({{'torch', 'ultralytics', 'optuna'}} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert run.stdout.strip().endswith("set()"), run.stdout
