@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoprune.config import RuntimeName, StudyConfig
-from autoprune.errors import ConfigError
+from autoprune.errors import ConfigError, PlanError
 from autoprune.outcome import Outcome
 from autoprune.plan import Calibration, PruningPlan
 from autoprune.record import LatencyResult
@@ -70,15 +71,15 @@ def search(
 
     prepare_environment()
     from autoprune.search.listener import SearchListener
-    from autoprune.search.run import note_interruption, prepare_search, run_search
+    from autoprune.search.run import note_stop, prepare_search, run_search
 
     listener = listener or SearchListener()
     prepared = prepare_search(config, Path(studies), target)
     listener.prepared(prepared.folder, prepared.demo)
     try:
         outcome = run_search(prepared, listener)
-    except BaseException:
-        note_interruption(prepared)
+    except BaseException as error:
+        note_stop(prepared, error)
         if prepared.folder.dense_record() is not None:
             write_report(prepared.folder.root)
         raise
@@ -104,7 +105,7 @@ def prune_detection_model(
         prune_yaml: A per-index YAML instead.
         importance: Criterion that ranks channels; else the YAML's, else `l2_bn`.
         round_to: With prune_ratio: kept widths are rounded up to a multiple of this.
-        calibration: Data YAML for criteria that look at images; else the YAML's own.
+        calibration: Data YAML for criteria that look at images; the plan's own comes first.
         seed: Which training images those are.
         trust_checkpoint: Load a .pt that holds more than torch and Ultralytics classes.
 
@@ -135,10 +136,17 @@ def prune_detection_model(
         assert prune_ratio is not None
         where = f"prune_ratio {prune_ratio}"
         checked = PruningPlan.from_mapping(
-            {"prune_ratios": {0: prune_ratio}, "round_to": round_to or 1}, "prune_detection_model"
+            {"prune_ratios": {0: prune_ratio}, "round_to": 1 if round_to is None else round_to},
+            "prune_detection_model",
         ).prune_ratios[0]
         assert isinstance(checked, float)
         plan = uniform_plan(family_of(dense).widths(dense), checked, round_to or 1)
+    base = model_hash(dense)
+    if plan.compensate:
+        raise PlanError.of(where, "compensate", True, "false or nothing: not available yet")
+    if plan.base not in (None, base):
+        message = f"{where}: base: written for the model {plan.base}, applied to {base}"
+        warnings.warn(message, stacklevel=2)
     chosen = importance or plan.importance or DEFAULT_IMPORTANCE
     criterion_named(chosen)
     statistics = None
@@ -148,7 +156,7 @@ def prune_detection_model(
     pruner = Pruner(dense, chosen, statistics)
     pruned = pruner.prune(plan, where)
     if not plan.removes_nothing():
-        seal(pruned, {"base": model_hash(dense), "plan": plan.to_mapping()})
+        seal(pruned, {"base": base, "plan": plan.to_mapping()})
     return as_pruned_yolo(pruned, yolo)
 
 
@@ -172,7 +180,7 @@ def measure(
     imgsz: int | tuple[int, int] | None = None,
     target: LatencyTarget | None = None,
 ) -> dict[str, LatencyResult]:
-    """Time models against the first one, interleaved, in clean processes.
+    """Time models against the first one, interleaved, in one clean process.
 
     Args:
         models: .pt or .onnx files (a model .yaml works too: latency depends on shapes alone).
@@ -193,7 +201,7 @@ def measure(
     prepare_environment()
     import tempfile
 
-    from autoprune.evaluation.checkpoint import load_yolo
+    from autoprune.evaluation.checkpoint import load_yolo, trained_image_size
     from autoprune.latency.export import ExportedModel, export_model
     from autoprune.latency.measure import RuntimeOptions, TimingSettings, compare
     from autoprune.latency.targets import LocalTarget
@@ -210,7 +218,7 @@ def measure(
                 size = size or exported[-1].imgsz
                 continue
             yolo = load_yolo(file)
-            size = size or _trained_size(yolo)
+            size = size or trained_image_size(yolo)
             suffix = "onnx" if runtime == "onnxruntime" else "pt2"
             path = Path(folder) / f"{number}.{suffix}"
             exported.append(export_model(yolo.model, path, size, runtime))
@@ -229,11 +237,14 @@ def fine_tune_pruned(
         data: Data YAML.
         settings: Ultralytics' training settings, e.g. {"epochs": 50, "lr0": 0.001}.
         folder: Receives Ultralytics' run.
-    """
-    from autoprune.evaluation.fine_tune_settings import settings_from
 
-    checked = settings_from(dict(settings))
-    model.train(data=str(data), project=str(folder), name="fine-tune", **checked.as_train_args())
+    Raises:
+        ConfigError: An unknown setting, or one that would train another network.
+    """
+    from autoprune.evaluation.fine_tune_settings import full_train_args
+
+    arguments = full_train_args(settings)
+    model.train(data=str(data), project=str(folder.resolve()), name="fine-tune", **arguments)
     return model
 
 
@@ -249,14 +260,15 @@ def write_report(folder: Path | str) -> Path:
 
 
 def _calibration_images(data: str | Path | None, plan: PruningPlan, seed: int) -> Calibration:
+    if plan.calibration is not None:  # the same file gives the same channels
+        return plan.calibration
     if data is not None:
         return Calibration(str(data), CALIBRATION_IMAGES, seed)
-    if plan.calibration is not None:
-        return plan.calibration
     raise ConfigError("importance taylor needs images: give calibration, the path of a data YAML")
 
 
 def _statistics(yolo: YOLO, images: Calibration) -> Any:
+    from autoprune.evaluation.checkpoint import trained_image_size
     from autoprune.evaluation.dataset import inspect_data
     from autoprune.evaluation.device import choose_device
     from autoprune.evaluation.gradients import collect_taylor
@@ -266,15 +278,9 @@ def _statistics(yolo: YOLO, images: Calibration) -> Any:
         collect_taylor(
             yolo.model,
             inspect_data(images.data),
-            max(_trained_size(yolo)),
+            max(trained_image_size(yolo)),
             images.images,
             images.seed,
             choose_device(None),
         )
     )
-
-
-def _trained_size(yolo: YOLO) -> tuple[int, int]:
-    size = yolo.overrides.get("imgsz", 640)
-    side = max(size) if isinstance(size, (list, tuple)) else int(size)
-    return side, side

@@ -98,7 +98,7 @@ def search(
             fine_tune=pairs,
         )
         from autoprune import api
-        from autoprune.demo.bundle import NOTICE
+        from autoprune.demo.bundle import NOTICE, demo_checkpoint
         from autoprune.report.answer import read_answer
         from autoprune.screen import Screen
 
@@ -113,8 +113,10 @@ def search(
         print(f"Report: {result.report}")
         if not result.outcome.goal_met:
             raise typer.Exit(EXIT_NOT_MET)
-        print(f"Plan:   {result.folder.best_plan}\nModel:  {result.folder.best_model}")
-        original = config.model or "MODEL"
+        print(f"Plan:   {result.folder.best_plan}")
+        if result.folder.best_model.exists():
+            print(f"Model:  {result.folder.best_model} (fine-tuned shortly)")
+        original = config.model or demo_checkpoint()
         print(f"Next:   autoprune prune {original} --plan {result.folder.best_plan} -o pruned.pt")
 
 
@@ -180,7 +182,7 @@ def measure(
     threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
     imgsz: Annotated[Optional[str], typer.Option(help="Image size in pixels: N or HxW.")] = None,
 ) -> None:
-    """Time models against the first one, interleaved, each pair in a clean process."""
+    """Time models against the first one, interleaved, in one clean process."""
     with _exit_codes():
         from rich.console import Console
         from rich.table import Table
@@ -196,12 +198,13 @@ def measure(
             imgsz=(size[0], size[-1]) if size else None,
         )
         table = Table("model", "ms", "95 % interval", "of the first", "steady", box=None)
-        for file, latency in results.items():
+        for position, (file, latency) in enumerate(results.items()):
+            share = f"{latency.ratio:.1%} ({latency.ratio_low:.1%} - {latency.ratio_high:.1%})"
             table.add_row(
-                file,
+                Path(file).name,
                 f"{latency.median_ms:.3f}",
                 f"{latency.low_ms:.3f} - {latency.high_ms:.3f}",
-                f"{latency.ratio:.1%} ({latency.ratio_low:.1%} - {latency.ratio_high:.1%})",
+                share if position else "100%",
                 "yes" if latency.steady else "no: the machine is busy",
             )
         Console(highlight=False).print(table)
@@ -241,8 +244,10 @@ def _exit_codes() -> Iterator[None]:
     from autoprune.errors import (
         AutopruneError,
         ConfigError,
+        StorageFailed,
         StudyMismatch,
         TargetUnreachable,
+        TrialFailed,
         UnsupportedModel,
     )
 
@@ -252,13 +257,15 @@ def _exit_codes() -> Iterator[None]:
         sys.exit(EXIT_INTERRUPTED)
     except (ConfigError, StudyMismatch, UnsupportedModel) as error:
         _fail(str(error), EXIT_WRONG_INPUT)
-    except TargetUnreachable as error:
+    except (TargetUnreachable, StorageFailed) as error:
         _fail(f"paused: {error}; the same command continues", EXIT_PAUSED)
+    except TrialFailed as error:  # outside a trial: the model given cannot be measured
+        _fail(str(error), EXIT_WRONG_INPUT)
     except AutopruneError as error:
         _fail(str(error), EXIT_FAILED)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+            _fail(f"{error.filename or 'file'}: {error.strerror or error}", EXIT_WRONG_INPUT)
         _fail("paused: the disk is full; free some space and repeat the command", EXIT_PAUSED)
 
 
@@ -269,8 +276,6 @@ def _fail(message: str, code: int) -> None:
 
 def _split_overrides(tokens: list[str]) -> tuple[dict[str, Any], int | None]:
     """Split `epochs=3 lr0=0.01` into a mapping; a bare number is the W of `--imgsz H W`."""
-    import yaml
-
     from autoprune.errors import ConfigError
 
     pairs: dict[str, Any] = {}
@@ -278,15 +283,28 @@ def _split_overrides(tokens: list[str]) -> tuple[dict[str, Any], int | None]:
     for token in tokens:
         key, found, value = token.partition("=")
         if found and key:
-            try:
-                pairs[key] = yaml.safe_load(value)
-            except yaml.YAMLError:
-                pairs[key] = value
+            pairs[key] = _typed(value)
         elif token.isdecimal() and width is None:
             width = int(token)
         else:
             raise ConfigError.of("arguments", "", token, "key=value settings of the fine-tune")
     return pairs, width
+
+
+def _typed(text: str) -> Any:
+    """A value as YAML reads it; numbers such as 1e-3, which YAML takes for text, as numbers."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
 
 
 def _image_size(text: str | None, width: int | None) -> tuple[int, ...] | None:

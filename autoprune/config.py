@@ -133,6 +133,8 @@ class StudyConfig(BaseModel):
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
             message = first["msg"].removeprefix("Value error, ")
+            if first["type"] == "extra_forbidden":
+                message = f"one of {', '.join(cls.model_fields)}"
             if not key:
                 raise ConfigError(f"{where}: {message}") from None
             raise ConfigError.of(where, key, first["input"], message) from None

@@ -6,6 +6,8 @@ AutopruneError
 |- StudyMismatch         resumed with another model, data, space or target   -> exit 2, differs
 |- UnsupportedModel      a layer the family cannot prune                      -> exit 2
 |- TargetUnreachable     the device is gone                                   -> pause, exit 4
+|- TooManyFailures       several trials in a row failed                       -> exit 5
+|- StorageFailed         disk full, database locked                           -> pause, exit 4
 |- TrialFailed           this candidate only                                  -> recorded, goes on
 """
 
@@ -46,6 +48,14 @@ class UnsupportedModel(AutopruneError):
 
 class TargetUnreachable(AutopruneError):
     """The device that measures latency does not answer."""
+
+
+class TooManyFailures(AutopruneError):
+    """Several trials in a row failed: something is wrong with the setup, not with the plans."""
+
+
+class StorageFailed(AutopruneError):
+    """The study's database or the disk under it cannot be written now."""
 
 
 class TrialFailed(AutopruneError):

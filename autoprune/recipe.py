@@ -46,13 +46,18 @@ def study_config(
         raise ConfigError(f"{where}: goal: got {got}, expected {expected}")
     kind, amount = next(iter(given.items()))
     if fine_tune:
-        values["fine_tune"] = {**values.get("fine_tune", {}), **fine_tune}
+        values["fine_tune"] = {**(values.get("fine_tune") or {}), **fine_tune}
     values |= {key: value for key, value in flags.items() if value is not None}
     return StudyConfig.of(values | {"goal": {"kind": kind, "value": amount}}, where)
 
 
 def _recipe_values(recipe: Path) -> dict[str, Any]:
-    values = load_yaml(recipe)
+    values = {key: value for key, value in load_yaml(recipe).items() if value is not None}
+    if "timeout" in values:  # the flag's name
+        values["timeout_s"] = values.pop("timeout")
+    if "protect" in values:
+        protect = values["protect"]
+        values["protect"] = protect if isinstance(protect, list) else str(protect).split(",")
     if "goal" in values:
         raise ConfigError.of(str(recipe), "goal", "goal", f"one of {', '.join(_GOALS)}")
     if not isinstance(values.get("fine_tune", {}), dict):

@@ -98,7 +98,7 @@ class Screen(SearchListener):
         if record.kind == "dense":
             self.dense = record
         self.best = best or self.best
-        self.console.print(self._line(record, best))
+        self.console.print(self._line(record, best), soft_wrap=True)
 
     def _line(self, record: TrialRecord, best: TrialRecord | None) -> Text:
         line = Text(f"{record.name:<14}")

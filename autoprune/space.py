@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -150,8 +149,3 @@ def parameter_names(index: int, reference: tuple[int, ...]) -> tuple[str, ...]:
     if len(reference) == 2:
         return f"keep_{index}_box", f"keep_{index}_cls"
     return (f"keep_{index}",) * len(reference)
-
-
-def space_text(path: Path | str) -> dict[str, Any]:
-    """The raw content of a space YAML, for the study's settings."""
-    return load_yaml(path)

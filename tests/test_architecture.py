@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "latency": set(),
     "evaluation": set(),
     "report": set(),
-    "demo": set(),
+    "demo": {"evaluation"},
     "search": {"pruning", "families", "latency", "evaluation", "demo"},
     "screen": {"search"},
     "api": {"search", "pruning", "families", "latency", "evaluation", "report"},
@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
 # third party -> the parts that are its door
 DOORS: dict[str, set[str]] = {
     "optuna": {"search"},
-    "ultralytics": {"families", "evaluation", "demo", "api"},
+    "ultralytics": {"families", "evaluation", "demo/train_checkpoint", "api"},
     "onnxruntime": {"latency/runner"},
     "plotly": {"report"},
     "matplotlib": {"report", "evaluation/quiet"},
@@ -43,7 +43,14 @@ DOORS: dict[str, set[str]] = {
     "pandas": {"report"},
     "typer": {"cli"},
     "rich": {"cli", "screen"},
-    "torch": {"pruning", "families", "latency", "evaluation", "search"},
+    "torch": {
+        "pruning",
+        "families",
+        "latency",
+        "evaluation",
+        "search",
+        "demo/train_checkpoint",
+    },  # fmt: skip,
 }
 
 

@@ -24,9 +24,9 @@ class Split:
 
 
 # The checkpoint was trained on the first CHECKPOINT_IMAGES of the train stream; the search
-# fine-tunes on the first 384 of them. Val and test come from streams of their own.
+# fine-tunes on the first 640 of them. Val and test come from streams of their own.
 CHECKPOINT_IMAGES = 6144
-SPLITS = {"train": Split(1, 384), "val": Split(2, 256), "test": Split(3, 256)}
+SPLITS = {"train": Split(1, 640), "val": Split(2, 256), "test": Split(3, 256)}
 
 
 def demo_data_yaml(root: Path | None = None) -> Path:
@@ -39,7 +39,8 @@ def demo_data_yaml(root: Path | None = None) -> Path:
         Path of an Ultralytics data YAML with `train`, `val` and `test`.
     """
     root = root or Path(platformdirs.user_cache_dir("autoprune"))
-    return write_detection_set(root / f"demo-v{GENERATOR_VERSION}", SPLITS)
+    sizes = "-".join(str(split.count) for split in SPLITS.values())
+    return write_detection_set(root / f"demo-v{GENERATOR_VERSION}-{sizes}", SPLITS)
 
 
 def write_detection_set(folder: Path, splits: dict[str, Split]) -> Path:
@@ -80,7 +81,9 @@ def _write_split(folder: Path, name: str, split: Split) -> None:
     for index in range(split.count):
         picture, boxes = draw_scene((split.seed, index))
         stem = f"{name}{index:05d}"
-        cv2.imwrite(str(images / f"{stem}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 92]
+        if not cv2.imwrite(str(images / f"{stem}.jpg"), picture, quality):
+            raise OSError(f"{images / stem}.jpg: cannot be written")
         (labels / f"{stem}.txt").write_text("".join(_label_line(box) for box in boxes))
 
 

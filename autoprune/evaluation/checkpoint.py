@@ -90,6 +90,13 @@ def read_checkpoint(path: Path | str, *, trust: bool = False) -> dict[str, Any]:
     return dict(content)
 
 
+def trained_image_size(yolo: YOLO) -> tuple[int, int]:
+    """Height and width, in pixels, a model was trained at; 640 if it does not say."""
+    size = yolo.overrides.get("imgsz", 640)
+    side = max(size) if isinstance(size, (list, tuple)) else int(size)
+    return side, side
+
+
 def model_hash(module: nn.Module) -> str:
     """Identity of a model: names, shapes and values of everything it stores.
 

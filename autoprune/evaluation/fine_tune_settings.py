@@ -56,9 +56,9 @@ class FineTuneSettings:
     """
 
     epochs: int = 3
-    batch: int = 16
+    batch: int = 8
     optimizer: str = "AdamW"
-    lr0: float = 0.001
+    lr0: float = 0.003
     momentum: float = 0.9
     weight_decay: float = 0.0005
     warmup_epochs: float = 0.5
@@ -119,6 +119,27 @@ def settings_from(overrides: Mapping[str, Any]) -> FineTuneSettings:
         expected = f"one of {', '.join(_OPTIMIZERS)} (auto would ignore lr0)"
         raise ConfigError.of(_WHERE, "optimizer", settings.optimizer, expected)
     return settings
+
+
+def full_train_args(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the settings of a fine-tune at full length; Ultralytics' defaults but `amp` hold.
+
+    Raises:
+        ConfigError: An unknown key, one that is set elsewhere, or a value of the wrong kind.
+    """
+    from ultralytics.utils import DEFAULT_CFG_DICT
+
+    for key, value in settings.items():
+        if key in ("data", "model", "project", "name", "task", "mode", "resume", "pretrained"):
+            raise ConfigError(f"{_WHERE}: {key}: got {value!r}, expected no value: it is set")
+        if key not in DEFAULT_CFG_DICT:
+            near = difflib.get_close_matches(str(key), DEFAULT_CFG_DICT, n=1)
+            hint = f" (closest match {near[0]})" if near else ""
+            expected = f"one of Ultralytics' training keys{hint}"
+            raise ConfigError.of(_WHERE, str(key), value, expected)
+        _check_value(key, value)
+    # amp's check wants to download a model
+    return {"amp": False, "plots": False, **settings}
 
 
 def _check_value(key: str, value: Any) -> None:

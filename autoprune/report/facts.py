@@ -22,6 +22,7 @@ def facts(study: Study) -> list[tuple[str, str]]:
         ("Machine", _machine(study)),
         ("Image size", _image_size(study)),
         ("Noise", _noise(study)),
+        ("Clock", _clock(study)),
         ("Fine-tune", _fine_tune(study)),
         ("Search", _search(study)),
         ("Trials", _trials(study)),
@@ -123,6 +124,17 @@ def _noise(study: Study) -> str:
         f"the dense model, measured repeatedly, is known to {wording.half_width(result)}: "
         f"{wording.latency(result)}; every candidate was timed interleaved with it"
     )
+
+
+def _clock(study: Study) -> str:
+    """Which time counts; the runner's rule, said where the numbers are read."""
+    mark = _fingerprint(study)
+    if mark is None:
+        return ""
+    own_core = mark.threads == 1 and mark.provider.lower().startswith("cpu")
+    if own_core and not mark.system.startswith("Windows"):
+        return "time on a core of its own: what another program on that core took is not counted"
+    return "wall time"
 
 
 def _fine_tune(study: Study) -> str:

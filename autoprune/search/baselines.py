@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+from autoprune.errors import TrialFailed
 from autoprune.plan import PruningPlan
 from autoprune.pruning.prune import uniform_plan
 from autoprune.pruning.size import model_size
@@ -13,6 +14,7 @@ from autoprune.record import LatencyResult, TrialRecord
 from autoprune.search.evaluate import Candidate, evaluate
 from autoprune.search.listener import SearchListener
 from autoprune.search.workbench import Workbench
+from autoprune.yaml_io import dump_yaml, load_yaml, write_atomic
 
 RATIOS = tuple(step / 20 for step in range(1, 17))  # 0.05 .. 0.80
 FIXED_RATIOS = (0.25, 0.5)  # when the goal sets no latency
@@ -79,7 +81,8 @@ def uniform_plans(bench: Workbench) -> list[UniformPlan]:
 def _without_protected(plan: PruningPlan, bench: Workbench) -> PruningPlan:
     ratios = dict(plan.prune_ratios)
     for index in bench.config.protect:
-        ratios[index] = (0.0, 0.0) if isinstance(ratios[index], tuple) else 0.0
+        if ratios[index] is not None:
+            ratios[index] = (0.0, 0.0) if isinstance(ratios[index], tuple) else 0.0
     return replace(plan, prune_ratios=ratios)
 
 
@@ -92,6 +95,10 @@ def _chosen(
             min(plans, key=lambda u: (abs(u.ratio - ratio), -u.block)) for ratio in FIXED_RATIOS
         )
         return [(uniform, None) for uniform in dict.fromkeys(wanted)]
+    noted = bench.folder.root / "baselines" / "chosen.yaml"
+    if noted.exists():  # a resumed study keeps its baselines, whatever today's noise would choose
+        names = load_yaml(noted)["baselines"]
+        return [(uniform, None) for uniform in plans if uniform.name in names]
     listener.say("Looking for the mildest uniform plan within the budget.")
     measured: dict[str, LatencyResult] = {}
 
@@ -100,7 +107,11 @@ def _chosen(
             listener.candidate(uniform.name, None, None)
             listener.stage("latency")
             pruned = bench.pruner.prune(uniform.plan)
-            measured[uniform.name] = bench.measure(pruned, bench.folder.root / "baselines")
+            try:
+                measured[uniform.name] = bench.measure(pruned, bench.folder.root / "baselines")
+            except TrialFailed as failure:
+                listener.say(f"{uniform.name}: {failure}")
+                return False
         return measured[uniform.name].high_ms <= limit_ms
 
     mildest = _first(plans, partial(fits, budget_ms))
@@ -108,6 +119,7 @@ def _chosen(
     chosen = [mildest]
     if weaker:
         chosen.append(_first(weaker, partial(fits, STRONGER_SHARE * budget_ms)))
+    write_atomic(noted, dump_yaml({"baselines": [uniform.name for uniform in chosen]}))
     return [(uniform, measured.get(uniform.name)) for uniform in chosen]
 
 

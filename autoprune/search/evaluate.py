@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -10,7 +12,14 @@ from typing import Any, Literal
 
 from torch import nn
 
-from autoprune.errors import FailureReason, TargetUnreachable, TrialFailed
+from autoprune.errors import (
+    ConfigError,
+    FailureReason,
+    StorageFailed,
+    StudyMismatch,
+    TargetUnreachable,
+    TrialFailed,
+)
 from autoprune.evaluation.fine_tune import fine_tune
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.recalibrate import recalibrate_batchnorm
@@ -23,6 +32,7 @@ from autoprune.search.workbench import Workbench
 from autoprune.study_folder import StudyFolder
 
 SHORT_FINE_TUNE_RUNG = 1
+FULL_DISK_BYTES = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -59,21 +69,23 @@ def evaluate(
         The record, already on disk.
 
     Raises:
-        TargetUnreachable: The device is gone; no fault of the candidate.
+        TargetUnreachable, StudyMismatch, ConfigError: The setup is at fault, not the candidate.
+        StorageFailed: The disk is full.
     """
     run = _Run(bench, candidate, listener)
     folder = candidate.folder(bench.folder)
     folder.mkdir(parents=True, exist_ok=True)
     candidate.plan.save(folder / "plan.yaml")
+    _clear_leftovers(folder)
     try:
         with quiet(folder / "log.txt"):
             state = run.measure_and_train(folder, budget_ms, latency)
         record = run.record(state)
-    except TargetUnreachable:
-        raise
+    except (TargetUnreachable, StudyMismatch, ConfigError):
+        raise  # the setup is wrong, not the candidate
     except Exception as error:  # any other failure concerns this candidate only
-        if _is_disk_full(error):
-            raise
+        if _is_disk_full(error, folder):
+            raise StorageFailed(f"{folder}: the disk is full") from error
         record = run.record("failed", failure_of(error))
     bench.folder.save_record(record)
     return record
@@ -169,10 +181,27 @@ def failure_of(error: Exception) -> Failure:
     return Failure(reason=reason, detail=f"{type(error).__name__}: {text}")
 
 
-def _is_disk_full(error: Exception) -> bool:
-    import errno
+def failed_record(bench: Workbench, candidate: Candidate, failure: Failure) -> TrialRecord:
+    """Write the record of a candidate that is given up without being evaluated."""
+    record = _Run(bench, candidate, SearchListener()).record("failed", failure)
+    bench.folder.save_record(record)
+    return record
 
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+def _is_disk_full(error: Exception, folder: Path) -> bool:
+    """Whether the disk is to blame; torch reports a full one as a RuntimeError of its own."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return shutil.disk_usage(folder).free < FULL_DISK_BYTES
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Remove what a killed worker left half-done in a candidate's folder."""
+    for pattern in ("fine-tune-*", "export-*"):
+        for leftover in folder.glob(pattern):
+            shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in folder.glob("*.part"):
+        leftover.unlink(missing_ok=True)
 
 
 def _require_same_shapes(before: nn.Module, after: nn.Module) -> None:

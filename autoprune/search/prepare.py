@@ -10,16 +10,21 @@ from typing import Any
 from autoprune.config import StudyConfig
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import demo_data_yaml
-from autoprune.errors import AutopruneError, ConfigError
-from autoprune.evaluation.checkpoint import load_yolo, model_hash
+from autoprune.errors import AutopruneError, ConfigError, StorageFailed
+from autoprune.evaluation.checkpoint import load_yolo, model_hash, trained_image_size
 from autoprune.evaluation.dataset import DataSummary, inspect_data
 from autoprune.evaluation.device import choose_device
 from autoprune.evaluation.fine_tune_settings import settings_from
 from autoprune.evaluation.gradients import collect_taylor
+from autoprune.families import family_of
 from autoprune.latency.measure import RuntimeOptions, TimingSettings
 from autoprune.latency.targets import LatencyTarget, LocalTarget
 from autoprune.plan import Calibration
-from autoprune.pruning.importance import NEEDS_IMAGES, CalibrationStatistics
+from autoprune.pruning.importance import (
+    NEEDS_IMAGES,
+    CalibrationStatistics,
+    criterion_named,
+)
 from autoprune.pruning.prune import Pruner
 from autoprune.search.workbench import Workbench
 from autoprune.space import SearchSpace
@@ -28,7 +33,6 @@ from autoprune.study_folder import StudyFolder
 RECALIBRATION_IMAGES = 256
 TAYLOR_IMAGES = 64
 DEMO_TIMEOUT_S = 420.0
-DEFAULT_TRIALS = 60
 MIN_FREE_BYTES = 500_000_000
 
 
@@ -41,9 +45,9 @@ def complete(config: StudyConfig) -> tuple[StudyConfig, bool]:
     demo = config.model is None
     changes: dict[str, Any] = {}
     if demo:
-        changes |= {"model": demo_checkpoint(), "data": demo_data_yaml()}
-    if config.trials is None and config.timeout_s is None:
-        changes |= {"timeout_s": DEMO_TIMEOUT_S} if demo else {"trials": DEFAULT_TRIALS}
+        changes |= {"model": demo_checkpoint()}
+    if demo and config.trials is None and config.timeout_s is None:
+        changes["timeout_s"] = DEMO_TIMEOUT_S
     if config.space is None:
         changes["space"] = default_space()
     if config.name is None:
@@ -68,26 +72,30 @@ def prepare(
         ConfigError: Any input that is wrong; nothing was started.
         UnsupportedModel: A layer that cannot be pruned.
     """
+    fine_tune = settings_from(config.fine_tune)
+    criterion_named(config.importance)
+    device = choose_device(fine_tune.device)
     config, demo = complete(config)
     assert config.model is not None
-    assert config.data is not None
     assert config.space is not None
     assert config.name is not None
-    fine_tune = settings_from(config.fine_tune)
-    folder = StudyFolder(studies / config.name)
     yolo = load_yolo(config.model, trust=config.trust_checkpoint)
-    data = inspect_data(config.data)
+    trained_size = trained_image_size(yolo)
+    imgsz = config.imgsz or trained_size
+    widths = family_of(yolo.model).widths(yolo.model)
+    space = SearchSpace.load(config.space, widths, config.protect)
+    folder = StudyFolder(studies / config.name)
+    _check_space_on_disk(folder.root)
+    data = inspect_data(config.data or demo_data_yaml())
     _check_classes(yolo, data)
-    imgsz = config.imgsz or _trained_size(yolo)
-    device = choose_device(fine_tune.device)
     statistics, calibration = None, None
     if config.importance in NEEDS_IMAGES:
-        gradients = collect_taylor(yolo.model, data, max(imgsz), TAYLOR_IMAGES, config.seed, device)
+        gradients = collect_taylor(
+            yolo.model, data, max(trained_size), TAYLOR_IMAGES, config.seed, device
+        )
         statistics = CalibrationStatistics(gradients)
-        calibration = Calibration(str(config.data), TAYLOR_IMAGES, config.seed)
+        calibration = Calibration(str(data.path), TAYLOR_IMAGES, config.seed)
     pruner = Pruner(yolo.model, config.importance, statistics)
-    space = SearchSpace.load(config.space, pruner.widths, config.protect)
-    _check_space_on_disk(folder.root)
     folder.root.mkdir(parents=True, exist_ok=True)
     bench = Workbench(
         config=config,
@@ -127,13 +135,6 @@ def _default_name(config: StudyConfig) -> str:
     return f"{stem}{size}-{goal}-{config.runtime}-{config.threads}t"
 
 
-def _trained_size(yolo: Any) -> tuple[int, int]:
-    size = yolo.overrides.get("imgsz", 640)
-    if isinstance(size, (list, tuple)):
-        size = max(size)
-    return int(size), int(size)
-
-
 def _check_classes(yolo: Any, data: DataSummary) -> None:
     have = len(yolo.model.names)
     if have != len(data.names):
@@ -145,9 +146,8 @@ def _check_space_on_disk(folder: Path) -> None:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free
     if free < MIN_FREE_BYTES:
-        raise ConfigError.of(
-            str(folder), "", f"{free / 1e6:.0f} MB free", f"at least {MIN_FREE_BYTES / 1e6:.0f} MB"
-        )
+        needed = f"{MIN_FREE_BYTES / 1e6:.0f} MB"
+        raise StorageFailed(f"{folder}: only {free / 1e6:.0f} MB of disk are free, {needed} needed")
 
 
 def _sample(images: tuple[Path, ...], count: int, seed: int) -> tuple[Path, ...]:

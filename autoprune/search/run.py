@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Literal
 
 import filelock
 import optuna
 from optuna.exceptions import ExperimentalWarning
 
 from autoprune.config import StudyConfig
+from autoprune.errors import StorageFailed
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.validate import validate
 from autoprune.latency.measure import measure_dense
@@ -80,7 +87,9 @@ def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
     bench, began = prepared.bench, time.monotonic()
     goal, limit = bench.config.goal, bench.config.timeout_s
     Outcome(status="running").save(bench.folder.outcome)
-    with filelock.FileLock(bench.folder.root / ".prepare.lock"):
+    if bench.data.overlap:
+        listener.say(f"Note: {bench.data.overlap} of the val images are in train too.")
+    with _alone(bench.folder.root / ".prepare.lock", listener):
         bench, dense = _measured_dense(bench, listener)
         assert dense.latency is not None
         budget_ms = goal.budget_ms(dense.latency.median_ms)
@@ -92,8 +101,13 @@ def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
         study = _open_study(bench, baselines)
     stop_at = None if limit is None else began + limit * (1 - FINISHING_SHARE)
     loop = TrialLoop(bench, study, dense, baselines, listener, stop_at)
-    stopped_by = loop.run()
-    return finish_search(bench, dense, stopped_by, listener)
+    try:
+        stopped_by = loop.run()
+    except optuna.exceptions.StorageInternalError as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise StorageFailed(f"{bench.folder.database}: {reason}") from error
+    with _alone(bench.folder.root / ".finish.lock", listener):
+        return finish_search(bench, dense, stopped_by, listener)
 
 
 def finish_search(
@@ -102,22 +116,42 @@ def finish_search(
     """Confirm, score, publish and sum up."""
     records = [*bench.folder.baseline_records(), *bench.folder.trial_records()]
     best = confirm_best(bench, records, dense, listener)
-    score_on_new_images(bench, records, listener)
     publish_best(bench, best)
     outcome = outcome_of(bench, records, dense, best, stopped_by)
     outcome.save(bench.folder.outcome)
+    score_on_new_images(bench, records, listener)
     return outcome
 
 
-def note_interruption(prepared: Prepared) -> None:
-    """Write down that the search was stopped from outside; the study stays resumable."""
-    dense = prepared.folder.dense_record()
+@contextmanager
+def _alone(path: Path, listener: SearchListener) -> Iterator[None]:
+    """Hold a study-wide lock; says so when another search of this study holds it."""
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        listener.say("Another search works on this study; waiting for its part to finish.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def note_stop(prepared: Prepared, error: BaseException) -> None:
+    """Write down why a search stopped before its end; the study stays resumable."""
+    status: Literal["interrupted", "failed"] = "interrupted"
+    if not isinstance(error, KeyboardInterrupt):
+        status = "failed"
+    message = "" if status == "interrupted" else " ".join(str(error).split())
+    bench, dense = prepared.bench, prepared.folder.dense_record()
     if dense is None:
+        Outcome(status=status, stopped_by=status, message=message).save(bench.folder.outcome)
         return
-    bench = prepared.bench
     records = [*bench.folder.baseline_records(), *bench.folder.trial_records()]
     best = next(iter(ranked(records, bench.config.goal, dense)), None)
-    outcome = outcome_of(bench, records, dense, best, "interrupted", "interrupted")
+    outcome = outcome_of(bench, records, dense, best, status)
+    outcome = outcome.model_copy(update={"status": status, "message": message})
     outcome.save(bench.folder.outcome)
 
 
@@ -131,8 +165,11 @@ def _measured_dense(bench: Workbench, listener: SearchListener) -> tuple[Workben
     known = bench.folder.dense_record()
     with quiet(folder / "log.txt"):
         listener.stage("latency")
-        exported = bench.export(bench.yolo.model, folder / "export")
+        own = Path(tempfile.mkdtemp(prefix="export-", dir=folder))  # workers do not share it
+        atexit.register(shutil.rmtree, own, ignore_errors=True)
+        exported = bench.export(bench.yolo.model, own)
         if known is not None and known.latency is not None:
+            listener.result(known, None)
             return bench.with_dense(exported, known.latency), known
         latency = measure_dense(bench.target, exported, bench.options, bench.timing)
         listener.stage("validate")
@@ -163,6 +200,9 @@ def _measured_dense(bench: Workbench, listener: SearchListener) -> tuple[Workben
 
 def _dense_is_enough(bench: Workbench, dense: TrialRecord) -> Outcome:
     bench.save_model(bench.yolo.model, bench.folder.dense / "model.pt", dense.pruning_plan())
+    confirmed = bench.measure(bench.yolo.model, bench.folder.dense)
+    dense = dense.model_copy(update={"confirmed": confirmed})
+    bench.folder.save_record(dense)
     publish_best(bench, dense)
     outcome = outcome_of(bench, [], dense, dense, "the dense model meets the budget already")
     outcome.save(bench.folder.outcome)

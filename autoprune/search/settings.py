@@ -99,8 +99,5 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
         "data": settings.get("data", {}).get("hash"),
         "space": settings.get("space", {}).get("hash"),
         "fine_tune": settings.get("fine_tune"),
-        **{
-            f"{name} version": str(versions.get(name, "")).split(".")[0]
-            for name in ("autoprune", "torch", "ultralytics", "optuna", "onnxruntime")
-        },
+        **{f"{name} version": str(versions.get(name, "")).split(".")[0] for name in _VERSIONED},
     }

@@ -11,21 +11,19 @@ import filelock
 import optuna
 from optuna.trial import Trial, TrialState
 
-from autoprune.errors import AutopruneError
+from autoprune.errors import TooManyFailures
 from autoprune.front import pareto_front
 from autoprune.plan import PruningPlan
-from autoprune.record import TrialRecord
+from autoprune.record import Failure, TrialRecord
 from autoprune.search.candidates import ranked
-from autoprune.search.evaluate import Candidate, evaluate
+from autoprune.search.evaluate import Candidate, evaluate, failed_record
 from autoprune.search.listener import SearchListener
 from autoprune.search.objectives import constraint_of, values_of
 from autoprune.search.workbench import Workbench
 
 MAX_FAILURES_IN_A_ROW = 5
-
-
-class TooManyFailures(AutopruneError):
-    """Several trials in a row failed: something is wrong with the setup, not with the plans."""
+MAX_ATTEMPTS = 2  # a trial that took its worker down twice is not tried a third time
+KEPT_CONTENDERS = 5  # weights kept besides the front's, in case confirmation falls back on them
 
 
 class TrialLoop:
@@ -37,7 +35,8 @@ class TrialLoop:
         dense: The dense model's record.
         baselines: Records of the baselines; a trial that draws a baseline's plan reuses it.
         listener: Hears what happens.
-        stop_at: `time.monotonic()` after which no trial may still be running, or None.
+        stop_at: `time.monotonic()` beyond which no trial is started that would, going by the
+            longest one so far, end later; None for no such limit.
     """
 
     def __init__(
@@ -51,6 +50,7 @@ class TrialLoop:
     ) -> None:
         self.bench, self.study, self.dense = bench, study, dense
         self.baselines, self.listener, self.stop_at = baselines, listener, stop_at
+        self.failures_in_a_row = 0
         assert dense.latency is not None
         self.budget_ms = bench.config.goal.budget_ms(dense.latency.median_ms)
 
@@ -58,16 +58,14 @@ class TrialLoop:
         """Run trials; returns in words why it stopped.
 
         Raises:
-            TooManyFailures: MAX_FAILURES_IN_A_ROW trials failed one after another.
+            TooManyFailures: MAX_FAILURES_IN_A_ROW trials of this run failed one after another.
         """
         while True:
             for number in self._unfinished():
                 self._adopt(number)
             if (reason := self._stop_reason()) is not None:
                 return reason
-            trial = self.study.ask()
-            with self._worker_lock(trial.number):
-                self._evaluate(trial)
+            self._evaluate_if_ours(self.study.ask())
 
     def _unfinished(self) -> list[int]:
         """Trials that are running somewhere or were left so by a worker that died."""
@@ -76,10 +74,15 @@ class TrialLoop:
 
     def _adopt(self, number: int) -> None:
         """Finish a trial, with its own plan, that another worker began and will not finish."""
-        with self._worker_lock(number) as mine:
-            frozen = self.study.get_trials(deepcopy=False)[number]
+        frozen = self.study.get_trials(deepcopy=False)[number]
+        self._evaluate_if_ours(Trial(self.study, frozen._trial_id))
+
+    def _evaluate_if_ours(self, trial: Trial) -> None:
+        """Evaluate a running trial unless a living worker holds it or has just finished it."""
+        with self._worker_lock(trial.number) as mine:
+            frozen = self.study.get_trials(deepcopy=False)[trial.number]
             if mine and frozen.state == TrialState.RUNNING:
-                self._evaluate(Trial(self.study, frozen._trial_id))
+                self._evaluate(trial)
 
     @contextmanager
     def _worker_lock(self, number: int) -> Iterator[bool]:
@@ -102,22 +105,28 @@ class TrialLoop:
 
     def _stop_reason(self) -> str | None:
         finished = self._records()
-        limit = self.bench.config.trials
-        if limit is not None and len(finished) >= limit:
-            return f"--trials {limit} reached"
-        last = finished[-MAX_FAILURES_IN_A_ROW:]
-        if len(last) == MAX_FAILURES_IN_A_ROW and all(r.state == "failed" for r in last):
-            assert last[-1].failure is not None
+        limit = self.bench.trial_limit
+        if limit is not None:
+            if len(finished) + len(self._unfinished()) >= limit:
+                return f"{limit} trials done"
+            self._estimate_deadline(finished, limit)
+        if self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            last = finished[-1].failure if finished else None
             raise TooManyFailures(
                 f"{MAX_FAILURES_IN_A_ROW} trials failed in a row; the last one:"
-                f" {last[-1].failure.reason}: {last[-1].failure.detail}"
+                f" {last.reason if last else ''}: {last.detail if last else ''}"
             )
         if self.stop_at is not None:
             left = self.stop_at - time.monotonic()
             self.listener.deadline(max(0.0, left))
             if left < self._longest_trial(finished):
-                return "--timeout: no time for another trial"
+                return "no time left for another trial (--timeout)"
         return None
+
+    def _estimate_deadline(self, finished: list[TrialRecord], limit: int) -> None:
+        spent = [record.seconds for record in finished if record.same_as is None]
+        if spent and self.stop_at is None:
+            self.listener.deadline((limit - len(finished)) * sum(spent) / len(spent))
 
     def _longest_trial(self, finished: list[TrialRecord]) -> float:
         """Seconds a trial may take: the longest so far, baselines included."""
@@ -126,8 +135,11 @@ class TrialLoop:
 
     def _evaluate(self, trial: Trial) -> None:
         bench, listener = self.bench, self.listener
-        listener.candidate(f"trial {trial.number}", trial.number + 1, bench.config.trials)
+        listener.candidate(f"trial {trial.number}", trial.number + 1, bench.trial_limit)
+        attempts = int(trial.user_attrs.get("attempts", 0)) + 1
+        trial.set_user_attr("attempts", attempts)
         plan = self._draw(trial)
+        candidate = Candidate("trial", f"trial {trial.number}", trial.number, plan)
         path = bench.folder.trial(trial.number) / "record.json"
         if path.exists():  # measured, but its worker died before Optuna was told
             record = TrialRecord.load(path)
@@ -135,15 +147,18 @@ class TrialLoop:
             record = _copy_of(known, trial.number)
             plan.save(path.with_name("plan.yaml"))
             bench.folder.save_record(record)
+        elif attempts > MAX_ATTEMPTS:
+            detail = f"its worker died {MAX_ATTEMPTS} times while working on it"
+            record = failed_record(bench, candidate, Failure(reason="exception", detail=detail))
         else:
-            candidate = Candidate("trial", f"trial {trial.number}", trial.number, plan)
             record = evaluate(bench, candidate, self.budget_ms, listener)
         self._tell(trial, record)
-        records = self._records()
-        best = ranked([*records, *self.baselines], bench.config.goal, self.dense)
+        self.failures_in_a_row = self.failures_in_a_row + 1 if record.state == "failed" else 0
+        everything = [*self.baselines, *self._records()]
+        best = ranked(everything, bench.config.goal, self.dense)
         listener.result(record, best[0] if best else None)
         if bench.config.keep == "front":
-            drop_dominated_weights(bench, [*records, *self.baselines])
+            drop_weights(bench, everything, best[:KEPT_CONTENDERS])
 
     def _draw(self, trial: Trial) -> PruningPlan:
         def suggest(name: str, widths: tuple[int, ...]) -> int:
@@ -177,12 +192,18 @@ class TrialLoop:
         self.study.tell(trial, values_of(record))
 
 
-def drop_dominated_weights(bench: Workbench, records: list[TrialRecord]) -> None:
-    """Delete model.pt of every record that is not on the front."""
-    front = {record.name for record in pareto_front(records)}
+def drop_weights(
+    bench: Workbench, records: list[TrialRecord], contenders: list[TrialRecord]
+) -> None:
+    """Delete weights and exported files of trials neither on the front nor among `contenders`.
+
+    Baselines keep theirs: they are scored on new images beside the front.
+    """
+    kept = {record.name for record in (*pareto_front(records), *contenders)}
     for record in records:
-        if record.name not in front:
-            (bench.folder.folder_of(record) / "model.pt").unlink(missing_ok=True)
+        if record.kind == "trial" and record.name not in kept:
+            for name in ("model.pt", "model.onnx", "model.pt2"):
+                (bench.folder.folder_of(record) / name).unlink(missing_ok=True)
 
 
 def _copy_of(known: TrialRecord, number: int) -> TrialRecord:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import copy
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from autoprune.pruning.prune import Pruner
 from autoprune.record import LatencyResult
 from autoprune.space import SearchSpace
 from autoprune.study_folder import StudyFolder
+
+DEFAULT_TRIALS = 60
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,13 @@ class Workbench:
     dense_latency: LatencyResult | None = None
 
     @property
+    def trial_limit(self) -> int | None:
+        """Total number of trials, or None when only time limits them."""
+        if self.config.trials is None and self.config.timeout_s is None:
+            return DEFAULT_TRIALS
+        return self.config.trials
+
+    @property
     def train_size(self) -> int:
         """Square image size, in pixels, of training and validation: the longer side."""
         return max(self.imgsz)
@@ -72,19 +82,16 @@ class Workbench:
         """
         assert self.dense_export is not None
         assert self.dense_latency is not None
-        draft = folder / "export"
-        try:
-            candidate = self.export(module, draft)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="export-", dir=folder) as draft:
             return measure_against(
                 self.target,
-                candidate,
+                self.export(module, Path(draft)),
                 self.dense_export,
                 self.dense_latency,
                 self.options,
                 self.timing,
             )
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
 
     def export(self, module: nn.Module, folder: Path) -> ExportedModel:
         """Write the runtime's file for a module into `folder`."""
@@ -92,13 +99,21 @@ class Workbench:
         suffix = "onnx" if self.options.runtime == "onnxruntime" else "pt2"
         return export_model(module, folder / f"model.{suffix}", self.imgsz, self.options.runtime)
 
+    def keep_export(self, module: nn.Module, folder: Path) -> None:
+        """Leave the runtime's file of a trained model in `folder`, ready to deploy."""
+        with tempfile.TemporaryDirectory(prefix="export-", dir=folder) as draft:
+            exported = self.export(module, Path(draft))
+            exported.path.replace(folder / exported.path.name)
+
     def as_yolo(self, module: nn.Module) -> PrunedYOLO:
         """Wrap a pruned module so that training keeps its shape."""
         return as_pruned_yolo(module, self.yolo)
 
     def save_model(self, module: nn.Module, path: Path, plan: PruningPlan) -> None:
-        """Save a pruned module as a .pt of stock Ultralytics classes, sealed against regrowth."""
-        seal(module, {"base": self.base_hash, "plan": plan.to_mapping()})
+        """Save a module as a .pt of stock Ultralytics classes, a pruned one sealed."""
+        module = copy.deepcopy(module)
+        if not plan.removes_nothing():
+            seal(module, {"base": self.base_hash, "plan": plan.to_mapping()})
         draft = path.with_suffix(".part")
         self.as_yolo(module).save(draft)
         draft.replace(path)

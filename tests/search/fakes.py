@@ -165,8 +165,9 @@ def fake_bench(root: Path, trials: int | None = 10, sampler: str = "tpe", seed: 
         config=config,
         folder=StudyFolder(root),
         space=SearchSpace.load(space_file, WIDTHS),
-        pruner=SimpleNamespace(signature=signature),
+        pruner=SimpleNamespace(signature=signature, kept_widths=lambda plan: {}),
         annotated=lambda plan: plan,
+        trial_limit=trials,
     )
 
 

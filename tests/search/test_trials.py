@@ -13,9 +13,9 @@ import pytest
 from optuna.trial import TrialState
 
 from autoprune.record import Failure, TrialRecord
+from autoprune.errors import TooManyFailures
 from autoprune.search import trials
 from autoprune.search.evaluate import Candidate
-from autoprune.search.trials import TooManyFailures
 from tests.search.fakes import (
     FakeEvaluation,
     fake_bench,
@@ -165,6 +165,24 @@ def test_a_record_written_before_the_kill_is_told_without_a_second_evaluation(
     assert len(bench.folder.trial_records()) == 1
     fake_loop(bench).run()
     assert len(evaluation.plans) == len(bench.folder.trial_records()) == 3
+
+
+def test_a_trial_that_kills_its_worker_is_given_up(
+    tmp_path: Path, evaluation: FakeEvaluation
+) -> None:
+    def deadly(candidate: Candidate) -> TrialRecord:
+        if candidate.number == 1:
+            raise KeyboardInterrupt
+        return FakeEvaluation.by_kept_share(candidate)
+
+    evaluation.answer = deadly
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            fake_loop(fake_bench(tmp_path, trials=3)).run()
+    fake_loop(fake_bench(tmp_path, trials=3)).run()
+    states = [record.state for record in fake_bench(tmp_path).folder.trial_records()]
+    assert states[1] == "failed"
+    assert "failed" not in (states[0], states[2])
 
 
 def test_no_time_left_stops_before_the_next_trial(

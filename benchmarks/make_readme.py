@@ -1,0 +1,130 @@
+"""Write benchmarks/README.md from the committed JSON: `python benchmarks/make_readme.py`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+INTRO = """\
+# Benchmarks
+
+One script per published claim. Each prints a table and writes `results/<name>.json` with machine,
+versions and date; this page is generated from those files by `make_readme.py`, and a test compares
+the two. Speeds are comparable within one table only.
+"""
+
+
+def main() -> None:
+    (HERE / "README.md").write_text(page())
+
+
+def page() -> str:
+    """The whole page."""
+    sections = [INTRO]
+    for name, (title, command, render) in SECTIONS.items():
+        path = HERE / "results" / f"{name}.json"
+        if path.exists():
+            content = json.loads(path.read_text())
+            sections.append(f"## {title}\n\n`{command}`\n\n{render(content)}\n\n{_made(content)}\n")
+    return "\n".join(sections)
+
+
+def _table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    names = list(header)
+    lines = [names, ["---"] * len(names), *([str(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _made(content: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in content["versions"].items())
+    machine = content["machine"]
+    load = content["state"].get("load_1min")
+    shown_load = "" if load is None else f", load {load:.1f}"
+    return f"_{content['date'][:10]}, {machine['cpu']}{shown_load}, {versions}._"
+
+
+def _prune_speed(content: dict[str, Any]) -> str:
+    rows = [
+        (row["model"], f"{row['median_s']:.3f}", f"{row['fastest_s']:.3f}")
+        for row in content["rows"]
+    ]
+    return _table(("model", "one prune with its deep copy, median s", "fastest s"), rows)
+
+
+def _extreme_plans(content: dict[str, Any]) -> str:
+    rows = [
+        (row["model"], row["plans"], row["crashed"], row["not finite"], row["wrong width"])
+        for row in content["rows"]
+    ]
+    return _table(("model", "plans", "crashes", "outputs not finite", "wrong widths"), rows)
+
+
+def _demo_question(content: dict[str, Any]) -> str:
+    rows = [
+        (
+            f"{row['ratio']:.2f}",
+            f"{row['recalibrated']:.3f}",
+            f"{row['fine_tuned']:.3f}",
+            f"{100 * (content['dense'] - row['fine_tuned']):.1f}",
+        )
+        for row in content["rows"]
+    ]
+    header = ("uniform ratio", "recalibrated only", "after the short fine-tune", "points lost")
+    about = f"Dense mAP50-95 on val: {content['dense']:.3f}. Importance {content['importance']}."
+    return f"{about}\n\n{_table(header, rows)}"
+
+
+def _search_demo(content: dict[str, Any]) -> str:
+    rows = [
+        (
+            row["seed"],
+            row["trials"],
+            f"{row['dense_map']:.3f}",
+            f"{row['uniform_name']}: {row['uniform_map']:.3f} at {row['uniform_ratio']:.2f}",
+            f"{row['best_name']}: {row['best_map']:.3f} at {row['best_ratio']:.2f}",
+            f"{100 * (row['best_map'] - row['uniform_map']):+.1f}",
+            f"{row['uniform_final']:.3f} / {row['best_final']:.3f}",
+            f"{row['widest_pair']:.1f}",
+        )
+        for row in content["rows"]
+    ]
+    header = (
+        "seed",
+        "trials",
+        "dense mAP50-95",
+        "best uniform: mAP at share of dense latency",
+        "best.yaml: mAP at share of dense latency",
+        "gain, points",
+        "uniform / best on unused images",
+        "widest gap at equal latency, points",
+    )
+    about = (
+        f"Goal: {content['speedup']:g}x faster than dense, {content['timeout_s']:.0f} s per search."
+    )
+    return f"{about}\n\n{_table(header, rows)}"
+
+
+SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
+    "prune_speed": ("Time of one prune", "python benchmarks/prune_speed.py", _prune_speed),
+    "extreme_plans": (
+        "Extreme plans never crash",
+        "python benchmarks/extreme_plans.py",
+        _extreme_plans,
+    ),
+    "demo_question": (
+        "The demo is a real question",
+        "python benchmarks/demo_question.py",
+        _demo_question,
+    ),
+    "search_demo": (
+        "The search against the best uniform plan",
+        "python benchmarks/search_demo.py --speedup 1.7 --seeds 0 1 2",
+        _search_demo,
+    ),
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""One real search, without fakes: trained, over budget, continued, reproduced, reported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+
+from autoprune.demo.bundle import demo_checkpoint
+from autoprune.demo.dataset import Split, write_detection_set
+from autoprune.plan import PruningPlan, kept_width
+from autoprune.study_folder import StudyFolder
+
+SPACE = """\
+round_to: 8
+default: {max_ratio: 0}
+layers:
+  4: {kept: [32, 64]}
+  22: [{kept: [24, 64]}, {kept: [24, 64]}]
+"""
+# Half the head gone is far more than 1.1 times faster; nothing gone is not faster at all.
+ARGUMENTS = [
+    "--speedup",
+    "1.1",
+    "--imgsz",
+    "96",
+    "--sampler",
+    "random",
+    "--name",
+    "tiny",
+    "epochs=1",
+]
+
+
+def _autoprune(folder: Path, *arguments: str, code: int = 0) -> str:
+    command = [sys.executable, "-c", "from autoprune.cli import main; main()", *arguments]
+    environment = {**os.environ, "HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache")}
+    run = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500
+    )
+    assert run.returncode == code, f"{run.stdout}\n{run.stderr}"
+    assert "Traceback" not in run.stderr
+    return run.stdout + run.stderr
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
+    folder = tmp_path_factory.mktemp("search")
+    splits = {"train": Split(7, 32), "val": Split(8, 16), "test": Split(9, 12)}
+    data = write_detection_set(folder / "tiny-set", splits)
+    (folder / "space.yaml").write_text(SPACE)
+    files = ["--model", str(demo_checkpoint()), "--data", str(data), "--space", "space.yaml"]
+    _autoprune(folder, "search", *files, *ARGUMENTS, "--trials", "2")
+    _autoprune(folder, "search", *files, *ARGUMENTS, "--trials", "8")
+    refused = _autoprune(folder, "search", *files, *ARGUMENTS, "--trials", "9", "batch=8", code=2)
+    assert "batch" in refused
+    assert "was 16" in refused or "'batch': 16" in refused
+    return StudyFolder(folder / "studies" / "tiny")
+
+
+def test_the_search_trains_some_plans_and_refuses_to_train_slow_ones(study: StudyFolder) -> None:
+    records = study.trial_records()
+    assert len(records) == 8
+    assert any(record.rungs and record.same_as is None for record in records)
+    assert any(record.state == "over_budget" for record in records)
+    trained = next(record for record in records if record.rungs)
+    assert trained.rungs[0].epochs == 1
+    assert trained.rungs[0].images_seen == 32
+
+
+def test_the_study_is_an_ordinary_optuna_study(study: StudyFolder) -> None:
+    loaded = optuna.load_study(study_name="tiny", storage=f"sqlite:///{study.database}")
+    assert len(loaded.trials) == 8
+    assert len(loaded.directions) == 3
+
+
+def test_the_best_plan_was_confirmed_within_its_budget(study: StudyFolder) -> None:
+    outcome = study.load_outcome()
+    assert outcome is not None
+    assert outcome.goal_met
+    assert outcome.budget_ms is not None
+    everything = [*study.baseline_records(), *study.trial_records()]
+    best = next(record for record in everything if record.name == outcome.best)
+    assert best.confirmed is not None
+    assert best.confirmed.high_ms <= outcome.budget_ms
+    assert best.final is not None
+    assert best.final.split == "test"
+    assert best.final.images == 12
+
+
+def test_pruning_with_the_best_plan_reproduces_its_widths(study: StudyFolder) -> None:
+    root = study.root.parent.parent
+    _autoprune(
+        root, "prune", str(demo_checkpoint()), "--plan", str(study.best_plan), "-o", "again.pt"
+    )
+    from autoprune import load
+
+    again, best = load(root / "again.pt").model, load(study.best_model).model
+    shapes = {name: tensor.shape for name, tensor in again.state_dict().items()}
+    assert shapes == {name: tensor.shape for name, tensor in best.state_dict().items()}
+    plan = PruningPlan.load(study.best_plan)
+    ratio = plan.prune_ratios[4]
+    assert isinstance(ratio, float)
+    layers = again.model
+    assert layers[4].cv2.conv.out_channels == kept_width(64, ratio, plan.round_to)
+
+
+def test_the_report_and_the_tables_are_there(study: StudyFolder) -> None:
+    for name in ("report.html", "pareto.png", "trials.csv", "pareto.csv"):
+        assert (study.report / name).stat().st_size > 0
+    page = (study.report / "report.html").read_text()
+    assert "uniform" in page
+    assert "ONNX Runtime" in page or "onnxruntime" in page
+
+
+def test_weights_and_exports_stay_for_the_front_only(study: StudyFolder) -> None:
+    from autoprune.front import pareto_front
+
+    records = [*study.baseline_records(), *study.trial_records()]
+    front = {record.name for record in pareto_front(records)}
+    for record in records:
+        if record.kind == "trial":
+            for name in ("model.pt", "model.onnx"):
+                kept = (study.folder_of(record) / name).exists()
+                assert kept == (record.name in front), record.name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needle"),
+    [
+        ([], "exactly one of --budget-ms"),
+        (["--budget-ms", "5", "--speedup", "2"], "exactly one of --budget-ms"),
+        (["--budget-ms", "-1"], "goal.value"),
+        (["--speedup", "0.9"], "above 1"),
+        (["--budget-ms", "5", "--model", "nothing.pt"], "--data"),
+        (["--budget-ms", "5", "--imgsz", "100"], "multiple of 32"),
+        (["--budget-ms", "5", "--imgsz", "abc"], "--imgsz"),
+        (["--budget-ms", "5", "--sampler", "magic"], "sampler"),
+        (["--budget-ms", "5", "--protect", "a"], "--protect"),
+        (["--budget-ms", "5", "--protect", "99"], "--protect"),
+        (["--budget-ms", "5", "epochz=3"], "epochs"),
+        (["--budget-ms", "5", "three"], "key=value"),
+        (["--budget-ms", "5", "--importance", "magic"], "importance"),
+        (["--budget-ms", "5", "--threads", "0"], "threads"),
+        (["--budget-ms", "5", "--name", "a/b"], "name"),
+        (["--budget-ms", "5", "--recipe", "none.yaml"], "none.yaml"),
+        (["--unknown-option"], "--unknown-option"),
+    ],
+)
+def test_wrong_input_is_one_clear_line_and_exit_code_2(
+    arguments: list[str], needle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from autoprune import cli
+
+    with pytest.raises(SystemExit) as caught:
+        cli.app(["search", *arguments, "--studies", str(tmp_path)])
+    assert caught.value.code == 2
+    shown = capsys.readouterr().err
+    assert needle in shown
+    assert "Traceback" not in shown
+    assert list(tmp_path.iterdir()) == []
