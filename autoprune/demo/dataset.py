@@ -24,9 +24,9 @@ class Split:
 
 
 # The checkpoint was trained on the first CHECKPOINT_IMAGES of the train stream; the search
-# fine-tunes on the first 640 of them. Val and test come from streams of their own.
+# fine-tunes on the first 512 of them. Val and test come from streams of their own.
 CHECKPOINT_IMAGES = 6144
-SPLITS = {"train": Split(1, 640), "val": Split(2, 256), "test": Split(3, 256)}
+SPLITS = {"train": Split(1, 512), "val": Split(2, 256), "test": Split(3, 256)}
 
 
 def demo_data_yaml(root: Path | None = None) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from autoprune.errors import TrialFailed
 from autoprune.plan import PruningPlan
@@ -19,6 +20,9 @@ from autoprune.yaml_io import dump_yaml, load_yaml, write_atomic
 RATIOS = tuple(step / 20 for step in range(1, 17))  # 0.05 .. 0.80
 FIXED_RATIOS = (0.25, 0.5)  # when the goal sets no latency
 STRONGER_SHARE = 0.75  # the second baseline aims at this share of the budget
+MILDER_PROBES = 2
+SCAN_S = 3.0
+SCAN_HALF_WIDTH = 0.02  # a glance is enough to choose; the chosen are measured as all others
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,12 @@ def evaluate_baselines(
     done = bench.folder.baseline_records()
     if len(done) >= 2:
         return done
-    for uniform, latency in _chosen(bench, budget_ms, listener):
+    for uniform in _chosen(bench, budget_ms, listener):
         if any(record.name == uniform.name for record in done):
             continue
         listener.candidate(f"baseline {uniform.name}", None, None)
         candidate = Candidate("baseline", uniform.name, None, uniform.plan)
-        record = evaluate(bench, candidate, None, listener, latency)
+        record = evaluate(bench, candidate, None, listener)
         listener.result(record, None)
         done.append(record)
     return done
@@ -88,19 +92,18 @@ def _without_protected(plan: PruningPlan, bench: Workbench) -> PruningPlan:
 
 def _chosen(
     bench: Workbench, budget_ms: float | None, listener: SearchListener
-) -> list[tuple[UniformPlan, LatencyResult | None]]:
+) -> list[UniformPlan]:
     plans = uniform_plans(bench)
     if budget_ms is None:
-        wanted = (
-            min(plans, key=lambda u: (abs(u.ratio - ratio), -u.block)) for ratio in FIXED_RATIOS
-        )
-        return [(uniform, None) for uniform in dict.fromkeys(wanted)]
-    noted = bench.folder.root / "baselines" / "chosen.yaml"
-    if noted.exists():  # a resumed study keeps its baselines, whatever today's noise would choose
+        nearest = (min(plans, key=partial(_distance, wanted)) for wanted in FIXED_RATIOS)
+        return list(dict.fromkeys(nearest))
+    if (noted := scan_file(bench)).exists():  # a resumed study keeps its baselines
         names = load_yaml(noted)["baselines"]
-        return [(uniform, None) for uniform in plans if uniform.name in names]
+        return [uniform for uniform in plans if uniform.name in names]
     listener.say("Looking for the mildest uniform plan within the budget.")
     measured: dict[str, LatencyResult] = {}
+    quick = replace(bench.timing, half_width=SCAN_HALF_WIDTH, min_s=SCAN_S / 2, cap_s=SCAN_S)
+    glancing = replace(bench, timing=quick)
 
     def fits(limit_ms: float, uniform: UniformPlan) -> bool:
         if uniform.name not in measured:
@@ -108,19 +111,40 @@ def _chosen(
             listener.stage("latency")
             pruned = bench.pruner.prune(uniform.plan)
             try:
-                measured[uniform.name] = bench.measure(pruned, bench.folder.root / "baselines")
+                measured[uniform.name] = glancing.measure(pruned, bench.folder.root / "baselines")
             except TrialFailed as failure:
                 listener.say(f"{uniform.name}: {failure}")
                 return False
         return measured[uniform.name].high_ms <= limit_ms
 
-    mildest = _first(plans, partial(fits, budget_ms))
-    weaker = plans[plans.index(mildest) + 1 :]
-    chosen = [mildest]
-    if weaker:
+    found = plans.index(_first(plans, partial(fits, budget_ms)))
+    # Latency does not fall strictly with MACs: a milder plan may fit where bisection did not look.
+    for position in range(max(0, found - MILDER_PROBES), found):
+        if fits(budget_ms, plans[position]):
+            found = position
+            break
+    chosen = [plans[found]]
+    if weaker := plans[found + 1 :]:
         chosen.append(_first(weaker, partial(fits, STRONGER_SHARE * budget_ms)))
-    write_atomic(noted, dump_yaml({"baselines": [uniform.name for uniform in chosen]}))
-    return [(uniform, measured.get(uniform.name)) for uniform in chosen]
+    note = {
+        "baselines": [uniform.name for uniform in chosen],
+        "measured": [
+            {"name": u.name, "block": u.block, "macs": u.macs, "ms": measured[u.name].median_ms}
+            for u in plans
+            if u.name in measured
+        ],
+    }
+    write_atomic(noted, dump_yaml(note))
+    return chosen
+
+
+def scan_file(bench: Workbench) -> Path:
+    """baselines/scan.yaml: the uniform plans timed on the way, and which became baselines."""
+    return bench.folder.root / "baselines" / "scan.yaml"
+
+
+def _distance(wanted: float, uniform: UniformPlan) -> float:
+    return abs(uniform.ratio - wanted)
 
 
 def _first(plans: list[UniformPlan], fits: Callable[[UniformPlan], bool]) -> UniformPlan:

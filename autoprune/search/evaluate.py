@@ -54,7 +54,6 @@ def evaluate(
     candidate: Candidate,
     budget_ms: float | None,
     listener: SearchListener,
-    latency: LatencyResult | None = None,
 ) -> TrialRecord:
     """Evaluate one candidate and write its record; a failure becomes data, not an exception.
 
@@ -63,7 +62,6 @@ def evaluate(
         candidate: Plan and name.
         budget_ms: Above this latency nothing is trained; None trains whatever is drawn.
         listener: Hears the stages.
-        latency: A latency of this very plan measured a moment ago, if there is one.
 
     Returns:
         The record, already on disk.
@@ -79,7 +77,7 @@ def evaluate(
     _clear_leftovers(folder)
     try:
         with quiet(folder / "log.txt"):
-            state = run.measure_and_train(folder, budget_ms, latency)
+            state = run.measure_and_train(folder, budget_ms)
         record = run.record(state)
     except (TargetUnreachable, StudyMismatch, ConfigError):
         raise  # the setup is wrong, not the candidate
@@ -103,14 +101,14 @@ class _Run:
         self.rungs: tuple[RungScore, ...] = ()
 
     def measure_and_train(
-        self, folder: Path, budget_ms: float | None, latency: LatencyResult | None
+        self, folder: Path, budget_ms: float | None
     ) -> Literal["complete", "over_budget"]:
         bench = self.bench
         self.listener.stage("prune")
         pruned = bench.pruner.prune(self.candidate.plan, str(folder / "plan.yaml"))
         self.size = model_size(pruned, bench.imgsz)
         self.listener.stage("latency")
-        self.latency = latency or bench.measure(pruned, folder)
+        self.latency = bench.measure(pruned, folder)
         if budget_ms is not None and self.latency.median_ms > budget_ms:
             return "over_budget"
         self.listener.stage("recalibrate")

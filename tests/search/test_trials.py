@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from autoprune.record import Failure, TrialRecord
 from autoprune.errors import TooManyFailures
+from autoprune.record import Failure, TrialRecord
 from autoprune.search import trials
 from autoprune.search.evaluate import Candidate
 from tests.search.fakes import (
