@@ -72,16 +72,17 @@ def search(
 ) -> None:
     """Search for the plan that meets a latency goal at the least loss of mAP."""
     with _exit_codes():
+        from autoprune.arguments import image_size, layer_indices, split_overrides
         from autoprune.recipe import study_config
 
-        pairs, width = _split_overrides(overrides or [])
+        pairs, width = split_overrides(overrides or [])
         config = study_config(
             recipe,
             goals={"budget_ms": budget_ms, "speedup": speedup, "max_drop": max_drop},
             flags={
                 "model": model,
                 "data": data,
-                "imgsz": _image_size(imgsz, width),
+                "imgsz": image_size(imgsz, width),
                 "trials": trials,
                 "timeout_s": timeout,
                 "name": name,
@@ -91,7 +92,7 @@ def search(
                 "sampler": sampler,
                 "importance": importance,
                 "seed": seed,
-                "protect": _indices(protect),
+                "protect": layer_indices(protect),
                 "keep": keep,
                 "trust_checkpoint": trust_checkpoint or None,
             },
@@ -139,11 +140,12 @@ def prune(
     """Apply a plan to a model, and fine-tune it if --data is given."""
     with _exit_codes():
         from autoprune import api
+        from autoprune.arguments import split_overrides
         from autoprune.errors import ConfigError
         from autoprune.evaluation.quiet import prepare_environment
 
         prepare_environment()
-        pairs, stray = _split_overrides(overrides or [])
+        pairs, stray = split_overrides(overrides or [])
         if stray is not None:
             raise ConfigError.of("prune", "", str(stray), "key=value settings")
         if pairs and data is None:
@@ -188,9 +190,10 @@ def measure(
         from rich.table import Table
 
         from autoprune import api
+        from autoprune.arguments import image_size
         from autoprune.config import checked_runtime
 
-        size = _image_size(imgsz, None)
+        size = image_size(imgsz, None)
         results = api.measure(
             models,
             runtime=checked_runtime(runtime),
@@ -272,61 +275,3 @@ def _exit_codes() -> Iterator[None]:
 def _fail(message: str, code: int) -> None:
     print(f"autoprune: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)
-
-
-def _split_overrides(tokens: list[str]) -> tuple[dict[str, Any], int | None]:
-    """Split `epochs=3 lr0=0.01` into a mapping; a bare number is the W of `--imgsz H W`."""
-    from autoprune.errors import ConfigError
-
-    pairs: dict[str, Any] = {}
-    width: int | None = None
-    for token in tokens:
-        key, found, value = token.partition("=")
-        if found and key:
-            pairs[key] = _typed(value)
-        elif token.isdecimal() and width is None:
-            width = int(token)
-        else:
-            raise ConfigError.of("arguments", "", token, "key=value settings of the fine-tune")
-    return pairs, width
-
-
-def _typed(text: str) -> Any:
-    """A value as YAML reads it; numbers such as 1e-3, which YAML takes for text, as numbers."""
-    import yaml
-
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-def _image_size(text: str | None, width: int | None) -> tuple[int, ...] | None:
-    """160, '160 320', 160x320 and 160,320."""
-    from autoprune.errors import ConfigError
-
-    if text is None:
-        if width is not None:
-            raise ConfigError.of("arguments", "", str(width), "key=value settings")
-        return None
-    sides = text.replace("x", " ").replace(",", " ").split() + ([str(width)] if width else [])
-    if not all(side.isdecimal() for side in sides) or len(sides) not in (1, 2):
-        raise ConfigError.of("--imgsz", "", text, "N, or H W, in pixels")
-    return tuple(int(side) for side in sides)
-
-
-def _indices(text: str | None) -> tuple[int, ...] | None:
-    from autoprune.errors import ConfigError
-
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not all(part.isdecimal() for part in parts):
-        raise ConfigError.of("--protect", "", text, "layer indices such as 0,22")
-    return tuple(int(part) for part in parts)

@@ -21,7 +21,7 @@ from autoprune.config import Goal, StudyConfig
 from autoprune.record import TrialRecord
 from autoprune.study_folder import StudyFolder
 
-EQUAL_LATENCY = 0.01  # latencies within 1 % count as equal
+EQUAL_LATENCY = 0.02  # latencies within 2 % count as equal
 
 
 def main() -> None:

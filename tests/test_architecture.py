@@ -19,6 +19,7 @@ NOUNS = {
 ALLOWED: dict[str, set[str]] = {
     **{noun: set() for noun in NOUNS},
     "recipe": set(),
+    "arguments": set(),
     "pruning": {"families"},
     "families": {"pruning"},
     "latency": set(),
@@ -28,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "search": {"pruning", "families", "latency", "evaluation", "demo"},
     "screen": {"search"},
     "api": {"search", "pruning", "families", "latency", "evaluation", "report"},
-    "cli": {"api", "screen", "recipe", "report", "demo", "evaluation"},
+    "cli": {"api", "screen", "recipe", "arguments", "report", "demo", "evaluation"},
     "__init__": {"api"},
 }
 

@@ -89,9 +89,10 @@ def load_study(folder: StudyFolder) -> Study:
     dense = folder.dense_record()
     baselines = tuple(folder.baseline_records())
     trials = tuple(folder.trial_records())
-    front = tuple(pareto_front((*baselines, *trials)))
     goal = settings.asked.goal
     budget_ms = _budget_ms(settings, outcome, dense)
+    fitting = (r for r in (*baselines, *trials) if _within(r, budget_ms))
+    front = tuple(pareto_front(fitting))
     highlight, standing = _choose(outcome, goal, budget_ms, dense, baselines, trials, front)
     return Study(
         folder=folder,
@@ -122,6 +123,11 @@ def points_lost(record: TrialRecord, dense: TrialRecord | None) -> float | None:
     if dense is None or dense.map50_95 is None or record.map50_95 is None:
         return None
     return 100 * (dense.map50_95 - record.map50_95)
+
+
+def _within(record: TrialRecord, budget_ms: float | None) -> bool:
+    """Whether a record may be on the front: a baseline above the budget is shown, but not on it."""
+    return budget_ms is None or record.latency is None or record.latency.median_ms <= budget_ms
 
 
 def _budget_ms(

@@ -19,7 +19,6 @@ from autoprune.yaml_io import dump_yaml, load_yaml, write_atomic
 
 RATIOS = tuple(step / 20 for step in range(1, 17))  # 0.05 .. 0.80
 FIXED_RATIOS = (0.25, 0.5)  # when the goal sets no latency
-STRONGER_SHARE = 0.75  # the second baseline aims at this share of the budget
 MILDER_PROBES = 2
 SCAN_S = 3.0
 SCAN_HALF_WIDTH = 0.02  # a glance is enough to choose; the chosen are measured as all others
@@ -45,8 +44,8 @@ def evaluate_baselines(
 ) -> list[TrialRecord]:
     """Prune uniformly, measure and fine-tune two baselines; finished ones are read back.
 
-    With a latency budget: the mildest block-aligned uniform plan within it, ratio and rounding
-    tuned by measurement, and the mildest within STRONGER_SHARE of it.
+    With a latency budget they bracket it: the mildest block-aligned uniform plan within it, ratio
+    and rounding tuned by measurement, and the next milder aligned one, which is above it.
     """
     done = bench.folder.baseline_records()
     if len(done) >= 2:
@@ -123,9 +122,9 @@ def _chosen(
         if fits(budget_ms, plans[position]):
             found = position
             break
-    chosen = [plans[found]]
-    if weaker := plans[found + 1 :]:
-        chosen.append(_first(weaker, partial(fits, STRONGER_SHARE * budget_ms)))
+    aligned = max(uniform.block for uniform in plans)
+    milder = [uniform for uniform in plans[:found] if uniform.block == aligned]
+    chosen = [plans[found], *(milder[-1:] or plans[found + 1 : found + 2])]
     note = {
         "baselines": [uniform.name for uniform in chosen],
         "measured": [

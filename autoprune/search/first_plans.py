@@ -39,9 +39,9 @@ def first_plans(bench: Workbench, baselines: list[TrialRecord]) -> list[dict[str
         return []
     assert bench.dense_latency is not None
     budget_ms = bench.config.goal.budget_ms(bench.dense_latency.median_ms)
-    macs = max(sizes)
-    if budget_ms is not None and scan_file(bench).exists():
-        macs = max(macs, macs_within(budget_ms, _timed(bench)))
+    macs = float(max(sizes))
+    if budget_ms is not None:
+        macs = macs_within(budget_ms, _timed(bench)) or float(min(sizes))
     return [_tilted(bench, tilt, round(MACS_SHARE * macs)) for tilt in TILTS]
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
@@ -20,16 +16,12 @@ from optuna.exceptions import ExperimentalWarning
 
 from autoprune.config import StudyConfig
 from autoprune.errors import StorageFailed
-from autoprune.evaluation.quiet import quiet
-from autoprune.evaluation.validate import validate
-from autoprune.latency.measure import measure_dense
 from autoprune.latency.targets import LatencyTarget
 from autoprune.outcome import Outcome
-from autoprune.pruning.prune import uniform_plan
-from autoprune.pruning.size import model_size
-from autoprune.record import RungScore, TrialRecord
+from autoprune.record import TrialRecord
 from autoprune.search.baselines import evaluate_baselines
 from autoprune.search.candidates import ranked
+from autoprune.search.dense import dense_is_enough, measured_dense
 from autoprune.search.finish import (
     confirm_best,
     outcome_of,
@@ -55,6 +47,7 @@ class Prepared:
 
     bench: Workbench
     demo: bool
+    began: float  # time.monotonic() when loading started: --timeout counts from here
 
     @property
     def folder(self) -> StudyFolder:
@@ -71,9 +64,10 @@ def prepare_search(
         ConfigError, UnsupportedModel, PlanError: Wrong input.
         StudyMismatch: The folder holds a study with other settings.
     """
+    began = time.monotonic()
     bench, demo = prepare(config, studies, target)
     save_or_compare(bench, settings_of(bench, demo))
-    return Prepared(bench, demo)
+    return Prepared(bench, demo, began)
 
 
 def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
@@ -84,19 +78,19 @@ def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
         TargetUnreachable: The device is gone; likewise.
         TooManyFailures: Trials fail one after another.
     """
-    bench, began = prepared.bench, time.monotonic()
+    bench, began = prepared.bench, prepared.began
     goal, limit = bench.config.goal, bench.config.timeout_s
     Outcome(status="running").save(bench.folder.outcome)
     if bench.data.overlap:
         listener.say(f"Note: {bench.data.overlap} of the val images are in train too.")
     with _alone(bench.folder.root / ".prepare.lock", listener):
-        bench, dense = _measured_dense(bench, listener)
+        bench, dense = measured_dense(bench, listener)
         assert dense.latency is not None
         budget_ms = goal.budget_ms(dense.latency.median_ms)
         met_already = budget_ms is not None and dense.latency.high_ms <= budget_ms
         if met_already and bench.config.trials is None:
             listener.say("The dense model is within the budget already: nothing to prune.")
-            return _dense_is_enough(bench, dense)
+            return dense_is_enough(bench, dense)
         baselines = evaluate_baselines(bench, budget_ms, listener)
         study = _open_study(bench, baselines)
     stop_at = None if limit is None else began + limit * (1 - FINISHING_SHARE)
@@ -153,60 +147,6 @@ def note_stop(prepared: Prepared, error: BaseException) -> None:
     outcome = outcome_of(bench, records, dense, best, status)
     outcome = outcome.model_copy(update={"status": status, "message": message})
     outcome.save(bench.folder.outcome)
-
-
-def _measured_dense(bench: Workbench, listener: SearchListener) -> tuple[Workbench, TrialRecord]:
-    """Accuracy, size and latency of the dense model, today on this target; once per study."""
-    folder = bench.folder.dense
-    folder.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
-    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    listener.candidate("dense model", None, None)
-    known = bench.folder.dense_record()
-    with quiet(folder / "log.txt"):
-        listener.stage("latency")
-        own = Path(tempfile.mkdtemp(prefix="export-", dir=folder))  # workers do not share it
-        atexit.register(shutil.rmtree, own, ignore_errors=True)
-        exported = bench.export(bench.yolo.model, own)
-        if known is not None and known.latency is not None:
-            listener.result(known, None)
-            return bench.with_dense(exported, known.latency), known
-        latency = measure_dense(bench.target, exported, bench.options, bench.timing)
-        listener.stage("validate")
-        metrics, final = (
-            validate(bench.yolo.model, bench.data, images, bench.train_size, bench.device)
-            for images in (bench.data.selection_images, bench.data.final_images)
-        )
-    plan = bench.annotated(uniform_plan(bench.pruner.widths, 0.0))
-    plan.save(folder / "plan.yaml")
-    record = TrialRecord(
-        kind="dense",
-        name="dense",
-        number=None,
-        state="complete",
-        plan=plan.to_mapping(),
-        kept=bench.pruner.kept_widths(plan),
-        size=model_size(bench.yolo.model, bench.imgsz),
-        latency=latency,
-        rungs=(RungScore(rung=0, epochs=0, images_seen=0, seconds=0.0, metrics=metrics),),
-        final=final,
-        started=started,
-        seconds=time.monotonic() - began,
-    )
-    bench.folder.save_record(record)
-    listener.result(record, None)
-    return bench.with_dense(exported, latency), record
-
-
-def _dense_is_enough(bench: Workbench, dense: TrialRecord) -> Outcome:
-    bench.save_model(bench.yolo.model, bench.folder.dense / "model.pt", dense.pruning_plan())
-    confirmed = bench.measure(bench.yolo.model, bench.folder.dense)
-    dense = dense.model_copy(update={"confirmed": confirmed})
-    bench.folder.save_record(dense)
-    publish_best(bench, dense)
-    outcome = outcome_of(bench, [], dense, dense, "the dense model meets the budget already")
-    outcome.save(bench.folder.outcome)
-    return outcome
 
 
 def _open_study(bench: Workbench, baselines: list[TrialRecord]) -> optuna.Study:

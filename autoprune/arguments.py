@@ -1,0 +1,60 @@
+"""Values on the command line that need more reading than typer gives: pairs, sizes, indices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from autoprune.errors import ConfigError
+
+
+def split_overrides(tokens: list[str]) -> tuple[dict[str, Any], int | None]:
+    """Split `epochs=3 lr0=0.01` into a mapping; a bare number is the W of `--imgsz H W`."""
+    pairs: dict[str, Any] = {}
+    width: int | None = None
+    for token in tokens:
+        key, found, value = token.partition("=")
+        if found and key:
+            pairs[key] = _typed(value)
+        elif token.isdecimal() and width is None:
+            width = int(token)
+        else:
+            raise ConfigError.of("arguments", "", token, "key=value settings of the fine-tune")
+    return pairs, width
+
+
+def _typed(text: str) -> Any:
+    """A value as YAML reads it; numbers such as 1e-3, which YAML takes for text, as numbers."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def image_size(text: str | None, width: int | None) -> tuple[int, ...] | None:
+    """160, '160 320', 160x320 and 160,320."""
+    if text is None:
+        if width is not None:
+            raise ConfigError.of("arguments", "", str(width), "key=value settings")
+        return None
+    sides = text.replace("x", " ").replace(",", " ").split() + ([str(width)] if width else [])
+    if not all(side.isdecimal() for side in sides) or len(sides) not in (1, 2):
+        raise ConfigError.of("--imgsz", "", text, "N, or H W, in pixels")
+    return tuple(int(side) for side in sides)
+
+
+def layer_indices(text: str | None) -> tuple[int, ...] | None:
+    """`0,22` as numbers."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() for part in parts):
+        raise ConfigError.of("--protect", "", text, "layer indices such as 0,22")
+    return tuple(int(part) for part in parts)
