@@ -82,6 +82,7 @@ def prepare(
     yolo = load_yolo(config.model, trust=config.trust_checkpoint)
     trained_size = trained_image_size(yolo)
     imgsz = config.imgsz or trained_size
+    _check_stride(yolo, imgsz)
     widths = family_of(yolo.model).widths(yolo.model)
     space = SearchSpace.load(config.space, widths, config.protect)
     folder = StudyFolder(studies / config.name)
@@ -133,6 +134,13 @@ def _default_name(config: StudyConfig) -> str:
     size = "" if config.imgsz is None else f"-{config.imgsz[0]}x{config.imgsz[1]}"
     goal = f"{config.goal.value:g}{unit}"
     return f"{stem}{size}-{goal}-{config.runtime}-{config.threads}t"
+
+
+def _check_stride(yolo: Any, imgsz: tuple[int, int]) -> None:
+    stride = int(max(yolo.model.stride))
+    if any(side % stride for side in imgsz):
+        expected = f"multiples of {stride}, this model's largest stride"
+        raise ConfigError.of("--imgsz", "", list(imgsz), expected)
 
 
 def _check_classes(yolo: Any, data: DataSummary) -> None:

@@ -11,8 +11,8 @@ from autoprune.search.first_plans import macs_within, parts_of
 def test_macs_within_follows_the_line_through_the_timed_plans() -> None:
     timed = [(100.0, 2.0), (200.0, 3.0), (400.0, 5.0)]
     assert macs_within(4.0, timed) == pytest.approx(300.0)
-    assert macs_within(4.0, timed[:1]) == 0.0
-    assert macs_within(4.0, [(100.0, 3.0), (200.0, 2.0)]) == 0.0
+    assert macs_within(4.0, timed[:1]) is None
+    assert macs_within(4.0, [(100.0, 3.0), (200.0, 2.0)]) is None
 
 
 def test_parts_of_a_network_are_found_by_position() -> None:
