@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -119,7 +120,7 @@ def outcome_of(
 def _measured_again(
     bench: Workbench, record: TrialRecord, listener: SearchListener
 ) -> LatencyResult | None:
-    """Time a record's model in a fresh process; None when that fails."""
+    """Time a record's model longer, in a fresh process; None when that fails."""
     listener.candidate(f"confirm {record.name}", None, None)
     listener.stage("latency")
     folder = bench.folder.folder_of(record)
@@ -128,8 +129,9 @@ def _measured_again(
             module = _trained(bench, folder)
         else:  # weights dropped: the plan applied afresh takes the same time
             module = bench.pruner.prune(record.pruning_plan(), record.name)
+        longer = replace(bench, timing=bench.timing.for_dense())
         try:
-            return bench.measure(module, folder)
+            return longer.measure(module, folder)
         except TrialFailed as failure:
             listener.say(f"{record.name}: could not be measured again ({failure})")
             return None
