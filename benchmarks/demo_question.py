@@ -19,6 +19,7 @@ from autoprune.evaluation.quiet import prepare_environment, quiet
 
 prepare_environment()
 
+from autoprune import measure, prune_detection_model  # noqa: E402
 from autoprune.demo.bundle import demo_checkpoint  # noqa: E402
 from autoprune.demo.dataset import demo_data_yaml  # noqa: E402
 from autoprune.demo.train_checkpoint import FINAL_IMGSZ_PX  # noqa: E402
@@ -29,6 +30,9 @@ from autoprune.evaluation.fine_tune_settings import settings_from  # noqa: E402
 from autoprune.evaluation.recalibrate import recalibrate_batchnorm  # noqa: E402
 from autoprune.evaluation.validate import validate  # noqa: E402
 from autoprune.pruning.prune import Pruner, uniform_plan  # noqa: E402
+
+PLANS = Path(__file__).parent / "plans"
+PAIR = ("demo_a.yaml", "demo_b.yaml")
 
 
 def main() -> None:
@@ -46,22 +50,46 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for ratio in arguments.ratios:
         pruned = pruner.prune(uniform_plan(pruner.widths, ratio))
-        recalibrate_batchnorm(pruned, data.train[:256], FINAL_IMGSZ_PX)
-        before = _map(pruned, data)
-        with tempfile.TemporaryDirectory() as folder, quiet(Path(folder) / "log.txt"):
-            yaml_file = data.training_yaml(Path(folder))
-            tuned = fine_tune(pruned, yaml_file, FINAL_IMGSZ_PX, settings, Path(folder))
-        after = _map(tuned.module, data)
+        before, after = _before_and_after(pruned, data, settings)
         rows.append({"ratio": ratio, "recalibrated": before, "fine_tuned": after})
         lost = 100 * (dense - after)
         print(
-            f"uniform {ratio:.2f}: recalibrated {before:.3f}, after {tuned.epochs} epochs of"
-            f" {len(data.train)} images {after:.3f} ({lost:.1f} points lost), {tuned.seconds:.0f} s"
+            f"uniform {ratio:.2f}: recalibrated {before:.3f}, after {settings.epochs} epochs of"
+            f" {len(data.train)} images {after:.3f} ({lost:.1f} points lost)"
         )
     if not arguments.settings:
-        content = {"dense": dense, "importance": arguments.importance, "rows": rows}
+        pair = _equal_latency_pair(data, settings)
+        content = {"dense": dense, "importance": arguments.importance, "rows": rows, "pair": pair}
         content["fine_tune"] = settings.as_mapping()
         save_results("demo_question", content | provenance("torch", "ultralytics"))
+
+
+def _before_and_after(module: Any, data: DataSummary, settings: Any) -> tuple[float, float]:
+    """mAP50-95 with batch norm recalibrated only, and after the fine-tune."""
+    recalibrate_batchnorm(module, data.train[:256], FINAL_IMGSZ_PX)
+    before = _map(module, data)
+    with tempfile.TemporaryDirectory() as folder, quiet(Path(folder) / "log.txt"):
+        yaml_file = data.training_yaml(Path(folder))
+        tuned = fine_tune(module, yaml_file, FINAL_IMGSZ_PX, settings, Path(folder))
+    return before, _map(tuned.module, data)
+
+
+def _equal_latency_pair(data: DataSummary, settings: Any) -> list[dict[str, Any]]:
+    """Two block-aligned plans of about equal latency that differ in where they prune."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        files = [str(demo_checkpoint())]
+        for plan in PAIR:
+            pruned = prune_detection_model(demo_checkpoint(), prune_yaml=PLANS / plan)
+            file = Path(folder) / f"{plan}.pt"
+            pruned.save(file)
+            files.append(str(file))
+            _, after = _before_and_after(pruned.model, data, settings)
+            rows.append({"plan": plan, "fine_tuned": after})
+        for row, latency in zip(rows, list(measure(files).values())[1:], strict=True):
+            row["share_of_dense"] = latency.ratio
+            print(f"{row['plan']}: {latency.ratio:.3f} of dense latency, {row['fine_tuned']:.3f}")
+    return rows
 
 
 def _map(module: Any, data: DataSummary) -> float:

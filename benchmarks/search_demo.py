@@ -4,13 +4,12 @@
 
 One search per seed, default settings. The uniform rival is the mildest block-aligned uniform plan
 within the same budget, ratio and rounding tuned by measurement, pruned, fine-tuned and validated
-the same way. Also prints how much two aligned plans of equal latency differ.
+the same way.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,6 @@ from autoprune.config import Goal, StudyConfig
 from autoprune.record import TrialRecord
 from autoprune.study_folder import StudyFolder
 
-EQUAL_LATENCY = 0.02  # latencies within 2 % count as equal
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -32,14 +29,13 @@ def main() -> None:
     parser.add_argument("--studies", type=Path, default=Path("studies"))
     arguments = parser.parse_args()
     rows = [search_once(arguments, seed) for seed in arguments.seeds]
-    print(f"{'seed':>4} {'trials':>6} {'dense':>6} {'uniform':>16} {'best':>16} {'gain':>6}  pair")
+    print(f"{'seed':>4} {'trials':>6} {'dense':>6} {'uniform':>16} {'best':>16} {'gain':>6}")
     for row in rows:
         uniform = f"{row['uniform_map']:.3f} @{row['uniform_ratio']:.2f}"
         best = f"{row['best_map']:.3f} @{row['best_ratio']:.2f}"
         print(
             f"{row['seed']:>4} {row['trials']:>6} {row['dense_map']:6.3f} {uniform:>16} {best:>16}"
             f" {100 * (row['best_map'] - row['uniform_map']):+6.1f}"
-            f"  {row['widest_pair']:.1f} points"
         )
     content = {"speedup": arguments.speedup, "timeout_s": arguments.timeout, "rows": rows}
     save_results("search_demo", content | provenance("optuna", "onnxruntime", "ultralytics"))
@@ -76,7 +72,6 @@ def search_once(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
         "best_map": best.map50_95,
         "best_final": _final(folder, best),
         "best_ratio": best.latency.ratio if best.latency else None,
-        "widest_pair": widest_pair(records),
         "trained": [
             [r.latency.ratio, r.map50_95]
             for r in records
@@ -88,17 +83,6 @@ def search_once(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
 def _final(folder: StudyFolder, record: TrialRecord) -> float | None:
     latest = TrialRecord.load(folder.folder_of(record) / "record.json")
     return latest.final.map50_95 if latest.final else None
-
-
-def widest_pair(records: list[TrialRecord]) -> float:
-    """Largest difference, in mAP points, between two trained plans of equal latency."""
-    trained = [r for r in records if r.rungs and r.latency and not r.same_as]
-    gaps = [
-        100 * abs((a.map50_95 or 0.0) - (b.map50_95 or 0.0))
-        for a, b in itertools.combinations(trained, 2)
-        if a.latency and b.latency and abs(a.latency.ratio / b.latency.ratio - 1) <= EQUAL_LATENCY
-    ]
-    return max(gaps, default=0.0)
 
 
 if __name__ == "__main__":
