@@ -34,7 +34,7 @@ from autoprune.search.objectives import OBJECTIVES
 from autoprune.search.prepare import prepare
 from autoprune.search.samplers import FreshPerTrial
 from autoprune.search.settings import save_or_compare, settings_of
-from autoprune.search.trials import TrialLoop
+from autoprune.search.trials import TrialLoop, drop_weights
 from autoprune.search.workbench import Workbench
 from autoprune.study_folder import StudyFolder
 
@@ -114,6 +114,8 @@ def finish_search(
     outcome = outcome_of(bench, records, dense, best, stopped_by)
     outcome.save(bench.folder.outcome)
     score_on_new_images(bench, records, listener)
+    if bench.config.keep == "front":
+        drop_weights(bench, records, [best] if best else [])
     return outcome
 
 

@@ -88,7 +88,7 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
     asked = {
         key: value
         for key, value in settings.get("asked", {}).items()
-        if key not in (*_FREE_SETTINGS, "model", "data", "space", "imgsz")
+        if key not in (*_FREE_SETTINGS, "model", "data", "space", "imgsz", "fine_tune")
     }
     versions = settings.get("versions", {})
     return {
@@ -98,6 +98,6 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
         "model": settings.get("model", {}).get("hash"),
         "data": settings.get("data", {}).get("hash"),
         "space": settings.get("space", {}).get("hash"),
-        "fine_tune": settings.get("fine_tune"),
+        **{f"fine-tune {key}": value for key, value in settings.get("fine_tune", {}).items()},
         **{f"{name} version": str(versions.get(name, "")).split(".")[0] for name in _VERSIONED},
     }
