@@ -95,7 +95,7 @@ def _chosen(
     plans = uniform_plans(bench)
     if budget_ms is None:
         nearest = (min(plans, key=partial(_distance, wanted)) for wanted in FIXED_RATIOS)
-        return list(dict.fromkeys(nearest))
+        return list({uniform.name: uniform for uniform in nearest}.values())
     if (noted := scan_file(bench)).exists():  # a resumed study keeps its baselines
         names = load_yaml(noted)["baselines"]
         return [uniform for uniform in plans if uniform.name in names]
