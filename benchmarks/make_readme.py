@@ -124,7 +124,7 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     ),
     "search_demo": (
         "The search against the best uniform plan",
-        "python benchmarks/search_demo.py --speedup 1.7 --seeds 0 1 2",
+        "python benchmarks/search_demo.py --speedup 1.7 --seeds 0 1 2 --timeout 330",
         _search_demo,
     ),
 }
