@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoprune.config import RuntimeName, StudyConfig
-from autoprune.errors import ConfigError, PlanError
+from autoprune.errors import ConfigError
 from autoprune.outcome import Outcome
 from autoprune.plan import Calibration, PruningPlan
 from autoprune.record import LatencyResult
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
     from autoprune.evaluation.pruned_yolo import PrunedYOLO
     from autoprune.latency.targets import LatencyTarget
+    from autoprune.pruning.statistics import CalibrationStatistics
     from autoprune.search.listener import SearchListener
-
-CALIBRATION_IMAGES = 64
 
 
 @dataclass(frozen=True)
@@ -92,6 +91,7 @@ def prune_detection_model(
     prune_yaml: str | Path | None = None,
     *,
     importance: str | None = None,
+    compensate: bool | None = None,
     round_to: int | None = None,
     calibration: str | Path | None = None,
     seed: int = 0,
@@ -103,14 +103,18 @@ def prune_detection_model(
         model: A YOLO, or the path of a .pt or model .yaml.
         prune_ratio: The same fraction of channels, in [0, 1), removed at every index.
         prune_yaml: A per-index YAML instead.
-        importance: Criterion that ranks channels; else the YAML's, else `l2_bn`.
+        importance: Criterion that ranks channels; else the YAML's; else `obs` where calibration
+            images are known and `l2_bn` where not.
+        compensate: Let what stays take over, by least squares on calibration images, what was
+            removed; else as the YAML says; else wherever calibration images are known.
         round_to: With prune_ratio: kept widths are rounded up to a multiple of this.
-        calibration: Data YAML for criteria that look at images; the plan's own comes first.
+        calibration: Data YAML whose training images are looked at; the plan's own comes first.
         seed: Which training images those are.
         trust_checkpoint: Load a .pt that holds more than torch and Ultralytics classes.
 
     Returns:
-        A pruned copy, used like any YOLO; its `.train()` keeps the pruned shape.
+        A pruned copy, used like any YOLO; its `.train()` keeps the pruned shape, and
+        `.how_pruned` says in words which criterion was used.
 
     Raises:
         ConfigError: Not exactly one of prune_ratio and prune_yaml, or a wrong value.
@@ -121,7 +125,12 @@ def prune_detection_model(
     from autoprune.evaluation.pruned_yolo import as_pruned_yolo
     from autoprune.evaluation.regrowth_guard import seal
     from autoprune.families import family_of
-    from autoprune.pruning.importance import DEFAULT_IMPORTANCE, NEEDS_IMAGES, criterion_named
+    from autoprune.pruning.importance import (
+        CALIBRATED_IMPORTANCE,
+        DEFAULT_IMPORTANCE,
+        NEEDS_IMAGES,
+        criterion_named,
+    )
     from autoprune.pruning.prune import Pruner, uniform_plan
 
     if (prune_ratio is None) == (prune_yaml is None):
@@ -142,22 +151,36 @@ def prune_detection_model(
         assert isinstance(checked, float)
         plan = uniform_plan(family_of(dense).widths(dense), checked, round_to or 1)
     base = model_hash(dense)
-    if plan.compensate:
-        raise PlanError.of(where, "compensate", True, "false or nothing: not available yet")
     if plan.base not in (None, base):
         message = f"{where}: base: written for the model {plan.base}, applied to {base}"
         warnings.warn(message, stacklevel=2)
-    chosen = importance or plan.importance or DEFAULT_IMPORTANCE
+    images = _calibration_images(calibration, plan, seed)
+    default = DEFAULT_IMPORTANCE if images is None else CALIBRATED_IMPORTANCE
+    chosen = importance or plan.importance or default
     criterion_named(chosen)
+    compensated = next(
+        wish for wish in (compensate, plan.compensate, images is not None) if wish is not None
+    )
     statistics = None
-    if chosen in NEEDS_IMAGES:
-        images = _calibration_images(calibration, plan, seed)
-        statistics = _statistics(yolo, images)
-    pruner = Pruner(dense, chosen, statistics)
+    if compensated or chosen in NEEDS_IMAGES:
+        if images is None:
+            wanted = f"importance {chosen}" if chosen in NEEDS_IMAGES else "compensate"
+            raise ConfigError(f"{wanted} needs images: give calibration, the path of a data YAML")
+        statistics = _statistics(yolo, images, chosen)
+    pruner = Pruner(dense, chosen, statistics, compensated)
     pruned = pruner.prune(plan, where)
     if not plan.removes_nothing():
-        seal(pruned, {"base": base, "plan": plan.to_mapping()})
-    return as_pruned_yolo(pruned, yolo)
+        used = replace(
+            plan,
+            importance=chosen,
+            compensate=compensated,
+            calibration=images if statistics else None,
+            base=base,
+        )
+        seal(pruned, {"base": base, "plan": used.to_mapping()})
+    result = as_pruned_yolo(pruned, yolo)
+    result.how_pruned = _how_pruned(chosen, compensated, images if statistics else None)
+    return result
 
 
 def load(path: str | Path, *, trust_checkpoint: bool = False) -> PrunedYOLO:
@@ -259,28 +282,38 @@ def write_report(folder: Path | str) -> Path:
     return report.write_report(StudyFolder(Path(folder)))
 
 
-def _calibration_images(data: str | Path | None, plan: PruningPlan, seed: int) -> Calibration:
-    if plan.calibration is not None:  # the same file gives the same channels
-        return plan.calibration
-    if data is not None:
-        return Calibration(str(data), CALIBRATION_IMAGES, seed)
-    raise ConfigError("importance taylor needs images: give calibration, the path of a data YAML")
+def _calibration_images(
+    data: str | Path | None, plan: PruningPlan, seed: int
+) -> Calibration | None:
+    from autoprune.search.calibration import CALIBRATION_IMAGES
+
+    noted = plan.calibration  # comes first: the same file gives the same channels
+    if noted is not None and (data is None or Path(noted.data).exists()):
+        return noted
+    if data is None:
+        return None
+    count, seed = (CALIBRATION_IMAGES, seed) if noted is None else (noted.images, noted.seed)
+    return Calibration(str(data), count, seed)
 
 
-def _statistics(yolo: YOLO, images: Calibration) -> Any:
+def _statistics(yolo: YOLO, images: Calibration, importance: str) -> CalibrationStatistics:
     from autoprune.evaluation.checkpoint import trained_image_size
     from autoprune.evaluation.dataset import inspect_data
     from autoprune.evaluation.device import choose_device
-    from autoprune.evaluation.gradients import collect_taylor
-    from autoprune.pruning.importance import CalibrationStatistics
+    from autoprune.search.calibration import calibrate
 
-    return CalibrationStatistics(
-        collect_taylor(
-            yolo.model,
-            inspect_data(images.data),
-            max(trained_image_size(yolo)),
-            images.images,
-            images.seed,
-            choose_device(None),
-        )
+    return calibrate(
+        yolo.model,
+        inspect_data(images.data),
+        max(trained_image_size(yolo)),
+        images.images,
+        images.seed,
+        choose_device(None),
+        taylor=importance == "taylor",
     )
+
+
+def _how_pruned(importance: str, compensated: bool, images: Calibration | None) -> str:
+    looked_at = "" if images is None else f" ({images.images} training images of {images.data})"
+    and_then = ", compensated" if compensated else ", not compensated"
+    return f"channels ranked by {importance}{and_then}{looked_at}"

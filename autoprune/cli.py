@@ -30,6 +30,7 @@ EXIT_OK, EXIT_WRONG_INPUT, EXIT_NOT_MET, EXIT_PAUSED, EXIT_FAILED, EXIT_INTERRUP
     130,
 )
 
+COMPENSATE = "Let the channels that stay take over for those removed."
 Overrides = Annotated[
     Optional[list[str]],
     typer.Argument(
@@ -62,6 +63,7 @@ def search(
     threads: Annotated[Optional[int], typer.Option(help="Threads of the runtime.")] = None,
     sampler: Annotated[Optional[str], typer.Option(help="tpe, nsga2 or random.")] = None,
     importance: Annotated[Optional[str], typer.Option(help="How channels are ranked.")] = None,
+    compensate: Annotated[Optional[bool], typer.Option(help=COMPENSATE)] = None,
     seed: Annotated[Optional[int], typer.Option(help="Seed of the sampler.")] = None,
     protect: Annotated[Optional[str], typer.Option(help="Indices to leave alone: 0,22.")] = None,
     keep: Annotated[Optional[str], typer.Option(help="Weights kept: front or all.")] = None,
@@ -91,6 +93,7 @@ def search(
                 "threads": threads,
                 "sampler": sampler,
                 "importance": importance,
+                "compensate": compensate,
                 "seed": seed,
                 "protect": layer_indices(protect),
                 "keep": keep,
@@ -132,7 +135,13 @@ def prune(
         Optional[int], typer.Option(help="With --ratio: round kept widths up to a multiple.")
     ] = None,
     importance: Annotated[Optional[str], typer.Option(help="How channels are ranked.")] = None,
-    data: Annotated[Optional[Path], typer.Option(help="Data YAML: fine-tune on it.")] = None,
+    compensate: Annotated[Optional[bool], typer.Option(help=COMPENSATE)] = None,
+    calibration: Annotated[
+        Optional[Path], typer.Option(help="Data YAML whose training images are looked at.")
+    ] = None,
+    data: Annotated[
+        Optional[Path], typer.Option(help="Data YAML: fine-tune on it; calibrates too.")
+    ] = None,
     trust_checkpoint: Annotated[
         bool, typer.Option(help="Load a .pt that may run code of its own.")
     ] = False,
@@ -159,10 +168,12 @@ def prune(
             prune_ratio=ratio,
             prune_yaml=plan,
             importance=importance,
+            compensate=compensate,
             round_to=round_to,
-            calibration=data,
+            calibration=calibration or data,
             trust_checkpoint=trust_checkpoint,
         )
+        how = pruned.how_pruned
         output.parent.mkdir(parents=True, exist_ok=True)
         if data is not None:
             with tempfile.TemporaryDirectory(dir=output.parent) as folder:
@@ -171,7 +182,7 @@ def prune(
         else:
             pruned.save(output)
         params = sum(parameter.numel() for parameter in pruned.model.parameters())
-        print(f"{output}: {params / 1e6:.2f} M parameters")
+        print(f"{output}: {params / 1e6:.2f} M parameters, {how}")
         if data is None:
             print("Not fine-tuned yet: give --data my.yaml epochs=50, or train it with")
             print(f"  autoprune.load({str(output)!r}).train(data='my.yaml', epochs=50)")

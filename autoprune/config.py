@@ -76,7 +76,8 @@ class StudyConfig(BaseModel):
     sampler: SamplerName = "tpe"
     seed: int = Field(default=0, ge=0, lt=2**31)
     protect: tuple[int, ...] = ()
-    importance: str = "l2_bn"
+    importance: str = "obs"
+    compensate: bool = True
     fine_tune: dict[str, Any] = Field(default_factory=dict)
     keep: Literal["front", "all"] = "front"
     trust_checkpoint: bool = False

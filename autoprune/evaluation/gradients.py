@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-import random
-from typing import Any
-
 import torch
 from torch import nn
-from ultralytics.cfg import get_cfg
 
 from autoprune.errors import TrialFailed
 from autoprune.evaluation.dataset import DataSummary
-from autoprune.evaluation.images import load_labelled_batch
-
-_BATCH = 16
+from autoprune.evaluation.training_loss import (
+    labelled_batches,
+    loss_model,
+    sample_images,
+    training_loss,
+)
 
 
 def collect_taylor(
@@ -45,22 +43,19 @@ def collect_taylor(
     Raises:
         TrialFailed: ("nan") The loss is not finite.
     """
-    model: Any = copy.deepcopy(module).float().to(device).eval()
-    model.args, model.criterion = get_cfg(), None  # the loss reads its gains from there
+    model = loss_model(module, device)
     convs = {name: part for name, part in model.named_modules() if isinstance(part, nn.Conv2d)}
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     for conv in convs.values():
         conv.weight.requires_grad_(True)
-    chosen = random.Random(seed).sample(data.train, min(images, len(data.train)))  # noqa: S311
     scores = {name: torch.zeros_like(conv.weight, device="cpu") for name, conv in convs.items()}
-    for start in range(0, len(chosen), _BATCH):
-        batch = load_labelled_batch(chosen[start : start + _BATCH], imgsz, len(data.names))
-        loss = model.loss({key: value.to(device) for key, value in batch.items()})[0].sum()
+    for batch in labelled_batches(data, sample_images(data, images, seed), imgsz, device):
+        loss = training_loss(model, batch)
         if not torch.isfinite(loss):
             raise TrialFailed("nan", "the loss is not finite on training images")
         model.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         for name, conv in convs.items():
             if conv.weight.grad is not None:  # the fixed convolution that decodes boxes has none
                 scores[name] += (conv.weight.detach() * conv.weight.grad).cpu()

@@ -21,6 +21,7 @@ class PrunedYOLO(YOLO):
     """Used like any YOLO (`.val()`, `.predict()`, `.export()` ...); `.train()` keeps the shape."""
 
     model: Any  # ultralytics.nn.tasks.DetectionModel
+    how_pruned: str = ""  # the criterion and images that chose the channels, where known
 
     @property
     def task_map(self) -> dict[str, dict[str, Any]]:

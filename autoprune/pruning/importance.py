@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from autoprune.errors import ConfigError
 from autoprune.pruning.groups import AxisSlice, ChannelGroup
+from autoprune.pruning.obs import removal_costs
+from autoprune.pruning.statistics import CalibrationStatistics
 
 DEFAULT_IMPORTANCE = "l2_bn"
+"""Without images."""
 
-
-@dataclass(frozen=True)
-class CalibrationStatistics:
-    """What a few batches of the user's images told about the dense model.
-
-    Attributes:
-        weight_gradients: `nn.Conv2d` name -> sum over batches of weight * gradient, in the
-            weight's shape.
-    """
-
-    weight_gradients: Mapping[str, Tensor]
+CALIBRATED_IMPORTANCE = "obs"
+"""Where calibration images are known."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +27,7 @@ class ScoringContext:
 
     modules: Mapping[str, nn.Module]
     calibration: CalibrationStatistics | None = None
+    inverses: dict[str, Tensor] = field(default_factory=dict)  # cache of criterion obs
 
 
 Criterion = Callable[[ChannelGroup, ScoringContext], Tensor]
@@ -72,9 +67,7 @@ def l2_bn(group: ChannelGroup, context: ScoringContext) -> Tensor:
 
 def taylor(group: ChannelGroup, context: ScoringContext) -> Tensor:
     """First-order change of the loss when the channel goes (Molchanov et al. 2019, 1906.10771)."""
-    if context.calibration is None:
-        raise ConfigError("importance taylor needs images: give calibration (API) or --data")
-    gradients = context.calibration.weight_gradients
+    gradients = _calibrated("taylor", context).weight_gradients
 
     def change(producer: AxisSlice) -> Tensor:
         rows = slice(producer.offset, producer.offset + group.width)
@@ -82,6 +75,12 @@ def taylor(group: ChannelGroup, context: ScoringContext) -> Tensor:
         return product.detach().to("cpu", torch.float64).flatten(1).sum(dim=1)
 
     return _summed(group, change).square()
+
+
+def obs(group: ChannelGroup, context: ScoringContext) -> Tensor:
+    """Second-order cost of removal, the cheapest first and the others making up for it."""
+    statistics = _calibrated("obs", context)
+    return removal_costs(group, context.modules, statistics, context.inverses)
 
 
 def random(group: ChannelGroup, context: ScoringContext) -> Tensor:
@@ -96,10 +95,11 @@ CRITERIA: dict[str, Criterion] = {
     "bn_scale": bn_scale,
     "l2_bn": l2_bn,
     "taylor": taylor,
+    "obs": obs,
     "random": random,
 }
 
-NEEDS_IMAGES = frozenset({"taylor"})
+NEEDS_IMAGES = frozenset({"taylor", "obs"})
 
 
 def criterion_named(name: str) -> Criterion:
@@ -131,6 +131,12 @@ def score_groups(
         if not torch.isfinite(values).all():
             raise ConfigError.of("model", f"channels {name}", "nan or inf", "finite weights")
     return scores
+
+
+def _calibrated(importance: str, context: ScoringContext) -> CalibrationStatistics:
+    if context.calibration is None:
+        raise ConfigError(f"importance {importance} needs images: give calibration (API) or --data")
+    return context.calibration
 
 
 def _summed(group: ChannelGroup, of_producer: Callable[[AxisSlice], Tensor]) -> Tensor:

@@ -7,10 +7,13 @@ from typing import TypeVar
 
 from torch import nn
 
+from autoprune.errors import ConfigError
 from autoprune.families import family_of
 from autoprune.plan import PruningPlan, as_pair, kept_width
-from autoprune.pruning.importance import DEFAULT_IMPORTANCE, CalibrationStatistics, score_groups
+from autoprune.pruning.compensation import compensate
+from autoprune.pruning.importance import DEFAULT_IMPORTANCE, score_groups
 from autoprune.pruning.selection import check_plan, select_channels
+from autoprune.pruning.statistics import CalibrationStatistics
 from autoprune.pruning.surgery import cut_channels
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
@@ -22,11 +25,13 @@ class Pruner:
     Args:
         model: An Ultralytics YOLOv8 detection model; never changed.
         importance: Name of the criterion that ranks channels.
-        calibration: What the user's images told, for criteria that need it.
+        calibration: What the user's images told; it must hold the moments of every convolution's
+            input for criterion obs and for compensation.
+        compensated: Let what stays take over what was removed (see `compensation`).
 
     Raises:
         UnsupportedModel: The model holds a layer no family knows.
-        ConfigError: Unknown criterion, or one that needs calibration without it.
+        ConfigError: Unknown criterion, or calibration is needed and not given.
     """
 
     def __init__(
@@ -34,9 +39,14 @@ class Pruner:
         model: nn.Module,
         importance: str = DEFAULT_IMPORTANCE,
         calibration: CalibrationStatistics | None = None,
+        compensated: bool = False,
     ) -> None:
+        if compensated and (calibration is None or not calibration.inputs):
+            raise ConfigError("compensate needs images: give calibration (API) or --data")
         self.model = model
         self.importance = importance
+        self.compensated = compensated
+        self.calibration = calibration
         self.family = family_of(model)
         self.widths = self.family.widths(model)
         self.groups = self.family.channel_groups(model)
@@ -54,6 +64,8 @@ class Pruner:
         pruned = copy.deepcopy(self.model)
         kept = select_channels(self.groups, plan, self.scores)
         if any(len(kept[group.name]) < group.width for group in self.groups):
+            if self.compensated and self.calibration is not None:
+                compensate(pruned, self.groups, kept, self.calibration)
             cut_channels(pruned, self.groups, kept)
         return pruned
 

@@ -154,6 +154,7 @@ def _search(study: Study) -> str:
     return _joined(
         f"sampler {asked.sampler}" if asked.sampler else "",
         f"importance {asked.importance}" if asked.importance else "",
+        "compensated" if asked.compensate else "",
         f"seed {asked.seed}" if asked.seed is not None else "",
         f"space {space['file']}" if space.get("file") else "",
     )

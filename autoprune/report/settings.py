@@ -26,6 +26,7 @@ class Asked(_Part):
     sampler: str | None = None
     seed: int | None = None
     importance: str | None = None
+    compensate: bool | None = None
 
 
 class ModelFacts(_Part):

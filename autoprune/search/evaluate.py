@@ -111,8 +111,11 @@ class _Run:
         self.latency = bench.measure(pruned, folder)
         if budget_ms is not None and self.latency.median_ms > budget_ms:
             return "over_budget"
-        self.listener.stage("recalibrate")
-        recalibrate_batchnorm(pruned, bench.recalibration_images, bench.train_size, bench.device)
+        if not bench.pruner.compensated:  # compensation has set the batch norms' means already
+            self.listener.stage("recalibrate")
+            recalibrate_batchnorm(
+                pruned, bench.recalibration_images, bench.train_size, bench.device
+            )
         self.listener.stage("fine-tune")
         trained = self._fine_tune(pruned, folder)
         bench.save_model(trained, folder / "model.pt", self.candidate.plan)

@@ -15,23 +15,18 @@ from autoprune.evaluation.checkpoint import load_yolo, model_hash, trained_image
 from autoprune.evaluation.dataset import DataSummary, inspect_data
 from autoprune.evaluation.device import choose_device
 from autoprune.evaluation.fine_tune_settings import settings_from
-from autoprune.evaluation.gradients import collect_taylor
 from autoprune.families import family_of
 from autoprune.latency.measure import RuntimeOptions, TimingSettings
 from autoprune.latency.targets import LatencyTarget, LocalTarget
 from autoprune.plan import Calibration
-from autoprune.pruning.importance import (
-    NEEDS_IMAGES,
-    CalibrationStatistics,
-    criterion_named,
-)
+from autoprune.pruning.importance import NEEDS_IMAGES, criterion_named
 from autoprune.pruning.prune import Pruner
+from autoprune.search.calibration import CALIBRATION_IMAGES, calibrate
 from autoprune.search.workbench import Workbench
 from autoprune.space import SearchSpace
 from autoprune.study_folder import StudyFolder
 
 RECALIBRATION_IMAGES = 256
-TAYLOR_IMAGES = 64
 DEMO_TIMEOUT_S = 420.0
 MIN_FREE_BYTES = 500_000_000
 
@@ -90,13 +85,18 @@ def prepare(
     data = inspect_data(config.data or demo_data_yaml())
     _check_classes(yolo, data)
     statistics, calibration = None, None
-    if config.importance in NEEDS_IMAGES:
-        gradients = collect_taylor(
-            yolo.model, data, max(trained_size), TAYLOR_IMAGES, config.seed, device
+    if config.compensate or config.importance in NEEDS_IMAGES:
+        calibration = Calibration(str(data.path), CALIBRATION_IMAGES, config.seed)
+        statistics = calibrate(
+            yolo.model,
+            data,
+            max(trained_size),
+            calibration.images,
+            calibration.seed,
+            device,
+            taylor=config.importance == "taylor",
         )
-        statistics = CalibrationStatistics(gradients)
-        calibration = Calibration(str(data.path), TAYLOR_IMAGES, config.seed)
-    pruner = Pruner(yolo.model, config.importance, statistics)
+    pruner = Pruner(yolo.model, config.importance, statistics, config.compensate)
     folder.root.mkdir(parents=True, exist_ok=True)
     bench = Workbench(
         config=config,

@@ -45,6 +45,7 @@ def settings_of(bench: Workbench, demo: bool) -> dict[str, Any]:
         "fine_tune": fine_tune.as_mapping(),
         "space": {"file": str(bench.config.space), "hash": file_hash(bench.config.space)},
         "importance": bench.pruner.importance,
+        "compensate": bench.pruner.compensated,
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in _VERSIONED},
         "machine": {

@@ -33,7 +33,7 @@ class Workbench:
 
     Attributes:
         base_hash: Hash of the dense model, written into every plan.
-        calibration: The images the importance criterion looked at, if any.
+        calibration: The images that importance and compensation looked at, if any.
         recalibration_images: Training images that re-estimate batch-norm statistics.
         dense_export: The dense model in the runtime's format, kept for interleaved timing.
         dense_latency: Its calibrated latency; None until it was measured.
@@ -123,6 +123,7 @@ class Workbench:
         return replace(
             plan,
             importance=self.pruner.importance,
+            compensate=self.pruner.compensated,
             calibration=self.calibration,
             base=self.base_hash,
         )

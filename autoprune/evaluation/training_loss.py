@@ -1,0 +1,57 @@
+"""The training loss of a frozen detector on labelled training images, for gradients alone."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from ultralytics.cfg import get_cfg
+
+from autoprune.evaluation.dataset import DataSummary
+from autoprune.evaluation.images import load_labelled_batch
+
+_PIXELS_PER_BATCH = 16 * 192 * 192  # keeps a backward pass of the largest models in bounds
+
+
+def loss_model(module: nn.Module, device: str) -> nn.Module:
+    """A copy of a DetectionModel in float32, eval mode and on `device`, whose loss can be asked."""
+    model: Any = copy.deepcopy(module).float().to(device).eval()
+    model.args, model.criterion = get_cfg(), None  # the loss reads its gains from there
+    return model  # type: ignore[no-any-return]
+
+
+def training_loss(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Ultralytics' detection loss of one labelled batch, a scalar."""
+    detector: Any = model
+    loss: torch.Tensor = detector.loss(batch)[0].sum()
+    return loss
+
+
+def sample_images(data: DataSummary, count: int, seed: int) -> list[Path]:
+    """Training images drawn without repetition; all of them if there are no more than `count`."""
+    return random.Random(seed).sample(data.train, min(count, len(data.train)))  # noqa: S311
+
+
+def labelled_batches(
+    data: DataSummary, images: list[Path], imgsz: int, device: str
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Batches on `device` as `load_labelled_batch` describes them, smaller for larger pictures.
+
+    Args:
+        data: Gives the classes.
+        images: Labelled images.
+        imgsz: Side of the square pictures in pixels.
+        device: Where the tensors go.
+
+    Raises:
+        ConfigError: A file is not a readable image or label file.
+    """
+    size = max(1, _PIXELS_PER_BATCH // imgsz**2)
+    for start in range(0, len(images), size):
+        batch = load_labelled_batch(images[start : start + size], imgsz, len(data.names))
+        yield {key: value.to(device) for key, value in batch.items()}

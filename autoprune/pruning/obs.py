@@ -1,0 +1,135 @@
+"""Greedy structured Optimal Brain Surgeon: in which order a group's channels go, at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from autoprune.pruning.groups import ChannelGroup
+from autoprune.pruning.statistics import CalibrationStatistics, InputMoments
+
+RIDGE = 0.01
+"""Added to every covariance, as a fraction of its mean diagonal."""
+
+
+@dataclass
+class _Reader:
+    """One convolution that reads the group, as the greedy loop sees it.
+
+    `inverse` is the group's part of the inverse covariance, (width * b, width * b); `weight` the
+    columns that read the group, (outputs, width * b); b columns belong to each channel.
+    """
+
+    inverse: Tensor
+    weight: Tensor
+    columns: int
+
+    def costs(self) -> Tensor:
+        """Loss increase if each channel went now, shape (width,); removed ones are meaningless."""
+        width = self.inverse.shape[0] // self.columns
+        if self.columns == 1:
+            diagonal = self.inverse.diagonal()
+            energy: Tensor = self.weight.square().sum(dim=0)
+            return energy / diagonal
+        blocks = self.inverse.view(width, self.columns, width, self.columns)
+        own = blocks.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+        weight = self.weight.view(-1, width, self.columns).permute(1, 2, 0)
+        explained: Tensor = torch.linalg.solve(own, weight)
+        return (explained * weight).sum(dim=(1, 2))
+
+    def remove(self, channel: int) -> None:
+        """Let the other columns take over what they can; the channel's become zero."""
+        at = slice(channel * self.columns, (channel + 1) * self.columns)
+        column = self.inverse[:, at].clone()
+        own = column[at].clone()
+        correction = torch.linalg.solve(own, column.T)
+        self.weight -= self.weight[:, at].clone() @ correction
+        self.inverse -= column @ correction
+        self.weight[:, at] = 0.0
+        self.inverse[:, at] = 0.0
+        self.inverse[at, :] = 0.0
+        self.inverse[at, at] = torch.eye(self.columns, dtype=self.inverse.dtype)
+
+
+def removal_costs(
+    group: ChannelGroup,
+    modules: Mapping[str, nn.Module],
+    statistics: CalibrationStatistics,
+    inverses: dict[str, Tensor],
+) -> Tensor:
+    """Total cost at which each channel goes: the cheapest first, the others making up for it.
+
+    Removing channel c from a reader with weight W and inverse input covariance H costs
+    `sum over outputs o of F_o W_oc (H_cc)^-1 W_oc`, with F the Fisher information of the output;
+    a channel that occurs several times in a reader (SPPF) or at several kernel positions is a
+    block. Costs of all readers add up, since all are estimates of the same loss. After each
+    removal weights and inverse are updated (Hassibi and Stork 1993; blocks as in Kurtic et al.
+    2022, arXiv 2203.07259).
+
+    Args:
+        group: Its other readers' channels are taken to stay.
+        modules: The dense model's modules by name.
+        statistics: Moments of every reader's input.
+        inverses: Cache of inverse covariances by convolution; filled here.
+
+    Returns:
+        Float64, shape (group.width,): the sum of all costs up to and including the channel's own
+        removal. Sorted, it is the group's sensitivity: entry r - 1 is the cost of removing r.
+    """
+    readers = list(_readers(group, modules, statistics, inverses))
+    alive = torch.ones(group.width, dtype=torch.bool)
+    total = torch.zeros(group.width, dtype=torch.float64)
+    spent = 0.0
+    for _ in range(group.width):
+        costs = torch.stack([reader.costs() for reader in readers]).sum(dim=0)
+        costs[~alive] = torch.inf
+        channel = int(costs.argmin())
+        spent += max(0.0, float(costs[channel]))
+        total[channel] = spent
+        alive[channel] = False
+        for reader in readers:
+            reader.remove(channel)
+    return total
+
+
+def _readers(
+    group: ChannelGroup,
+    modules: Mapping[str, nn.Module],
+    statistics: CalibrationStatistics,
+    inverses: dict[str, Tensor],
+) -> Iterator[_Reader]:
+    offsets: dict[str, list[int]] = {}
+    for consumer in group.consumers:
+        offsets.setdefault(consumer.module, []).append(consumer.offset)
+    for name, starts in offsets.items():
+        conv = modules[name]
+        assert isinstance(conv, nn.Conv2d)
+        if name not in inverses:
+            inverses[name] = _inverse(statistics.inputs[name], conv)
+        channels = torch.stack(
+            [torch.tensor(starts) + channel for channel in range(group.width)]
+        ).flatten()
+        weight = conv.weight.detach().to("cpu", torch.float64)
+        fisher = statistics.output_fisher[name].to(torch.float64)
+        scaled = weight * fisher.sqrt()[:, None, None, None]
+        rows = scaled[:, channels].permute(0, 2, 3, 1).reshape(-1, len(channels))
+        inverse = inverses[name][channels][:, channels]
+        yield _Reader(inverse.clone(), rows.clone(), len(starts))
+
+
+def _inverse(moments: InputMoments, conv: nn.Conv2d) -> Tensor:
+    """Inverse covariance of the input channels, averaged over kernel positions."""
+    covariance = moments.covariance.to(torch.float64)
+    if moments.kernel_wide:
+        positions = conv.kernel_size[0] * conv.kernel_size[1]
+        spread = covariance.view(conv.in_channels, positions, conv.in_channels, positions)
+        covariance = spread.diagonal(dim1=1, dim2=3).mean(dim=-1)
+    size = len(covariance)
+    ridge = RIDGE * float(covariance.diagonal().mean())
+    if ridge <= 0:  # an input that never varies
+        ridge = 1.0
+    inverse: Tensor = torch.linalg.inv(covariance + ridge * torch.eye(size, dtype=torch.float64))
+    return inverse

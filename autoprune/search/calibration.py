@@ -1,0 +1,129 @@
+"""Calibration: statistics of training images for importance and compensation, cached by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from platformdirs import user_cache_path
+from torch import nn
+
+from autoprune.errors import ConfigError
+from autoprune.evaluation.checkpoint import model_hash
+from autoprune.evaluation.dataset import DataSummary
+from autoprune.evaluation.gradients import collect_taylor
+from autoprune.evaluation.training_loss import (
+    labelled_batches,
+    loss_model,
+    sample_images,
+    training_loss,
+)
+from autoprune.families import family_of
+from autoprune.pruning.statistics import CalibrationStatistics, InputMoments, collect_statistics
+
+CALIBRATION_IMAGES = 256
+CACHE_BYTES = 3_000_000_000
+_VERSION = 1  # of the statistics: raise it when their meaning changes
+
+
+def calibrate(
+    module: nn.Module,
+    data: DataSummary,
+    imgsz: int,
+    images: int = CALIBRATION_IMAGES,
+    seed: int = 0,
+    device: str = "cpu",
+    *,
+    taylor: bool = False,
+    cache: Path | None = None,
+) -> CalibrationStatistics:
+    """Collect what pruning needs to know about a dense model from its training images.
+
+    Args:
+        module: The dense DetectionModel; unchanged.
+        data: Its training images are used, never val or test.
+        imgsz: Side of the square pictures in pixels.
+        images: How many, drawn by `seed`.
+        seed: Same seed, same images.
+        device: Where to compute.
+        taylor: Collect first-order Taylor scores too, for the criterion of that name.
+        cache: Folder of earlier results; the user's cache folder by default.
+
+    Raises:
+        ConfigError: A broken image, or a loss that is not finite.
+        TrialFailed: ("nan") Likewise, while collecting Taylor scores.
+    """
+    folder = cache or user_cache_path("autoprune") / "calibration"
+    key = _key(module, data, imgsz, images, seed)
+    statistics = _read(folder / f"{key}.pt")
+    if statistics is None:
+        statistics = _collect(module, data, imgsz, images, seed, device)
+        _write(folder / f"{key}.pt", statistics)
+    if not taylor:
+        return statistics
+    gradients = collect_taylor(module, data, imgsz, images, seed, device)
+    return CalibrationStatistics(gradients, statistics.inputs, statistics.output_fisher)
+
+
+def _collect(
+    module: nn.Module, data: DataSummary, imgsz: int, images: int, seed: int, device: str
+) -> CalibrationStatistics:
+    groups = family_of(module).channel_groups(module)
+    readers = list(dict.fromkeys(part.module for group in groups for part in group.consumers))
+    batches = labelled_batches(data, sample_images(data, images, seed), imgsz, device)
+    try:
+        return collect_statistics(loss_model(module, device), readers, batches, training_loss, seed)
+    except ValueError as error:
+        raise ConfigError(f"{data.path}: {error}") from error
+
+
+def _key(module: nn.Module, data: DataSummary, imgsz: int, images: int, seed: int) -> str:
+    facts = [_VERSION, model_hash(module), data.sha256, imgsz, images, seed]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
+
+
+def _read(file: Path) -> CalibrationStatistics | None:
+    """Earlier statistics; None when there are none or the file is damaged."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        os.utime(file)
+        return CalibrationStatistics(
+            inputs={name: InputMoments(*values) for name, values in content["inputs"].items()},
+            output_fisher=content["output_fisher"],
+        )
+    except FileNotFoundError:
+        return None
+    except Exception:  # half-written by another version, or a broken disk: collect again
+        return None
+
+
+def _write(file: Path, statistics: CalibrationStatistics) -> None:
+    """Keep statistics for next time, if the disk lets us; beyond the cap the oldest go."""
+    content: dict[str, Any] = {
+        "inputs": {
+            name: (one.mean, one.covariance, one.kernel_wide)
+            for name, one in statistics.inputs.items()
+        },
+        "output_fisher": dict(statistics.output_fisher),
+    }
+    draft = file.with_suffix(f".{os.getpid()}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(content, draft)
+        draft.replace(file)
+        _trim(file.parent)
+    except (OSError, RuntimeError):  # a full disk: torch reports it as RuntimeError
+        draft.unlink(missing_ok=True)
+
+
+def _trim(folder: Path) -> None:
+    newest_first = sorted(folder.glob("*.pt"), key=lambda file: -file.stat().st_mtime)
+    total = 0
+    for file in newest_first:
+        total += file.stat().st_size
+        if total > CACHE_BYTES:
+            file.unlink(missing_ok=True)
