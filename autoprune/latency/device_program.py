@@ -42,6 +42,7 @@ MAX_ANSWER_BYTES = (1 << 20) + 1  # one more than the client accepts
 _LOCK_POLL_S = 0.25
 _ENDING_POLL_S = 0.02
 _TAIL_BYTES = 4096
+_DRAFT = ".part"
 _NAME = re.compile(r"([0-9a-f]{64})\.[a-z0-9]{1,8}")
 # Variables that change how many threads a runtime uses, or where they are pinned.
 _SCRUBBED = ("OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "BLIS_", "VECLIB_", "NUMEXPR_", "ORT_")
@@ -124,7 +125,7 @@ class Cache:
             if _NAME.fullmatch(path.name):
                 facts = path.stat()
                 ages.append((facts.st_mtime, facts.st_size, path))
-            else:
+            elif path.suffix == _DRAFT:
                 path.unlink()
         total = incoming_bytes + sum(size for _, size, _ in ages)
         for _, size, path in sorted(ages):
@@ -134,7 +135,7 @@ class Cache:
 
     def receive(self, name: str, chunks: Iterator[bytes]) -> None:
         """Store a file; it gets its name once all of it is written and its hash is right."""
-        draft = self.folder / f"{name}.part"
+        draft = self.folder / f"{name}{_DRAFT}"
         digest = hashlib.sha256()
         with draft.open("wb") as stream:
             for chunk in chunks:

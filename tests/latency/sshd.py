@@ -47,7 +47,9 @@ class Sshd:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.cache = folder, folder / "device cache"
-        self._program = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
+        self._program = shutil.which("sshd") or shutil.which(
+            "sshd", path="/usr/sbin:/usr/local/sbin"
+        )
         self._server: subprocess.Popen[bytes] | None = None
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -81,13 +83,18 @@ class Sshd:
         (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {kind} {key}\n")
 
     def start(self) -> None:
-        """Listen; returns once connections are taken."""
+        """Listen, if it does not yet; returns once connections are taken."""
+        if self._server is not None:
+            return
         assert self._program is not None
         log = self.folder / "server_log"
         command = [self._program, "-D", "-f", str(self.folder / "server_config"), "-E", str(log)]
         self._server = subprocess.Popen(command)
         for _ in range(100):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", self.port), 1),
+            ):
                 return
             if self._server.poll() is not None:
                 break
