@@ -7,6 +7,7 @@ import itertools
 import os
 import sys
 import threading
+from pathlib import Path
 
 import filelock
 import pytest

@@ -41,7 +41,7 @@ def test_a_device_that_goes_away_pauses_the_search_and_back_again_it_finishes(
         fake_loop(fake_bench(tmp_path / "whole", trials=TRIALS, sampler="random")).run()
         monkeypatch.setattr(trials, "evaluate", FakeEvaluation(measured_over_ssh))
         leaving.append(2)
-        for _ in range(3):  # more often than a trial that takes its worker down is tried
+        for _ in range(2):  # a trial that takes its worker down so often is given up
             with pytest.raises(TargetUnreachable):
                 fake_loop(fake_bench(tmp_path / "paused", trials=TRIALS, sampler="random")).run()
         assert len(_plans(tmp_path / "paused")) == 2
