@@ -1,5 +1,6 @@
 """What every latency target promises; a new target joins the list of the fixture."""
 
+import functools
 import sys
 from collections.abc import Callable
 
@@ -59,15 +60,23 @@ def target(request, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def pair(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(request.param)
-    suffix = {"onnxruntime": "onnx", "torch": "pt2"}[request.param]
-    options = RuntimeOptions(runtime=request.param, imgsz=SIZE)
-    heavy, light = (
-        export_model(net(width), folder / f"{width}.{suffix}", SIZE, request.param)
-        for width in (128, 16)
-    )
-    return heavy, light, options
+def exported(tmp_path_factory):
+    @functools.cache
+    def export(runtime):
+        folder = tmp_path_factory.mktemp(runtime)
+        suffix = {"onnxruntime": "onnx", "torch": "pt2"}[runtime]
+        heavy, light = (
+            export_model(net(width), folder / f"{width}.{suffix}", SIZE, runtime)
+            for width in (128, 16)
+        )
+        return heavy, light, RuntimeOptions(runtime=runtime, imgsz=SIZE)
+
+    return export
+
+
+@pytest.fixture
+def pair(request, exported):
+    return exported(request.param)
 
 
 def test_a_lighter_model_has_a_ratio_below_one(target, pair):
