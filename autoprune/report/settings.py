@@ -26,6 +26,7 @@ class Asked(_Part):
     sampler: str | None = None
     seed: int | None = None
     importance: str | None = None
+    target: str | None = None
 
 
 class ModelFacts(_Part):
