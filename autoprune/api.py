@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoprune.config import RuntimeName, StudyConfig
+from autoprune.config import DEFAULT_TARGET_PYTHON, RuntimeName, StudyConfig
 from autoprune.errors import ConfigError
 from autoprune.outcome import Outcome
 from autoprune.plan import Calibration, PruningPlan
@@ -54,7 +54,7 @@ def search(
         config: What is asked; `StudyConfig(goal=Goal(kind="budget_ms", value=5))` runs the demo.
         studies: Folder in which the study gets a folder of its own.
         listener: Hears progress; silent by default.
-        target: Where latency is measured; this machine by default.
+        target: Where latency is measured, instead of what `config.target` names.
 
     Returns:
         The study's folder, its outcome and the report.
@@ -201,7 +201,8 @@ def measure(
     runtime: RuntimeName = "onnxruntime",
     threads: int = 1,
     imgsz: int | tuple[int, int] | None = None,
-    target: LatencyTarget | None = None,
+    target: LatencyTarget | str = "local",
+    target_python: str = DEFAULT_TARGET_PYTHON,
 ) -> dict[str, LatencyResult]:
     """Time models against the first one, interleaved, in one clean process.
 
@@ -210,7 +211,8 @@ def measure(
         runtime: "onnxruntime" or "torch".
         threads: Threads of one forward pass.
         imgsz: Side, or (height, width), in pixels; by default what the first model was trained at.
-        target: Where; this machine by default.
+        target: Where: "local", "ssh://user@host[:port]", or an object that measures.
+        target_python: The interpreter on an ssh target.
 
     Returns:
         File -> latency of one forward pass at batch 1, in the order given.
@@ -218,6 +220,7 @@ def measure(
     Raises:
         ConfigError: A file or setting is wrong.
         TrialFailed: A model cannot be exported or measured.
+        TargetUnreachable: The device does not answer.
     """
     from autoprune.evaluation.quiet import prepare_environment
 
@@ -227,8 +230,9 @@ def measure(
     from autoprune.evaluation.checkpoint import load_yolo, trained_image_size
     from autoprune.latency.export import ExportedModel, export_model
     from autoprune.latency.measure import RuntimeOptions, TimingSettings, compare
-    from autoprune.latency.targets import LocalTarget
+    from autoprune.latency.targets import target_from
 
+    where = target_from(target, target_python) if isinstance(target, str) else target
     files = [Path(model) for model in models]
     if not files:
         raise ConfigError.of("measure", "models", "none", "at least one .pt or .onnx file")
@@ -246,7 +250,7 @@ def measure(
             path = Path(folder) / f"{number}.{suffix}"
             exported.append(export_model(yolo.model, path, size, runtime))
         options = RuntimeOptions(runtime=runtime, threads=threads, imgsz=size or (640, 640))
-        results = compare(target or LocalTarget(), exported, options, TimingSettings())
+        results = compare(where, exported, options, TimingSettings())
     return dict(zip((str(file) for file in files), results, strict=True))
 
 

@@ -61,6 +61,12 @@ def search(
     space: Annotated[Optional[Path], typer.Option(help="Search space YAML.")] = None,
     runtime: Annotated[Optional[str], typer.Option(help="onnxruntime or torch.")] = None,
     threads: Annotated[Optional[int], typer.Option(help="Threads of the runtime.")] = None,
+    target: Annotated[
+        Optional[str], typer.Option(help="Where latency is measured: local or ssh://user@host.")
+    ] = None,
+    target_python: Annotated[
+        Optional[str], typer.Option(help="The Python on an ssh target: python3, or a path there.")
+    ] = None,
     sampler: Annotated[Optional[str], typer.Option(help="tpe, nsga2 or random.")] = None,
     importance: Annotated[Optional[str], typer.Option(help="How channels are ranked.")] = None,
     compensate: Annotated[Optional[bool], typer.Option(help=COMPENSATE)] = None,
@@ -91,6 +97,8 @@ def search(
                 "space": space,
                 "runtime": runtime,
                 "threads": threads,
+                "target": target,
+                "target_python": target_python,
                 "sampler": sampler,
                 "importance": importance,
                 "compensate": compensate,
@@ -194,6 +202,10 @@ def measure(
     runtime: Annotated[str, typer.Option(help="onnxruntime or torch.")] = "onnxruntime",
     threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
     imgsz: Annotated[Optional[str], typer.Option(help="Image size in pixels: N or HxW.")] = None,
+    target: Annotated[str, typer.Option(help="Where: local or ssh://user@host.")] = "local",
+    target_python: Annotated[
+        str, typer.Option(help="The Python on an ssh target: python3, or a path there.")
+    ] = "python3",
 ) -> None:
     """Time models against the first one, interleaved, in one clean process."""
     with _exit_codes():
@@ -210,6 +222,8 @@ def measure(
             runtime=checked_runtime(runtime),
             threads=threads,
             imgsz=(size[0], size[-1]) if size else None,
+            target=target,
+            target_python=target_python,
         )
         table = Table("model", "ms", "95 % interval", "of the first", "steady", box=None)
         for position, (file, latency) in enumerate(results.items()):

@@ -108,8 +108,10 @@ def test_pruning_imports_families_only_to_prune() -> None:
     assert importers == {"pruning/prune"}
 
 
-def test_the_runner_imports_nothing_of_autoprune() -> None:
-    assert not any("autoprune" in module for module in _imports(PACKAGE / "latency/runner.py"))
+@pytest.mark.parametrize("program", ["runner", "device_program"])
+def test_programs_sent_to_a_device_import_nothing_of_autoprune(program: str) -> None:
+    imports = _imports(PACKAGE / f"latency/{program}.py")
+    assert not any("autoprune" in module for module in imports)
 
 
 def test_only_the_command_line_prints_or_exits() -> None:

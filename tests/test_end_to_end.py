@@ -148,6 +148,8 @@ def test_weights_and_exports_stay_for_the_front_only(study: StudyFolder) -> None
         (["--budget-ms", "5", "three"], "key=value"),
         (["--budget-ms", "5", "--importance", "magic"], "importance"),
         (["--budget-ms", "5", "--threads", "0"], "threads"),
+        (["--budget-ms", "5", "--target", "ssh://-oProxyCommand=x"], "--target"),
+        (["--budget-ms", "5", "--target-python", "python3.9"], "--target-python"),
         (["--budget-ms", "5", "--name", "a/b"], "name"),
         (["--budget-ms", "5", "--recipe", "none.yaml"], "none.yaml"),
         (["--unknown-option"], "--unknown-option"),

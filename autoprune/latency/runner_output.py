@@ -82,6 +82,30 @@ class RunnerOutput(_Part):
         return self
 
 
+def parse_ended(raw: bytes, returncode: int, complaint: str) -> dict[str, Any]:
+    """Read what a runner left behind when it ended.
+
+    Args:
+        raw: Its whole stdout.
+        returncode: Its exit status, minus the signal's number if it was killed.
+        complaint: The end of its stderr.
+
+    Raises:
+        ConfigError, TrialFailed: As `parse_output`; "oom" for a process that the system killed.
+    """
+    if not raw.strip() and returncode == -9:
+        raise TrialFailed("oom", "the measuring process was killed, as when memory is out")
+    lines = printable_lines(complaint)
+    ending = f"exit status {returncode}"
+    return parse_output(raw, f"{ending}: {lines[-1]}" if lines else ending)
+
+
+def printable_lines(text: str) -> list[str]:
+    """The lines that say something, at most 300 characters each, fit for a terminal."""
+    shown = ("".join(c if c.isprintable() else " " for c in line) for line in text.splitlines())
+    return [" ".join(line.split())[:300] for line in shown if line.strip()]
+
+
 def parse_output(raw: bytes, ended: str) -> dict[str, Any]:
     """Read the JSON object a runner printed.
 
@@ -143,7 +167,7 @@ def _refuse_constant(name: str) -> NoReturn:
 def _raise_error(error: Any) -> NoReturn:
     known = isinstance(error, dict)
     kind = error.get("kind") if known else None
-    message = " ".join(str(error.get("message") if known else error).split())[:500]
+    message = " ".join(printable_lines(str(error.get("message") if known else error)))[:500]
     if kind in ("runtime", "provider"):
         raise ConfigError(message)
     raise TrialFailed("oom" if kind == "memory" else "latency", message)

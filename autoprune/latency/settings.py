@@ -11,6 +11,9 @@ from autoprune.errors import ConfigError
 
 BATCH = 1
 
+LOCK_WAIT_S = 900.0
+"""Measurements take seconds; one that holds the machine this long is stuck."""
+
 
 @dataclass(frozen=True)
 class RuntimeOptions:

@@ -1,30 +1,35 @@
-"""Where the runner runs: the protocol every target meets, and this machine."""
+"""Where the runner runs: the protocol every target meets, this machine, and the list of all."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import psutil
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
+from autoprune.config import DEFAULT_TARGET_PYTHON
 from autoprune.errors import ConfigError, TrialFailed
 from autoprune.latency import runner
-from autoprune.latency.runner_output import MAX_OUTPUT_BYTES, parse_output
+from autoprune.latency.pipe_reader import PipeReader
+from autoprune.latency.runner_output import MAX_OUTPUT_BYTES, parse_ended
+from autoprune.latency.settings import LOCK_WAIT_S
+from autoprune.latency.ssh_address import SCHEME
+from autoprune.latency.ssh_target import SshTarget
 
-LOCK_WAIT_S = 900.0
-"""Measurements take seconds; one that holds the machine this long is stuck."""
+SSH_VARIABLE = "AUTOPRUNE_SSH"
+"""Environment variable: another ssh client, or arguments for it, as in `ssh -F my_config`."""
 
 # Variables that change how many threads a runtime uses, or where they are pinned. Importing
 # Ultralytics sets some of them in our own process.
@@ -77,11 +82,10 @@ class LocalTarget:
             if not path.is_file():
                 raise TrialFailed("latency", f"{path} does not exist")
         with _alone(self.lock_path):
-            raw, ended = self._output(json.dumps(job), timeout_s)
-        return parse_output(raw, ended)
+            return parse_ended(*self._output(json.dumps(job), timeout_s))
 
-    def _output(self, text: str, timeout_s: float) -> tuple[bytes, str]:
-        """The runner's stdout, cut just above MAX_OUTPUT_BYTES, and how it ended."""
+    def _output(self, text: str, timeout_s: float) -> tuple[bytes, int, str]:
+        """The runner's stdout, cut just above MAX_OUTPUT_BYTES, its status and its stderr's end."""
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(_SCRUBBED)
         }
@@ -99,8 +103,8 @@ class LocalTarget:
             )
         assert process.stdout is not None
         assert process.stderr is not None
-        answer = _Reader(process.stdout, MAX_OUTPUT_BYTES + 1)
-        complaint = _Reader(process.stderr, None)
+        answer = PipeReader(process.stdout, MAX_OUTPUT_BYTES + 1)
+        complaint = PipeReader(process.stderr, None)
         try:
             answer.finish(deadline)
             if len(answer.kept) <= MAX_OUTPUT_BYTES:
@@ -112,45 +116,7 @@ class LocalTarget:
             _kill_group(process)
             answer.close()
             complaint.close()
-        if not answer.kept.strip() and process.returncode == -9:
-            raise TrialFailed("oom", "the measuring process was killed, as when memory is out")
-        lines = complaint.kept.decode("utf-8", "replace").strip().splitlines()
-        ending = f"exit status {process.returncode}"
-        return answer.kept, f"{ending}: {lines[-1][:300]}" if lines else ending
-
-
-class _Reader(threading.Thread):
-    """Drains a pipe, so that the writer never blocks, and keeps a bounded part of it.
-
-    With a `limit` reading stops at that many bytes; without one only the tail is kept.
-    """
-
-    def __init__(self, stream: IO[bytes], limit: int | None) -> None:
-        super().__init__(daemon=True)
-        self.kept = b""
-        self._stream = stream
-        self._limit = limit
-        self.start()
-
-    def run(self) -> None:
-        """Read until the end or the limit."""
-        if self._limit is not None:
-            self.kept = self._stream.read(self._limit)
-            return
-        while chunk := self._stream.read(4096):
-            self.kept = (self.kept + chunk)[-4096:]
-
-    def finish(self, deadline: float) -> None:
-        """Wait for the end; TimeoutError at the deadline (of time.monotonic)."""
-        self.join(max(0.0, deadline - time.monotonic()))
-        if self.is_alive():
-            raise TimeoutError
-
-    def close(self) -> None:
-        """Close the pipe, unless a process that escaped its group still holds it open."""
-        self.join(2.0)
-        if not self.is_alive():
-            self._stream.close()
+        return answer.kept, process.returncode, complaint.kept.decode("utf-8", "replace")
 
 
 @contextlib.contextmanager
@@ -182,3 +148,40 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
                 child.kill()
         process.kill()
     process.wait()
+
+
+def target_from(text: str, python: str = DEFAULT_TARGET_PYTHON) -> LatencyTarget:
+    """The target that `--target` and `--target-python` name; it is not contacted yet.
+
+    Args:
+        text: "local" or "ssh://user@host[:port]".
+        python: The interpreter on an ssh target.
+
+    Raises:
+        ConfigError: Neither, or an interpreter that cannot be meant.
+    """
+    make = _TARGETS.get(text.partition("://")[0])
+    if make is None:
+        raise ConfigError.of("--target", "", text, f"local or {SCHEME}user@host[:port]")
+    return make(text, python)
+
+
+def _local(text: str, python: str) -> LatencyTarget:
+    if text != "local":
+        raise ConfigError.of("--target", "", text, "local")
+    if python != DEFAULT_TARGET_PYTHON:
+        raise ConfigError.of("--target-python", "", python, f"--target {SCHEME}... with it")
+    return LocalTarget()
+
+
+def _ssh(text: str, python: str) -> LatencyTarget:
+    asked = os.environ.get(SSH_VARIABLE, "")
+    try:
+        command = shlex.split(asked) or ["ssh"]
+    except ValueError as error:
+        raise ConfigError.of(SSH_VARIABLE, "", asked, f"a command ({error})") from None
+    return SshTarget(text, python, ssh_command=command)
+
+
+# What stands before "://" -> the target.
+_TARGETS: dict[str, Callable[[str, str], LatencyTarget]] = {"local": _local, "ssh": _ssh}

@@ -106,8 +106,11 @@ def _machine(study: Study) -> str:
     mark, machine = _fingerprint(study), study.settings.machine
     cpu = mark.cpu if mark else machine.get("cpu")
     system = mark.system if mark else machine.get("system")
+    isa, target = mark.isa if mark else "", study.settings.asked.target
+    if target not in (None, "local"):  # the cores known are those of the machine that searched
+        return _joined(target, cpu, isa, system)
     cores = machine.get("cores")
-    return _joined(cpu, mark.isa if mark else "", f"{cores} cores" if cores else "", system)
+    return _joined(cpu, isa, f"{cores} cores" if cores else "", system)
 
 
 def _image_size(study: Study) -> str:

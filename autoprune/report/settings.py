@@ -27,6 +27,7 @@ class Asked(_Part):
     seed: int | None = None
     importance: str | None = None
     compensate: bool | None = None
+    target: str | None = None
 
 
 class ModelFacts(_Part):

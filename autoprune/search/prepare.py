@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from autoprune.evaluation.device import choose_device
 from autoprune.evaluation.fine_tune_settings import settings_from
 from autoprune.families import family_of
 from autoprune.latency.measure import RuntimeOptions, TimingSettings
-from autoprune.latency.targets import LatencyTarget, LocalTarget
+from autoprune.latency.targets import LatencyTarget, target_from
 from autoprune.plan import Calibration
 from autoprune.pruning.importance import NEEDS_IMAGES, criterion_named
 from autoprune.pruning.prune import Pruner
@@ -58,7 +59,7 @@ def prepare(
     Args:
         config: What the user asked.
         studies: Folder that holds one folder per study.
-        target: Where latency is measured; this machine by default.
+        target: Where latency is measured, instead of what `config.target` names.
 
     Returns:
         The bench, and whether the demo is used.
@@ -69,6 +70,7 @@ def prepare(
     """
     fine_tune = settings_from(config.fine_tune)
     criterion_named(config.importance)
+    target = target or target_from(config.target, config.target_python)
     device = choose_device(fine_tune.device)
     config, demo = complete(config)
     assert config.model is not None
@@ -110,7 +112,7 @@ def prepare(
         recalibration_images=_sample(data.train, RECALIBRATION_IMAGES, config.seed),
         fine_tune=fine_tune,
         device=device,
-        target=target or LocalTarget(),
+        target=target,
         options=RuntimeOptions(runtime=config.runtime, threads=config.threads, imgsz=imgsz),
         timing=TimingSettings(),
         calibration=calibration,
@@ -128,12 +130,14 @@ def default_space() -> Path:
 
 
 def _default_name(config: StudyConfig) -> str:
-    """Model, goal and target: `demo-5ms-onnxruntime-1t`."""
+    """Model, goal, runtime and device: `demo-5ms-onnxruntime-1t-on-pi-raspberrypi.local`."""
     stem = "demo" if config.model is None else config.model.stem
     unit = {"budget_ms": "ms", "speedup": "x", "max_drop": "pt"}[config.goal.kind]
     size = "" if config.imgsz is None else f"-{config.imgsz[0]}x{config.imgsz[1]}"
     goal = f"{config.goal.value:g}{unit}"
-    return f"{stem}{size}-{goal}-{config.runtime}-{config.threads}t"
+    place = re.sub(r"[^A-Za-z0-9._]+", "-", config.target.removeprefix("ssh://"))[:40]
+    target = "" if config.target == "local" else f"-on-{place}"
+    return f"{stem}{size}-{goal}-{config.runtime}-{config.threads}t{target}"
 
 
 def _check_stride(yolo: Any, imgsz: tuple[int, int]) -> None:

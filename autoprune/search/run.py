@@ -15,7 +15,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 
 from autoprune.config import StudyConfig
-from autoprune.errors import StorageFailed
+from autoprune.errors import StorageFailed, TargetUnreachable
 from autoprune.latency.targets import LatencyTarget
 from autoprune.outcome import Outcome
 from autoprune.record import TrialRecord
@@ -136,10 +136,9 @@ def _alone(path: Path, listener: SearchListener) -> Iterator[None]:
 
 def note_stop(prepared: Prepared, error: BaseException) -> None:
     """Write down why a search stopped before its end; the study stays resumable."""
-    status: Literal["interrupted", "failed"] = "interrupted"
-    if not isinstance(error, KeyboardInterrupt):
-        status = "failed"
-    message = "" if status == "interrupted" else " ".join(str(error).split())
+    paused = isinstance(error, (KeyboardInterrupt, TargetUnreachable, StorageFailed))
+    status: Literal["interrupted", "failed"] = "interrupted" if paused else "failed"
+    message = " ".join(str(error).split())
     bench, dense = prepared.bench, prepared.folder.dense_record()
     if dense is None:
         Outcome(status=status, stopped_by=status, message=message).save(bench.folder.outcome)

@@ -11,7 +11,7 @@ import filelock
 import optuna
 from optuna.trial import Trial, TrialState
 
-from autoprune.errors import TooManyFailures
+from autoprune.errors import TargetUnreachable, TooManyFailures
 from autoprune.front import pareto_front
 from autoprune.plan import PruningPlan
 from autoprune.record import Failure, TrialRecord
@@ -151,7 +151,11 @@ class TrialLoop:
             detail = f"its worker died {MAX_ATTEMPTS} times while working on it"
             record = failed_record(bench, candidate, Failure(reason="exception", detail=detail))
         else:
-            record = evaluate(bench, candidate, self.budget_ms, listener)
+            try:
+                record = evaluate(bench, candidate, self.budget_ms, listener)
+            except TargetUnreachable:  # says nothing about this plan: however often, it is due
+                trial.set_user_attr("attempts", attempts - 1)
+                raise
         self._tell(trial, record)
         self.failures_in_a_row = self.failures_in_a_row + 1 if record.state == "failed" else 0
         everything = [*self.baselines, *self._records()]
