@@ -82,7 +82,7 @@ class ModelGeometry:
         return np.asarray((inputs * outputs) @ np.array(per_pair, dtype=np.float64))
 
     def conv_widths(self, kept: Sequence[int]) -> dict[str, tuple[int, int]]:
-        """Input and output channels of every convolution under one plan: one kept width per group."""
+        """Input and output channels of every convolution, for one kept width per group."""
         inputs, outputs = self.channels(np.array([kept]))
         return {
             conv.name: (int(given), int(made))
