@@ -53,6 +53,7 @@ class Spoken(SearchListener):
         self.console = console
 
     def say(self, text: str) -> None:
+        """See SearchListener."""
         self.console.print(text, style="dim")
 
 
