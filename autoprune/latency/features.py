@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,21 +12,19 @@ from autoprune.geometry import ConvGeometry, ModelGeometry
 
 Array = np.ndarray[Any, Any]
 
-# Kinds of work of one convolution. "fast" is the runtime's blocked kernel, "slow" the plain one
-# it falls back to for input widths that are not a multiple of `Staircase.align`.
+# Kinds of work of one convolution, in channels. "fast" is the runtime's blocked kernel, "slow" the
+# plain one it falls back to for input widths that are not a multiple of `Staircase.align`. A
+# convolution takes one of the two; the work of the other is 0.
 WORK = (
-    "fast macs",  # both widths padded to whole blocks
-    "fast sweeps",  # the same with outputs padded to four blocks: passes over the input
-    "fast out",  # elements written
-    "fast in",  # elements read
-    "fast weights",
-    "slow macs",  # nothing padded
-    "slow out",
-    "slow in",
-    "slow columns",  # elements of the unfolded input
+    "fast products",  # inputs x outputs, both padded to whole blocks
+    "fast outputs",  # padded
+    "fast inputs",
+    "slow products",  # nothing padded
+    "slow outputs",
+    "slow inputs",
 )
-FAST = tuple(name.startswith("fast") for name in WORK)
-_SWEEP = 4  # blocks; kernels keep this many blocks of outputs in registers
+_FAST = ("fast products", "fast outputs", "fast inputs")
+_SLOW = ("slow products", "slow outputs", "slow inputs")
 
 
 @dataclass(frozen=True)
@@ -64,56 +63,50 @@ def work(geometry: ModelGeometry, staircase: Staircase, kept: Array) -> Array:
         Shape (kinds of work, plans, convs), in the order of WORK.
     """
     inputs, outputs = geometry.channels(kept)
-    taps, pixels_in, pixels_out = _sizes(geometry)
-    block = staircase.block
-    padded = _padded(outputs, block)
-    swept = _padded(outputs, _SWEEP * block) if block > 1 else padded
-    fast: Array = (np.fmod(inputs, staircase.align) == 0) | (inputs < block)
-    given = np.where(inputs < block, inputs, _padded(inputs, block))
-    given = given if staircase.pads_inputs else inputs
-    on_fast, on_slow = fast.astype(np.float64), (~fast).astype(np.float64)
-    filters = on_fast * given * taps
-    written, read = outputs * pixels_out, inputs * pixels_in
-    return np.stack(
-        (
-            filters * padded * pixels_out,
-            filters * swept * pixels_out,
-            on_fast * padded * pixels_out,
-            on_fast * read,
-            filters * padded,
-            on_slow * inputs * taps * written,
-            on_slow * written,
-            on_slow * read,
-            on_slow * inputs * taps * pixels_out,
-        )
-    )
+    fast: Array = (_padded(inputs, staircase.align) == inputs) | (inputs < staircase.block)
+    slow = ~fast
+    padded = _padded(outputs, staircase.block)
+    given = inputs
+    if staircase.pads_inputs:
+        given = np.where(inputs < staircase.block, inputs, _padded(inputs, staircase.block))
+    done = np.empty((len(WORK), *inputs.shape))
+    np.multiply(padded, fast, out=done[1])
+    np.multiply(given, done[1], out=done[0])
+    np.multiply(inputs, fast, out=done[2])
+    np.multiply(outputs, slow, out=done[4])
+    np.multiply(inputs, done[4], out=done[3])
+    np.multiply(inputs, slow, out=done[5])
+    return done
 
 
 def shared_costs(geometry: ModelGeometry) -> Array:
-    """Which work is assumed to cost the same, before single convolutions may deviate.
+    """What a unit of work amounts to in operations and memory traffic, which have one price each.
 
     Returns:
-        Masks, shape (costs, kinds of work, convs): one non-negative price is fitted for each.
+        Shape (prices, kinds of work, convs): multiplications, elements written, read and so on
+        per unit of work. One non-negative price is fitted for each, the same for all convolutions
+        before single ones may deviate.
     """
     convs = geometry.convs
-    classes = np.array([_class_of(conv) for conv in convs])
-    masks = []
-    for kind in ("fast macs", "fast sweeps", "slow macs"):
-        masks += [_mask((kind,), classes == which) for which in np.unique(classes)]
+    taps = np.array([math.prod(conv.kernel) for conv in convs], dtype=np.float64)
+    pixels_in = np.array([math.prod(conv.input_size) for conv in convs], dtype=np.float64)
+    pixels_out = np.array([math.prod(conv.output_size) for conv in convs], dtype=np.float64)
     activated = np.array([conv.activated for conv in convs])
     joined = np.array([len(conv.reads) > 1 for conv in convs])
     split = np.array([len(conv.writes) > 1 for conv in convs])
-    everywhere = np.ones(len(convs), dtype=bool)
-    masks += [
-        _mask(("fast out", "slow out"), activated),
-        _mask(("fast out", "slow out"), split),  # one copy per half
-        _mask(("fast in", "slow in"), everywhere),
-        _mask(("fast in", "slow in"), joined),  # copied by a concatenation
-        _mask(("slow in",), everywhere),
-        _mask(("fast weights",), everywhere),
-        _mask(("slow columns",), everywhere),
-    ]
-    return np.stack(masks)
+    return np.stack(
+        (
+            _costs(("fast products",), taps * pixels_out),  # multiplications
+            _costs(("slow products",), taps * pixels_out),
+            _costs(("fast products",), taps),  # weights read
+            _costs(("fast outputs", "slow outputs"), pixels_out * activated),
+            _costs(("fast outputs", "slow outputs"), pixels_out * split),  # a copy per half
+            _costs(("fast inputs", "slow inputs"), pixels_in),
+            _costs(("fast inputs", "slow inputs"), pixels_in * joined),  # copied to join them
+            _costs(("slow inputs",), pixels_in),  # to and from the blocked layout
+            _costs(("slow inputs",), taps * pixels_out),  # unfolded for a matrix product
+        )
+    )
 
 
 def deviations(geometry: ModelGeometry) -> tuple[Array, Array]:
@@ -127,10 +120,8 @@ def deviations(geometry: ModelGeometry) -> tuple[Array, Array]:
     keys = [(_class_of(conv), conv.output_size) for conv in geometry.convs]
     alike = [np.array([key == other for other in keys]) for key in dict.fromkeys(keys)]
     alone = list(np.eye(len(keys), dtype=bool))
-    fast = tuple(name for name, on_fast in zip(WORK, FAST, strict=True) if on_fast)
-    slow = tuple(name for name in WORK if name not in fast)
     families, singles = (
-        np.stack([_mask(path, convs) for path in (fast, slow) for convs in chosen])
+        np.stack([_costs(path, convs) for path in (_FAST, _SLOW) for convs in chosen])
         for chosen in (alike, alone)
     )
     return families, singles
@@ -143,25 +134,12 @@ def _class_of(conv: ConvGeometry) -> int:
     return 1 if conv.stride == (1, 1) else 2
 
 
-def _mask(kinds: tuple[str, ...], convs: Array) -> Array:
-    chosen = np.array([name in kinds for name in WORK])
-    return np.outer(chosen, convs).astype(np.float64)
+def _costs(kinds: tuple[str, ...], per_conv: Array) -> Array:
+    """`per_conv` for the kinds named and 0 for the others, shape (kinds of work, convs)."""
+    return np.outer([name in kinds for name in WORK], per_conv).astype(np.float64)
 
 
 def _padded(channels: Array, block: int) -> Array:
-    padded: Array = np.ceil(channels / block) * block
+    padded: Array = np.ceil(channels * (1 / block))  # exact: blocks are powers of two
+    padded *= block
     return padded
-
-
-def _sizes(geometry: ModelGeometry) -> tuple[Array, Array, Array]:
-    """Per convolution: kernel elements, input pixels, output pixels."""
-    rows = [
-        (
-            conv.kernel[0] * conv.kernel[1],
-            conv.input_size[0] * conv.input_size[1],
-            conv.output_size[0] * conv.output_size[1],
-        )
-        for conv in geometry.convs
-    ]
-    taps, given, made = np.array(rows, dtype=np.float64).T
-    return taps, given, made

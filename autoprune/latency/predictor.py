@@ -14,7 +14,7 @@ from autoprune.latency.features import WORK, Staircase, work
 
 Array = np.ndarray[Any, Any]
 
-_PLANS_AT_ONCE = 2048  # keeps the work arrays in the processor's cache
+_PLANS_AT_ONCE = 1024  # keeps the work arrays in the processor's cache
 
 
 @dataclass(frozen=True)
