@@ -25,6 +25,7 @@ _FOLDS = 8
 _NOISE = 0.008  # relative error of a ratio beyond what its interval shows
 _FAMILY_SPREAD = 0.15  # of the price, from one resolution to another
 _SINGLE_SPREAD = 0.05  # of the price, from one convolution to the next
+_DENSE_NOISE = 0.004  # the dense model's ratio is 1 by definition; this close the fit must come
 _STRONGEST = 0.7  # no convolution is taken to cost less than 30 % of the shared price
 
 
@@ -51,22 +52,24 @@ def fit_predictor(
     if kept.shape != (len(ratios), len(geometry.groups)) or len(ratios) < FEWEST_PLANS:
         expected = f"at least {FEWEST_PLANS} plans of {len(geometry.groups)} groups"
         raise ValueError(f"kept has shape {kept.shape}, ratios {ratios.shape}: expected {expected}")
-    sigma = np.hypot(_NOISE, 0.0 if spread is None else np.asarray(spread, dtype=np.float64))
-    sigma = np.broadcast_to(sigma, ratios.shape)
+    count = len(ratios)
+    sigma = np.hypot(_NOISE, np.zeros(count) if spread is None else np.asarray(spread))
+    seen = np.vstack((kept, geometry.widths))
+    truth, sigma = np.append(ratios, 1.0), np.append(sigma, _DENSE_NOISE)
     best: tuple[float, Staircase, Array] | None = None
     for staircase in candidates:
-        guesses = _Regression(geometry, staircase, kept).cross_validated(ratios, sigma)
+        guesses = _Regression(geometry, staircase, seen).cross_validated(truth, sigma, count)
         off = np.abs(guesses / ratios - 1)
-        score = float(np.average(off, weights=1 / sigma))
+        score = float(np.average(off, weights=1 / sigma[:count]))
         if best is None or score < best[0]:
             best = score, staircase, guesses
     assert best is not None
     _, staircase, guesses = best
-    prices, constant = _Regression(geometry, staircase, kept).fit(ratios, sigma)
+    prices, constant = _Regression(geometry, staircase, seen).fit(truth, sigma)
     error = PredictorError(
         mape=float(np.abs(guesses / ratios - 1).mean()),
         spearman=float(spearmanr(guesses, ratios)[0]),
-        plans=len(ratios),
+        plans=count,
     )
     return LatencyPredictor(geometry, staircase, prices, constant, error)
 
@@ -94,7 +97,7 @@ class _Regression:
         solved, _ = nnls(relative * weight[:, None], weight, maxiter=100 * columns.shape[1])
         solved = solved / scale
         shared = np.tensordot(solved[:-1], self.costs, axes=1)
-        return self._deviating(shared, columns @ solved, seen, sigma[plans], plans), solved[-1]
+        return self._deviating(shared, columns @ solved, seen, sigma[plans], plans), float(solved[-1])
 
     def _deviating(
         self, shared: Array, base: Array, ratios: Array, sigma: Array, plans: Array | slice
@@ -109,12 +112,11 @@ class _Regression:
         factors = np.maximum(1 + moved @ masks, 1 - _STRONGEST)
         return shared * factors.reshape(shared.shape)
 
-    def cross_validated(self, ratios: Array, sigma: Array) -> Array:
-        """Predicted ratio of every plan by a fit that did not see it."""
-        guesses = np.empty(len(ratios))
-        order = np.random.default_rng(0).permutation(len(ratios))
-        for held in np.array_split(order, min(_FOLDS, len(ratios))):
-            seen = np.setdiff1d(order, held)
-            prices, constant = self.fit(ratios, sigma, seen)
+    def cross_validated(self, ratios: Array, sigma: Array, count: int) -> Array:
+        """Predicted ratio of each of the first `count` plans by a fit that did not see it."""
+        guesses = np.empty(count)
+        everything = np.arange(len(ratios))
+        for held in np.array_split(np.random.default_rng(0).permutation(count), _FOLDS):
+            prices, constant = self.fit(ratios, sigma, np.setdiff1d(everything, held))
             guesses[held] = np.tensordot(self.work[held], prices, axes=2) + constant
         return guesses

@@ -6,7 +6,7 @@ weights are cut to their first channels. Milliseconds instead of seconds per pla
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,10 @@ class SlimmableOnnx:
             if node.op_type == "Conv"
         }
         self._splits = self._split_sizes()
+
+    def covers(self, names: Iterable[str]) -> bool:
+        """Whether all these convolutions are in the file, under their module names."""
+        return set(names) <= set(self._convs)
 
     def write(self, widths: Mapping[str, tuple[int, int]], path: Path) -> Path:
         """Write the model with these widths.

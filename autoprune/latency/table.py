@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ class TimedPlan(Noun):
     ratio: float = Field(gt=0)
     low: float = Field(gt=0)
     high: float = Field(gt=0)
+    timings: int = 1  # how often it was timed; the most certain one is kept
 
     @classmethod
     def of(cls, kept: tuple[int, ...], result: LatencyResult) -> TimedPlan:
@@ -43,25 +43,28 @@ class LatencyTable(Noun):
     geometry: str  # ModelGeometry.digest
     fingerprint: Fingerprint
     plans: tuple[TimedPlan, ...]
+    seconds: float  # spent so far, over all calls
 
     @property
     def known(self) -> dict[tuple[int, ...], TimedPlan]:
         """Kept channels -> the plan."""
         return {plan.kept: plan for plan in self.plans}
 
-    def merged(self, plans: Sequence[TimedPlan], fingerprint: Fingerprint) -> LatencyTable:
-        """With more plans; of two timings of one plan the more certain stays.
+    def merged(self, other: LatencyTable) -> LatencyTable:
+        """With another table's plans; of two timings of one plan the more certain stays.
 
         Raises:
             StudyMismatch: They were timed under other conditions.
         """
-        refuse_other_fingerprint(self.fingerprint, fingerprint)
+        refuse_other_fingerprint(self.fingerprint, other.fingerprint)
         known = self.known
-        for plan in plans:
-            earlier = known.get(plan.kept)
-            if earlier is None or plan.half_width < earlier.half_width:
-                known[plan.kept] = plan
-        return self.model_copy(update={"plans": tuple(known.values())})
+        for plan in other.plans:
+            earlier = known.get(plan.kept, plan)
+            better = min(earlier, plan, key=lambda each: each.half_width)
+            again = 0 if earlier is plan else earlier.timings
+            known[plan.kept] = better.model_copy(update={"timings": plan.timings + again})
+        seconds = self.seconds + other.seconds
+        return self.model_copy(update={"plans": tuple(known.values()), "seconds": seconds})
 
     def fit(self, geometry: ModelGeometry) -> LatencyPredictor:
         """Learn a predictor from all plans.

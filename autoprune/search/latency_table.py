@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -67,16 +68,22 @@ class PlanTimer:
 
     @cached_property
     def _slimmable(self) -> SlimmableOnnx | None:
-        edited = self.options.runtime == "onnxruntime" and self.dense.exporter != "user"
-        return SlimmableOnnx(self.dense.path) if edited else None
+        """None where plans must be pruned and exported, which takes seconds each."""
+        if self.options.runtime != "onnxruntime":
+            return None
+        slimmable = SlimmableOnnx(self.dense.path)
+        known = slimmable.covers(conv.name for conv in self.geometry.convs)
+        return slimmable if known else None
 
-    def time(self, plans: list[PruningPlan], seconds: float) -> tuple[list[TimedPlan], Fingerprint]:
+    def time(self, plans: list[PruningPlan], seconds: float) -> LatencyTable:
         """Time plans interleaved in one process of about `seconds`.
 
         Raises:
             TrialFailed: A model could not be made or timed.
+            StudyMismatch: The timings have not the fingerprint expected.
             TargetUnreachable: The device is gone.
         """
+        began = time.monotonic()
         models = [ExportedModel(self.dense.path, self.options.runtime, self.imgsz, "user")]
         with tempfile.TemporaryDirectory(prefix="autoprune-plans-") as draft:
             models += [
@@ -87,11 +94,18 @@ class PlanTimer:
                 warmup_s=0.05, min_blocks=10, min_s=cap_s / 4, dense_s=cap_s / 4, cap_s=cap_s
             )
             reference, *results = compare(self.target, models, self.options, settings)
-        timed = [
+        if self.expected is not None:
+            refuse_other_fingerprint(self.expected, reference.fingerprint)
+        timed = tuple(
             TimedPlan.of(self.pruner.signature(plan), result)
             for plan, result in zip(plans, results, strict=True)
-        ]
-        return timed, reference.fingerprint
+        )
+        return LatencyTable(
+            geometry=self.geometry.digest,
+            fingerprint=reference.fingerprint,
+            plans=timed,
+            seconds=time.monotonic() - began,
+        )
 
     def _model(self, plan: PruningPlan, folder: Path) -> ExportedModel:
         """The plan's model without a reference output: its numbers mean nothing."""
@@ -108,14 +122,14 @@ def learn_latency(
 ) -> LatencyPredictor:
     """Learn to predict the latency of any plan for the bench's model, target and image size.
 
-    Timed plans are kept in `folder/latency_table.json` after every batch; a repeated call goes on
-    from there, and one with a finished table only fits, in about a second.
+    Timed plans are kept in `folder/latency_table.json` after every batch. A repeated call goes on
+    from there; once the plans are timed or the time is spent, it only fits, in about a second.
 
     Args:
         bench: The study's model, target and settings; measured or not.
-        folder: Where the table and the predictor are kept.
+        folder: Where the table is kept.
         listener: Told about progress.
-        time_limit_s: For timing plans, in seconds; at least _FEWEST plans are timed anyway.
+        time_limit_s: For timing plans, in seconds, over all calls; 16 plans are timed anyway.
 
     Raises:
         StudyMismatch: The table is of another model, image size, machine or runtime.
@@ -158,46 +172,38 @@ def time_plans(
     Raises:
         StudyMismatch, TrialFailed, TargetUnreachable: As `learn_latency`.
     """
-    deadline = time.monotonic() + time_limit_s
     table = LatencyTable.load(path, timer.geometry) if path.exists() else None
     if table is not None and timer.expected is not None:
         refuse_other_fingerprint(table.fingerprint, timer.expected)
     wanted = {timer.pruner.signature(plan): plan for plan in plans}
     overhead_s, failures = 2.0, 0
-    repeats: set[tuple[int, ...]] = set()
-    while True:
-        known = {} if table is None else table.known
-        missing = [kept for kept in wanted if kept not in known]
-        left_s = deadline - time.monotonic()
-        enough = len(known) >= min(_FEWEST, len(wanted))
-        vague = [kept for kept in wanted if kept in known and kept not in repeats]
-        vague = [kept for kept in vague if known[kept].half_width > _SURE_ENOUGH]
-        todo = missing or sorted(vague, key=lambda kept: -known[kept].half_width)
-        if not todo or (enough and left_s <= _BATCH_S[0] + overhead_s):
+    while todo := _todo(table, list(wanted)):
+        left_s = time_limit_s - (table.seconds if table else 0.0)
+        enough = table is not None and len(table.plans) >= min(_FEWEST, len(wanted))
+        if enough and left_s <= _BATCH_S[0] + overhead_s:
             break
-        if not missing:
-            repeats.update(todo[:_BATCH])
-        share_s = left_s / -(-len(todo) // _BATCH) - overhead_s
+        share_s = left_s / math.ceil(len(todo) / _BATCH) - overhead_s
         seconds = min(max(share_s, _BATCH_S[0]), _BATCH_S[1])
-        began = time.monotonic()
         try:
-            timed, fingerprint = timer.time([wanted[kept] for kept in todo[:_BATCH]], seconds)
+            timed = timer.time([wanted[kept] for kept in todo[:_BATCH]], seconds)
         except TrialFailed as failure:
             failures += 1
             listener.say(f"Timing plans for the latency predictor failed: {failure}")
             if failures >= _FAILURES_ALLOWED:
                 raise
             continue
-        overhead_s = max(0.5, time.monotonic() - began - seconds)
-        if timer.expected is not None:
-            refuse_other_fingerprint(timer.expected, fingerprint)
-        if table is None:
-            table = LatencyTable(
-                geometry=timer.geometry.digest, fingerprint=fingerprint, plans=tuple(timed)
-            )
-        else:
-            table = table.merged(timed, fingerprint)
+        overhead_s = max(0.5, timed.seconds - seconds)
+        table = timed if table is None else table.merged(timed)
         table.save(path)
         listener.say(f"Learning latency: {len(table.plans)} of {len(wanted)} plans timed.")
     assert table is not None
     return table
+
+
+def _todo(table: LatencyTable | None, wanted: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Plans not timed yet; when there are none, the vague ones that were timed once."""
+    known = table.known if table else {}
+    missing = [kept for kept in wanted if kept not in known]
+    vague = [known[kept] for kept in wanted if kept in known]
+    vague = [plan for plan in vague if plan.timings == 1 and plan.half_width > _SURE_ENOUGH]
+    return missing or [plan.kept for plan in sorted(vague, key=lambda plan: -plan.half_width)]

@@ -142,6 +142,21 @@ def test_vague_timings_are_repeated_once_and_the_better_one_stays(tmp_path):
     times = [target.timed.count(kept) for kept in set(target.timed)]
     assert len(times) == PLANS
     assert set(times) == {2}
+    learn_latency(bench(tmp_path, target), tmp_path, SearchListener())
+    assert len(target.timed) == 2 * PLANS
+
+
+def test_time_spent_before_an_interruption_counts(tmp_path):
+    target = Counting()
+    learn_latency(bench(tmp_path, target), tmp_path, SearchListener(), 0.0)
+    path = tmp_path / "latency_table.json"
+    table = LatencyTable.load(path, GEOMETRY)
+    table.model_copy(update={"seconds": 1e6}).save(path)
+    learn_latency(bench(tmp_path, target), tmp_path, SearchListener(), 1e6)
+    assert len(target.timed) == len(table.plans)
+    table.save(path)
+    learn_latency(bench(tmp_path, target), tmp_path, SearchListener(), 1e6)
+    assert len(target.timed) == PLANS
 
 
 def test_a_failing_batch_is_tried_again_and_three_failures_are_one_too_many(tmp_path):
