@@ -97,7 +97,9 @@ class _Regression:
         solved, _ = nnls(relative * weight[:, None], weight, maxiter=100 * columns.shape[1])
         solved = solved / scale
         shared = np.tensordot(solved[:-1], self.costs, axes=1)
-        return self._deviating(shared, columns @ solved, seen, sigma[plans], plans), float(solved[-1])
+        return self._deviating(shared, columns @ solved, seen, sigma[plans], plans), float(
+            solved[-1]
+        )
 
     def _deviating(
         self, shared: Array, base: Array, ratios: Array, sigma: Array, plans: Array | slice

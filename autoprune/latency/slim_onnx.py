@@ -31,13 +31,19 @@ class SlimmableOnnx:
         self._model = onnx.load(str(dense))
         graph = self._model.graph
         del graph.value_info[:]  # shapes of the dense maps
-        numpy: Any = onnx.numpy_helper
-        self._weights = {each.name: numpy.to_array(each) for each in graph.initializer}
         self._convs = {  # module name -> its weight and, where it has one, its bias
             node.input[1].removesuffix(".weight"): tuple(node.input[1:])
             for node in graph.node
             if node.op_type == "Conv"
         }
+        names = {name for tensors in self._convs.values() for name in tensors}
+        numpy: Any = onnx.numpy_helper
+        self._weights = {
+            each.name: numpy.to_array(each) for each in graph.initializer if each.name in names
+        }
+        others = [each for each in graph.initializer if each.name not in names]
+        del graph.initializer[:]  # added again by `write`
+        graph.initializer.extend(others)
         self._splits = self._split_sizes()
 
     def covers(self, names: Iterable[str]) -> bool:
@@ -55,26 +61,21 @@ class SlimmableOnnx:
         Raises:
             KeyError: The dense file lacks a convolution of that name.
         """
-        changed: dict[str, Any] = {}
+        tensors = dict(self._weights)
         for name, (inputs, outputs) in widths.items():
             weight, *bias = self._convs[name]
-            changed[weight] = self._weights[weight][:outputs, :inputs]
-            for each in bias:
-                changed[each] = self._weights[each][:outputs]
+            tensors[weight] = self._weights[weight][:outputs, :inputs]
+            tensors |= {each: self._weights[each][:outputs] for each in bias}
         model = self._onnx.ModelProto()
         model.CopyFrom(self._model)
         for position, (name, parts) in self._splits.items():
             if name in widths:
-                sizes = np.full(parts, widths[name][1] // parts, dtype=np.int64)
                 model.graph.node[position].input[1] = key = f"{name}.split"
-                changed[key] = sizes
-        kept = [each for each in model.graph.initializer if each.name not in changed]
-        made = [
+                tensors[key] = np.full(parts, widths[name][1] // parts, dtype=np.int64)
+        model.graph.initializer.extend(
             self._onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
-            for name, array in changed.items()
-        ]
-        del model.graph.initializer[:]
-        model.graph.initializer.extend([*kept, *made])
+            for name, array in tensors.items()
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(model.SerializeToString())
         return path
