@@ -164,13 +164,16 @@ def constant_and_macs(learned: LatencyTable, predictor: LatencyPredictor, kept: 
 
 
 def show(rows: list[dict[str, Any]], console: Console) -> None:
-    keys = ("model", "block", "align", "predictor_mape", "predictor_spearman", "aligned_mape")
-    keys += ("unaligned_mape", "constant_macs_mape", "macs_mape", "params_mape")
-    keys += ("timing_half_width", "seconds_to_learn", "plans_per_s")
-    table = Table("runtime", *keys)
+    rivals = ("predictor", "constant_macs", "macs", "params")
+    table = Table("runtime", "model", *rivals, "timing +-", "learned in s", "plans per s")
     for each in rows:
         runtime = f"{each['fingerprint']['runtime']} {each['fingerprint']['threads']}t"
-        table.add_row(runtime, *(str(each[key]) for key in keys))
+        errors = (
+            f"{each[f'{rival}_mape']:.2%} {each[f'{rival}_spearman']:.4f}" for rival in rivals
+        )
+        timing = f"{each['timing_half_width']:.1%}"
+        seconds, speed = f"{each['seconds_to_learn']:.0f}", f"{each['plans_per_s']:,}"
+        table.add_row(runtime, each["model"], *errors, timing, seconds, speed)
     console.print(table)
 
 
