@@ -37,7 +37,8 @@ PLANS = 48
 DEMO_LIMIT_S = 45.0
 LIMIT_S = 300.0
 _FEWEST = 16  # timed even if the limit passes: fewer teach nothing
-_BATCH = 6  # plans interleaved with the dense model in one process
+_BATCH = 6  # most plans interleaved with the dense model in one process
+_BATCH_BYTES = 400_000_000  # of model files in one process: a runtime needs several times as much
 _BATCH_S = (2.0, 30.0)  # shortest and longest timing of one batch
 _SURE_ENOUGH = 0.015  # half-width of a ratio's interval that is not worth timing again
 _FAILURES_ALLOWED = 3
@@ -65,6 +66,11 @@ class PlanTimer:
     def geometry(self) -> ModelGeometry:
         """Of the dense model at `imgsz`."""
         return model_geometry(self.pruner.model, self.pruner.groups, self.imgsz)
+
+    @cached_property
+    def batch(self) -> int:
+        """Plans to time in one process."""
+        return max(1, min(_BATCH, _BATCH_BYTES // self.dense.path.stat().st_size))
 
     @cached_property
     def _slimmable(self) -> SlimmableOnnx | None:
@@ -182,10 +188,10 @@ def time_plans(
         enough = table is not None and len(table.plans) >= min(_FEWEST, len(wanted))
         if enough and left_s <= _BATCH_S[0] + overhead_s:
             break
-        share_s = left_s / math.ceil(len(todo) / _BATCH) - overhead_s
+        share_s = left_s / math.ceil(len(todo) / timer.batch) - overhead_s
         seconds = min(max(share_s, _BATCH_S[0]), _BATCH_S[1])
         try:
-            timed = timer.time([wanted[kept] for kept in todo[:_BATCH]], seconds)
+            timed = timer.time([wanted[kept] for kept in todo[: timer.batch]], seconds)
         except TrialFailed as failure:
             failures += 1
             listener.say(f"Timing plans for the latency predictor failed: {failure}")

@@ -136,6 +136,13 @@ def test_without_time_the_fewest_plans_are_timed_anyway(tmp_path):
     assert predictor.error.plans == len(target.timed)
 
 
+def test_large_models_share_a_process_with_fewer_others(tmp_path, monkeypatch):
+    target = Counting()
+    monkeypatch.setattr(latency_table, "_BATCH_BYTES", 60)  # a file of the fake is about 30 bytes
+    learn_latency(bench(tmp_path, target), tmp_path, SearchListener(), 0.0)
+    assert {len(job["candidates"]) for job in target.jobs} <= {1, 2}
+
+
 def test_vague_timings_are_repeated_once_and_the_better_one_stays(tmp_path):
     target = Counting(noise=0.5)
     learn_latency(bench(tmp_path, target), tmp_path, SearchListener())
