@@ -10,7 +10,7 @@ from autoprune.plan import PruningPlan, Ratio
 
 STRONGEST = 0.85
 _GOLDEN = 0.6180339887498949  # any number of first terms of its multiples is spread evenly
-_SCATTER = 0.2  # standard deviation of an index's ratio around the plan's
+_SCATTER = (0.1, 0.2, 0.3)  # standard deviation of an index's ratio around the plan's, in turn
 _ROUND_TO = (16, 1, 8, 4, 16, 1, 8, 2)  # tells blocks and alignments from each other
 
 
@@ -24,9 +24,10 @@ def training_plan(widths: Mapping[int, tuple[int, ...]], seed: int, number: int)
     """
     dice = np.random.default_rng([seed, number])
     strength = STRONGEST * ((number + 0.5) * _GOLDEN % 1)
+    scatter = _SCATTER[number % len(_SCATTER)]
 
     def ratio() -> float:
-        return float(np.clip(strength + dice.normal(0, _SCATTER), 0, STRONGEST))
+        return float(np.clip(strength + dice.normal(0, scatter), 0, STRONGEST))
 
     ratios: dict[int, Ratio] = {}
     for index, reference in widths.items():
