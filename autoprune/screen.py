@@ -107,10 +107,14 @@ class Screen(SearchListener):
             line.append(f"{latency.median_ms:7.2f} ms ")
             line.append(f"[{latency.low_ms:.2f}-{latency.high_ms:.2f}] ", style="dim")
             line.append(f"{latency.ratio:5.0%} of dense " if record.kind != "dense" else " " * 16)
+        elif record.predicted_ms is not None:
+            line.append(f"{record.predicted_ms:7.2f} ms predicted{'':17}")
         if record.size is not None:
             line.append(f"{record.size.params / 1e6:6.2f} M  ")
         if record.map50_95 is not None:
             line.append(f"mAP50-95 {record.map50_95:.3f}")
+        elif record.untrained_map50_95 is not None:
+            line.append(f"mAP50-95 {record.untrained_map50_95:.3f} untrained")
         if record.same_as is not None:
             line.append(f"  same plan as {record.same_as}", style="dim")
         elif record.state == "over_budget":
@@ -142,5 +146,7 @@ def _of(total: int | None) -> str:
 
 
 def _short(record: TrialRecord) -> str:
-    assert record.latency is not None
-    return f"{record.latency.median_ms:.2f} ms, mAP50-95 {record.map50_95 or 0:.3f}"
+    if record.map50_95 is None or record.latency is None:
+        predicted_ms, untrained = record.predicted_ms or 0.0, record.untrained_map50_95 or 0.0
+        return f"{predicted_ms:.2f} ms predicted, mAP50-95 {untrained:.3f} untrained"
+    return f"{record.latency.median_ms:.2f} ms, mAP50-95 {record.map50_95:.3f}"

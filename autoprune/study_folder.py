@@ -78,6 +78,10 @@ class StudyFolder:
         """Write a record into its folder, atomically."""
         record.save(self.folder_of(record) / "record.json")
 
+    def reread(self, record: TrialRecord) -> TrialRecord:
+        """The record as it is on disk now."""
+        return TrialRecord.load(self.folder_of(record) / "record.json")
+
     def dense_record(self) -> TrialRecord | None:
         """The dense model's record, or None before it was measured."""
         path = self.dense / "record.json"

@@ -42,8 +42,7 @@ _OPTIMIZERS = ("SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMS
 _MORE = (
     "amp", "cache", "cls_remap", "cos_lr", "deterministic", "dropout", "freeze", "multi_scale",
     "rect", "lrf", "warmup_momentum", "warmup_bias_lr", "box", "cls", "cls_pw", "dfl",
-    "hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "scale", "shear", "perspective", "flipud",
-    "fliplr", "bgr", "mixup", "cutmix", "copy_paste",
+    "degrees", "shear", "perspective", "flipud", "fliplr", "bgr", "mixup", "cutmix", "copy_paste",
 )  # fmt: skip
 
 
@@ -52,23 +51,32 @@ class FineTuneSettings:
     """Settings of a short fine-tune; names and meanings are Ultralytics'.
 
     The defaults suit a network that was trained before and lost channels: few epochs, a named
-    optimizer (`auto` ignores `lr0`), every batch a step, no mosaic.
+    optimizer (`auto` ignores `lr0`), every batch a step, no mosaic, little augmentation.
     """
 
     epochs: int = 3
     batch: int = 8
     optimizer: str = "AdamW"
-    lr0: float = 0.003
+    lr0: float = 0.001
     momentum: float = 0.9
     weight_decay: float = 0.0005
     warmup_epochs: float = 0.5
     nbs: int | None = None  # None: the batch size, so that every batch is an optimizer step
     mosaic: float = 0.0
     close_mosaic: int = 0
+    hsv_h: float = 0.0
+    hsv_s: float = 0.0
+    hsv_v: float = 0.0
+    translate: float = 0.05
+    scale: float = 0.2
     workers: int = 0
     seed: int = 0
     device: str | int | None = None
     more: Mapping[str, Any] = field(default_factory=dict)  # any other training key
+
+    def lasting(self, epochs: int) -> FineTuneSettings:
+        """The same settings for another number of epochs."""
+        return dataclasses.replace(self, epochs=epochs)
 
     def as_mapping(self) -> dict[str, Any]:
         """The settings as plain data, to write down and to compare."""

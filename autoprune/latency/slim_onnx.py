@@ -6,7 +6,7 @@ weights are cut to their first channels. Milliseconds instead of seconds per pla
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,13 @@ class SlimmableOnnx:
         others = [each for each in graph.initializer if each.name not in names]
         del graph.initializer[:]  # added again by `write`
         graph.initializer.extend(others)
+        self._constants = {each.name: numpy.to_array(each) for each in others} | {
+            node.output[0]: numpy.to_array(node.attribute[0].t)
+            for node in graph.node
+            if node.op_type == "Constant" and node.attribute[0].name == "value"
+        }
         self._splits = self._split_sizes()
+        self._slices = self._slice_places()
 
     def covers(self, names: Iterable[str]) -> bool:
         """Whether all these convolutions are in the file, under their module names."""
@@ -72,6 +78,12 @@ class SlimmableOnnx:
             if name in widths:
                 model.graph.node[position].input[1] = key = f"{name}.split"
                 tensors[key] = np.full(parts, widths[name][1] // parts, dtype=np.int64)
+        for position, (name, parts, number) in self._slices.items():
+            if name in widths:
+                part = widths[name][1] // parts
+                for place, bound in ((1, number * part), (2, (number + 1) * part)):
+                    model.graph.node[position].input[place] = key = f"{name}.slice.{bound}"
+                    tensors[key] = np.array([bound], dtype=np.int64)
         model.graph.initializer.extend(
             self._onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
             for name, array in tensors.items()
@@ -82,15 +94,36 @@ class SlimmableOnnx:
 
     def _split_sizes(self) -> dict[int, tuple[str, int]]:
         """Position of each Split of a convolution's output -> that convolution, and its parts."""
+        return {
+            position: (conv, len(self._model.graph.node[position].output))
+            for position, conv in self._reading_convs("Split")
+        }
+
+    def _slice_places(self) -> dict[int, tuple[str, int, int]]:
+        """Position of each Slice of a convolution's output -> that, parts in all, which part.
+
+        Some versions of the exporter write a split of channels into equal parts so.
+        """
+        found: dict[int, tuple[str, int, int]] = {}
+        for position, conv in self._reading_convs("Slice"):
+            node = self._model.graph.node[position]
+            start, end = (self._constants.get(name) for name in node.input[1:3])
+            if start is None or end is None:
+                continue
+            width = len(self._weights[self._convs[conv][0]])
+            part = min(int(end.item()), width) - int(start.item())
+            found[position] = (conv, width // part, int(start.item()) // part)
+        return found
+
+    def _reading_convs(self, kind: str) -> Iterator[tuple[int, str]]:
+        """(position, name of the convolution it reads) of the nodes of a kind."""
         nodes = self._model.graph.node
         maker = {output: node for node in nodes for output in node.output}
-        found: dict[int, tuple[str, int]] = {}
         for position, node in enumerate(nodes):
-            if node.op_type != "Split":
+            if node.op_type != kind:
                 continue
             source = maker.get(node.input[0])
             while source is not None and source.op_type in _PASS_CHANNELS_ON:
                 source = maker.get(source.input[0])
             if source is not None and source.op_type == "Conv":
-                found[position] = (source.input[1].removesuffix(".weight"), len(node.output))
-        return found
+                yield position, source.input[1].removesuffix(".weight")

@@ -44,8 +44,9 @@ class CalibrationStatistics:
         weight_gradients: `nn.Conv2d` name -> sum over batches of weight * gradient, in the
             weight's shape (criterion taylor).
         inputs: `nn.Conv2d` name -> moments of its input (criterion obs, compensation).
-        output_fisher: `nn.Conv2d` name -> mean squared gradient of the loss by each output
-            channel, shape (out_channels,): how much an error there costs.
+        output_fisher: `nn.Conv2d` name -> squared gradient of the loss by each output
+            channel, summed over pixels, mean over images, shape (out_channels,): how much an
+            error there costs.
     """
 
     weight_gradients: Mapping[str, Tensor] = field(default_factory=dict)
@@ -70,7 +71,7 @@ class _Accumulator:
     def add(self, inputs: Tensor, gradient: Tensor, generator: torch.Generator) -> None:
         """Add one batch: inputs (n, c, h, w), gradient by the outputs (n, o, h', w')."""
         energy = gradient.square()
-        self.fisher += energy.mean(dim=(0, 2, 3))
+        self.fisher += energy.sum(dim=(2, 3)).mean(dim=0)  # an error costs at every pixel
         self.batches += 1
         rows, importance = self._rows(inputs, energy.sum(dim=1))
         if len(rows) > ROWS_PER_BATCH:

@@ -184,7 +184,7 @@ def _time(study: Study) -> str:
 
 
 def _state(record: TrialRecord) -> str:
-    return {"complete": "complete", "over_budget": "over budget", "failed": "failed"}[record.state]
+    return wording.STATES[record.state]
 
 
 def _fingerprints(study: Study) -> set[Fingerprint]:

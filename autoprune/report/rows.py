@@ -71,7 +71,7 @@ def failures(study: Study) -> list[tuple[str, list[TrialRecord]]]:
 
 def _row(study: Study, record: TrialRecord) -> Row:
     result, size = record.latency, record.size
-    top = record.rungs[-1] if record.rungs else None
+    top = record.compared
     return Row(
         name=record.name,
         badge=_badge(study, record),
@@ -128,7 +128,7 @@ def _epochs(score: RungScore) -> str:
 def _state(record: TrialRecord) -> str:
     if is_repeat(record):
         return f"same plan as {record.same_as}"
-    return {"complete": "complete", "over_budget": "over budget", "failed": "failed"}[record.state]
+    return wording.STATES[record.state]
 
 
 def _slowest_first(record: TrialRecord) -> tuple[bool, float]:

@@ -6,6 +6,13 @@ from datetime import datetime
 
 from autoprune.record import LatencyResult
 
+STATES = {
+    "scored": "scored without training",
+    "complete": "measured and fine-tuned",
+    "over_budget": "over budget",
+    "failed": "failed",
+}
+
 
 def milliseconds(value: float) -> str:
     """`4.82 ms`, three significant digits or more."""

@@ -12,7 +12,7 @@ from autoprune.plan import PruningPlan
 from autoprune.pruning.prune import uniform_plan
 from autoprune.pruning.size import model_size
 from autoprune.record import LatencyResult, TrialRecord
-from autoprune.search.evaluate import Candidate, evaluate
+from autoprune.search.evaluate import Candidate, evaluate_trained
 from autoprune.search.listener import SearchListener
 from autoprune.search.workbench import Workbench
 from autoprune.yaml_io import dump_yaml, load_yaml, write_atomic
@@ -55,7 +55,7 @@ def evaluate_baselines(
             continue
         listener.candidate(f"baseline {uniform.name}", None, None)
         candidate = Candidate("baseline", uniform.name, None, uniform.plan)
-        record = evaluate(bench, candidate, None, listener)
+        record = evaluate_trained(bench, candidate, None, listener)
         listener.result(record, None)
         done.append(record)
     return done

@@ -47,9 +47,7 @@ class Profile:
         dense = {name: offered[-1] for name, offered in space.choices.items()}
         untouched = np.array(pruner.signature(space.plan(dense)))
         cumulative = pruner.importance == "obs"
-        removed = [
-            _removal_costs(pruner.scores[group.name], cumulative) for group in pruner.groups
-        ]
+        removed = [_removal_costs(pruner.scores[group.name], cumulative) for group in pruner.groups]
         names, choices, costs, widths, columns = [], [], [], [], []
         for name, offered in space.choices.items():
             rows = np.array(
