@@ -57,7 +57,7 @@ def compensate(
 
 def _take_over(conv: nn.Conv2d, removed: Tensor, moments: InputMoments, ridge: float) -> Tensor:
     """Fold the removed columns into the kept ones; returns the constant lost, (out_channels,)."""
-    weight = conv.weight.detach().to("cpu", torch.float64)
+    weight = conv.weight.detach().to("cpu", torch.float64, copy=True)
     positions = conv.kernel_size[0] * conv.kernel_size[1]
     flat = weight.flatten(1)  # (outputs, channels * positions)
     if not moments.kernel_wide:  # the same correction at every kernel position
