@@ -129,7 +129,8 @@ def _write(file: Path, statistics: CalibrationStatistics) -> None:
         draft.replace(file)
         _trim(file.parent)
     except (OSError, RuntimeError):  # a full disk: torch reports it as RuntimeError
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
 
 
 def _trim(folder: Path) -> None:
