@@ -119,6 +119,15 @@ def test_a_constant_channel_goes_into_bias_and_running_mean_alone() -> None:
     torch.testing.assert_close(model.last.weight[:, others], weight[:, others])
 
 
+def test_a_3x3_kernel_loses_a_constant_channel_at_each_of_its_positions() -> None:
+    model, x = two_readers(2, kernel=3), activations(2)
+    x[:, 4] = 2.5
+    before = model(x)[0]
+    compensate(model, [GROUP], kept_without([4]), statistics_of(x))
+    inside = (..., slice(1, -1), slice(1, -1))  # at the border, padding is no constant
+    torch.testing.assert_close(model(without(x, [4]))[0][inside], before[inside])
+
+
 @pytest.mark.parametrize("ridge", [1e-6, 1e-2, 1.0, 100.0])
 @pytest.mark.parametrize("seed", range(4))
 def test_a_compensated_1x1_reader_is_never_further_off_on_the_calibration_set(
