@@ -146,7 +146,7 @@ def test_single_precision_survives_a_mean_far_above_the_deviation() -> None:
 def test_rows_are_drawn_by_the_seed_where_there_are_too_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "ROWS_PER_BATCH", 20)
+    monkeypatch.setattr(module, "ROWS_PER_IMAGE", 20)
     batches = [{"img": pictures()}]
     first, again, other = (
         collect_statistics(Net().double(), ["conv"], batches, summed, seed).inputs["conv"].mean
