@@ -318,6 +318,8 @@ def _statistics(yolo: YOLO, images: Calibration, importance: str) -> Calibration
 
 
 def _how_pruned(importance: str, compensated: bool, images: Calibration | None) -> str:
-    looked_at = "" if images is None else f" ({images.images} training images of {images.data})"
+    looked_at = (
+        "" if images is None else f" (up to {images.images} training images of {images.data})"
+    )
     and_then = ", compensated" if compensated else ", not compensated"
     return f"channels ranked by {importance}{and_then}{looked_at}"

@@ -75,6 +75,7 @@ class RungScore(Noun):
     rung: int  # UNTRAINED, SHORT or LONG
     epochs: int
     images_seen: int
+    lr0: float | None = None  # initial learning rate of the fine-tune
     seconds: float
     metrics: DetectionMetrics
     final: DetectionMetrics | None = None  # of rung LONG, on images the search never used

@@ -149,12 +149,67 @@ def _latency_predictor(content: dict[str, Any]) -> str:
     return f"{about}\n\n{_table(header, rows)}"
 
 
+def _pruning_quality(content: dict[str, Any]) -> str:
+    ratios = list(content["rows"][0]["map50_95"])
+    rows = [
+        (
+            row["method"],
+            "yes" if row["recalibrated"] else "no",
+            *(f"{row['map50_95'][ratio]:.3f}" for ratio in ratios),
+        )
+        for row in content["rows"]
+    ]
+    shown = [f"ratio {float(ratio):.2f}" for ratio in ratios]
+    changed_ratios = list(content["ablations"][0]["map50_95"])
+    changes = [
+        (row["change"], *(f"{row['map50_95'][ratio]:.3f}" for ratio in changed_ratios))
+        for row in content["ablations"]
+    ]
+    about = (
+        f"mAP50-95 on {content['val_images']} val images of the demo, no training at all, the same"
+        f" ratio at every index; dense {content['dense']:.3f}. Calibrated on"
+        f" {content['calibration_images']} training images. One seed: differences below about"
+        " 0.01 mean nothing."
+    )
+    first = _table(("importance", "batch norms recalibrated", *shown), rows)
+    names = ("obs, compensated", *(f"ratio {float(ratio):.2f}" for ratio in changed_ratios))
+    return f"{about}\n\n{first}\n\nWhat one change does:\n\n{_table(names, changes)}"
+
+
+def _calibration_cost(content: dict[str, Any]) -> str:
+    rows = [
+        (
+            row["model"],
+            f"{row['seconds_per_image']:.2f}",
+            f"{row['seconds_for_256']:.0f}",
+            f"{row['extra_mb']:.0f}",
+        )
+        for row in content["rows"]
+    ]
+    header = ("model", "s per image", "s for 256 images", "peak memory beyond the model's, MB")
+    about = (
+        f"{content['imgsz_px']} px, {content['threads']} thread, measured on {content['images']}"
+        " images and extrapolated to 256. Done once per model and data set."
+    )
+    return f"{about}\n\n{_table(header, rows)}"
+
+
 SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "prune_speed": ("Time of one prune", "python benchmarks/prune_speed.py", _prune_speed),
     "extreme_plans": (
         "Extreme plans never crash",
         "python benchmarks/extreme_plans.py",
         _extreme_plans,
+    ),
+    "pruning_quality": (
+        "Accuracy kept without training",
+        "python benchmarks/pruning_quality.py",
+        _pruning_quality,
+    ),
+    "calibration_cost": (
+        "Cost of calibration",
+        "python benchmarks/calibration_cost.py",
+        _calibration_cost,
     ),
     "demo_question": (
         "The demo is a real question",

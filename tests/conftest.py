@@ -1,8 +1,12 @@
-"""One thread everywhere: on a busy machine two torch or BLAS threads spin and are slower."""
+"""Before anything else: quiet libraries and one thread; calibration caches go to a folder of ours.
+
+On a busy machine two torch or BLAS threads spin and are slower.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
@@ -10,3 +14,15 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 from autoprune.evaluation.quiet import prepare_environment  # noqa: E402
 
 prepare_environment()
+
+import pytest  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_calibration_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    from autoprune.search import calibration
+
+    folder = tmp_path_factory.mktemp("calibration")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibration, "user_cache_path", lambda _name: folder)
+        yield

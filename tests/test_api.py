@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,7 +19,9 @@ from ultralytics.nn.tasks import DetectionModel
 from autoprune import load, measure, prune_detection_model
 from autoprune.demo.dataset import Split, write_detection_set
 from autoprune.errors import ConfigError, PlanError
-from autoprune.plan import PruningPlan
+from autoprune.evaluation.regrowth_guard import sealed_info
+from autoprune.families import family_of
+from autoprune.plan import Calibration, PruningPlan
 from autoprune.pruning.prune import uniform_plan
 
 
@@ -71,8 +75,6 @@ def test_channel_counts_survive_train_save_load_export_and_the_runtime(
 def test_a_plan_file_and_the_same_ratio_give_the_same_model(tmp_path: Path) -> None:
     dense = YOLO("yolov8n.yaml")
     by_ratio = prune_detection_model(dense, prune_ratio=0.25, round_to=8)
-    from autoprune.families import family_of
-
     plan = uniform_plan(family_of(dense.model).widths(dense.model), 0.25, 8)
     plan.save(tmp_path / "plan.yaml")
     by_file = prune_detection_model(dense, prune_yaml=tmp_path / "plan.yaml")
@@ -80,18 +82,104 @@ def test_a_plan_file_and_the_same_ratio_give_the_same_model(tmp_path: Path) -> N
     assert all(torch.equal(ours[name], theirs[name]) for name in {*ours, *theirs})
 
 
-def test_taylor_needs_images_and_uses_them(data: Path) -> None:
+@pytest.fixture(scope="module")
+def shapes_model() -> YOLO:
+    """A yolov8n for the generated set's eight classes, trained at 64 px as far as it says."""
+    torch.manual_seed(0)
     dense = YOLO("yolov8n.yaml")
     dense.model = DetectionModel("yolov8n.yaml", nc=8, verbose=False)
     dense.model.args = {}
     dense.overrides["imgsz"] = 64
-    with pytest.raises(ConfigError, match="taylor"):
-        prune_detection_model(dense, prune_ratio=0.5, importance="taylor")
-    taylor = prune_detection_model(dense, prune_ratio=0.5, importance="taylor", calibration=data)
-    by_norm = prune_detection_model(dense, prune_ratio=0.5)
+    return dense
+
+
+def _same(one: YOLO, other: YOLO) -> bool:
+    ours, theirs = one.model.state_dict(), other.model.state_dict()
+    return all(torch.equal(ours[name], theirs[name]) for name in {*ours, *theirs})
+
+
+def test_taylor_needs_images_and_uses_them(shapes_model: YOLO, data: Path) -> None:
+    with pytest.raises(ConfigError, match=r"importance taylor needs images"):
+        prune_detection_model(shapes_model, prune_ratio=0.5, importance="taylor")
+    taylor, by_norm = (
+        prune_detection_model(
+            shapes_model, prune_ratio=0.5, importance=name, calibration=data, compensate=False
+        )
+        for name in ("taylor", "l2_bn")
+    )
     assert _widths(taylor.model) == _widths(by_norm.model)
-    ours, theirs = taylor.model.state_dict(), by_norm.model.state_dict()
-    assert any(not torch.equal(ours[name], theirs[name]) for name in ours)
+    assert not _same(taylor, by_norm)
+
+
+def test_images_decide_the_default_and_the_result_says_so(shapes_model: YOLO, data: Path) -> None:
+    with_images = prune_detection_model(shapes_model, prune_ratio=0.5, calibration=data)
+    without = prune_detection_model(shapes_model, prune_ratio=0.5)
+    expected = f"ranked by obs, compensated (up to 256 training images of {data})"
+    assert with_images.how_pruned == f"channels {expected}"
+    assert without.how_pruned == "channels ranked by l2_bn, not compensated"
+    assert _widths(with_images.model) == _widths(without.model)
+    plain = prune_detection_model(shapes_model, prune_ratio=0.5, importance="l2_bn")
+    assert _same(plain, without)
+    for named in ({"importance": "obs"}, {"compensate": True}):
+        half = prune_detection_model(
+            shapes_model, prune_ratio=0.5, calibration=data,
+            **{"importance": "l2_bn", "compensate": False, **named},
+        )  # fmt: skip
+        assert not _same(half, without), named
+        assert not _same(half, with_images), named
+
+
+@pytest.mark.parametrize("asked", [{"compensate": True}, {"importance": "obs"}])
+def test_what_needs_images_and_gets_none_is_one_line(asked: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="needs images: give calibration") as caught:
+        prune_detection_model("yolov8n.yaml", prune_ratio=0.5, **asked)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_saved_file_holds_the_plan_that_repeats_it(
+    shapes_model: YOLO, data: Path, tmp_path: Path
+) -> None:
+    pruned = prune_detection_model(shapes_model, prune_ratio=0.5, calibration=data, seed=3)
+    pruned.save(tmp_path / "pruned.pt")
+    info = sealed_info(load(tmp_path / "pruned.pt").model)
+    noted = PruningPlan.from_mapping(info["plan"])
+    assert (noted.importance, noted.compensate) == ("obs", True)
+    assert noted.calibration == Calibration(str(data), 256, 3)
+    noted.save(tmp_path / "plan.yaml")
+    again = prune_detection_model(shapes_model, prune_yaml=tmp_path / "plan.yaml")
+    assert _same(again, pruned)
+    assert again.how_pruned == pruned.how_pruned
+
+
+def test_a_plans_images_may_have_moved(shapes_model: YOLO, data: Path, tmp_path: Path) -> None:
+    pruned = prune_detection_model(shapes_model, prune_ratio=0.5, calibration=data)
+    plan = PruningPlan.from_mapping(sealed_info(pruned.model)["plan"])
+    gone = Calibration(str(tmp_path / "gone.yaml"), 256, 0)
+    replace(plan, calibration=gone).save(tmp_path / "plan.yaml")
+    with pytest.raises(ConfigError, match=r"gone\.yaml"):
+        prune_detection_model(shapes_model, prune_yaml=tmp_path / "plan.yaml")
+    moved = prune_detection_model(shapes_model, prune_yaml=tmp_path / "plan.yaml", calibration=data)
+    assert _same(moved, pruned)
+    found = PruningPlan.from_mapping(sealed_info(moved.model)["plan"]).calibration
+    assert found == Calibration(str(data), 256, 0)
+
+
+def test_a_plan_that_says_no_is_obeyed_where_images_are_known(
+    shapes_model: YOLO, data: Path, tmp_path: Path
+) -> None:
+    widths = family_of(shapes_model.model).widths(shapes_model.model)
+    plan = uniform_plan(widths, 0.5)
+    replace(plan, importance="l2_bn", compensate=False).save(tmp_path / "plan.yaml")
+    by_plan = prune_detection_model(
+        shapes_model, prune_yaml=tmp_path / "plan.yaml", calibration=data
+    )
+    assert by_plan.how_pruned == "channels ranked by l2_bn, not compensated"
+    assert _same(by_plan, prune_detection_model(shapes_model, prune_ratio=0.5))
+
+
+def test_pruning_nothing_with_images_changes_nothing(shapes_model: YOLO, data: Path) -> None:
+    same = prune_detection_model(shapes_model, prune_ratio=0.0, calibration=data)
+    assert _same(same, shapes_model)
 
 
 def test_a_pruned_model_can_be_pruned_again(tmp_path: Path) -> None:

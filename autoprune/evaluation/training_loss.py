@@ -18,9 +18,31 @@ from autoprune.evaluation.images import load_labelled_batch
 _PIXELS_PER_BATCH = 16 * 192 * 192  # keeps a backward pass of the largest models in bounds
 
 
+class _FrozenNorm(nn.Module):
+    """A batch norm in eval mode as scale and shift: its backward pass keeps no feature map."""
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
+        self.scale = scale[:, None, None]
+        self.shift = (norm.bias.detach() - norm.running_mean * scale)[:, None, None]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x * self.scale).add_(self.shift)
+
+
 def loss_model(module: nn.Module, device: str) -> nn.Module:
-    """A copy of a DetectionModel in float32, eval mode and on `device`, whose loss can be asked."""
+    """A copy of a DetectionModel in float32, eval mode and on `device`, whose loss can be asked.
+
+    Its batch norms are frozen, which saves a third of the memory of a backward pass.
+    """
     model: Any = copy.deepcopy(module).float().to(device).eval()
+    for part in list(model.modules()):
+        for name, child in part.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(part, name, _FrozenNorm(child))
     model.args, model.criterion = get_cfg(), None  # the loss reads its gains from there
     return model  # type: ignore[no-any-return]
 

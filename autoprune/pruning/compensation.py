@@ -57,7 +57,7 @@ def compensate(
 
 def _take_over(conv: nn.Conv2d, removed: Tensor, moments: InputMoments, ridge: float) -> Tensor:
     """Fold the removed columns into the kept ones; returns the constant lost, (out_channels,)."""
-    weight = conv.weight.detach().to("cpu", torch.float64)
+    weight = conv.weight.detach().to("cpu", torch.float64, copy=True)
     positions = conv.kernel_size[0] * conv.kernel_size[1]
     flat = weight.flatten(1)  # (outputs, channels * positions)
     if not moments.kernel_wide:  # the same correction at every kernel position
@@ -65,9 +65,8 @@ def _take_over(conv: nn.Conv2d, removed: Tensor, moments: InputMoments, ridge: f
     gone = removed.repeat_interleave(positions) if moments.kernel_wide else removed
     stays, goes = (~gone).nonzero().flatten(), gone.nonzero().flatten()
     mean = moments.mean.to(torch.float64)
-    share = _regression(moments.covariance, stays, goes, ridge)  # (goes, stays)
     before = flat @ mean
-    flat[:, stays] += flat[:, goes] @ share
+    flat[:, stays] += _explained(flat[:, goes], moments.covariance, stays, goes, ridge)
     flat[:, goes] = 0.0
     constant = before - flat @ mean
     if not moments.kernel_wide:
@@ -78,14 +77,18 @@ def _take_over(conv: nn.Conv2d, removed: Tensor, moments: InputMoments, ridge: f
     return constant
 
 
-def _regression(covariance: Tensor, stays: Tensor, goes: Tensor, ridge: float) -> Tensor:
-    """Coefficients that predict the columns `goes` from the columns `stays`."""
+def _explained(
+    lost: Tensor, covariance: Tensor, stays: Tensor, goes: Tensor, ridge: float
+) -> Tensor:
+    """Weights on the columns `stays` that best replace the weights `lost` on the columns `goes`."""
     columns = covariance[stays].to(torch.float64)
-    kept = columns[:, stays]
+    kept, shared = columns[:, stays], columns[:, goes]
     amount = ridge * float(covariance.diagonal().to(torch.float64).mean())
     kept.diagonal().add_(amount if amount > 0 else 1.0)
     factor = torch.linalg.cholesky(kept)
-    return torch.cholesky_solve(columns[:, goes], factor).T
+    if len(goes) <= len(lost):  # fewer right-hand sides to solve for
+        return lost @ torch.cholesky_solve(shared, factor).T
+    return torch.cholesky_solve(shared @ lost.T, factor).T
 
 
 def _shift(conv: nn.Conv2d, norm: nn.BatchNorm2d | None, constant: Tensor) -> None:

@@ -14,7 +14,7 @@ Batch = Mapping[str, Tensor]
 LossOf = Callable[[nn.Module, Batch], Tensor]
 """(model, batch) -> scalar loss, differentiable with respect to every feature map."""
 
-ROWS_PER_BATCH = 4000  # patches drawn per convolution and batch; more did not change a plan's mAP
+ROWS_PER_IMAGE = 250  # patches drawn per convolution and image; more did not change a plan's mAP
 GRADIENT_POWER = 0.5  # a patch counts by its gradient's energy to this power ...
 EVEN_SHARE = 0.1  # ... mixed with this much of the same weight for all
 KERNEL_WIDE_BYTES = 500_000_000  # for covariances over kernel positions; the rest: channels only
@@ -44,9 +44,9 @@ class CalibrationStatistics:
         weight_gradients: `nn.Conv2d` name -> sum over batches of weight * gradient, in the
             weight's shape (criterion taylor).
         inputs: `nn.Conv2d` name -> moments of its input (criterion obs, compensation).
-        output_fisher: `nn.Conv2d` name -> squared gradient of the loss by each output
-            channel, summed over pixels, mean over images, shape (out_channels,): how much an
-            error there costs.
+        output_fisher: `nn.Conv2d` name -> squared gradient of the loss by each output channel,
+            summed over pixels, averaged over images, shape (out_channels,): what an error there
+            costs, comparable between feature maps of any size.
     """
 
     weight_gradients: Mapping[str, Tensor] = field(default_factory=dict)
@@ -61,21 +61,21 @@ class _Accumulator:
         self.conv, self.kernel_wide = conv, kernel_wide
         kernel = conv.kernel_size[0] * conv.kernel_size[1]
         size = conv.in_channels * (kernel if kernel_wide else 1)
-        device = conv.weight.device
         self.weight = 0.0
-        self.sum = torch.zeros(size, device=device)
-        self.gram = torch.zeros(size, size, device=device)
-        self.fisher = torch.zeros(conv.out_channels, device=device)
-        self.batches = 0
+        self.sum = conv.weight.new_zeros(size)
+        self.gram = conv.weight.new_zeros(size, size)
+        self.fisher = conv.weight.new_zeros(conv.out_channels)
+        self.images = 0
 
     def add(self, inputs: Tensor, gradient: Tensor, generator: torch.Generator) -> None:
         """Add one batch: inputs (n, c, h, w), gradient by the outputs (n, o, h', w')."""
         energy = gradient.square()
-        self.fisher += energy.sum(dim=(2, 3)).mean(dim=0)  # an error costs at every pixel
-        self.batches += 1
+        self.fisher += energy.sum(dim=(0, 2, 3))
+        self.images += len(inputs)
         rows, importance = self._rows(inputs, energy.sum(dim=1))
-        if len(rows) > ROWS_PER_BATCH:
-            drawn = torch.randperm(len(rows), generator=generator)[:ROWS_PER_BATCH].to(rows.device)
+        most = ROWS_PER_IMAGE * len(inputs)
+        if len(rows) > most:
+            drawn = torch.randperm(len(rows), generator=generator)[:most].to(rows.device)
             rows, importance = rows[drawn], importance[drawn]
         importance = importance.pow(GRADIENT_POWER)
         mean = importance.mean()
@@ -93,7 +93,7 @@ class _Accumulator:
         conv = self.conv
         if not self.kernel_wide and energy.shape[-2:] != inputs.shape[-2:]:  # a strided kernel
             energy = functional.interpolate(energy[:, None], size=inputs.shape[-2:])[:, 0]
-        if self.kernel_wide and conv.kernel_size != (1, 1):
+        if self.kernel_wide:
             assert not isinstance(conv.padding, str)
             patches = functional.unfold(
                 inputs, conv.kernel_size, conv.dilation, conv.padding, conv.stride
@@ -103,8 +103,9 @@ class _Accumulator:
         return patches.reshape(-1, patches.shape[-1]), energy.flatten()
 
     def moments(self) -> InputMoments:
-        mean = self.sum / self.weight
-        covariance = self.gram / self.weight - torch.outer(mean, mean)
+        """Turns the sums into moments in place; nothing can be added afterwards."""
+        mean = self.sum.div_(self.weight)
+        covariance = self.gram.div_(self.weight).addr_(mean, mean, alpha=-1)
         return InputMoments(mean.cpu(), covariance.cpu(), self.kernel_wide)
 
 
@@ -130,7 +131,8 @@ def collect_statistics(
         seed: Which patches are drawn.
 
     Raises:
-        ValueError: No batch, or the loss is not finite.
+        ValueError: No batch.
+        FloatingPointError: The loss is not finite.
     """
     modules = dict(model.named_modules())
     wide = _kernel_wide(modules, convolutions)
@@ -160,11 +162,12 @@ def collect_statistics(
     seen = 0
     try:
         for batch in batches:
-            batch["img"].requires_grad_(True)
-            loss = loss_of(model, batch)
+            pictures = batch["img"].detach().requires_grad_(True)  # so that gradients flow at all
+            loss = loss_of(model, {**batch, "img": pictures})
             if not torch.isfinite(loss):
-                raise ValueError("the loss is not finite on training images")
+                raise FloatingPointError("the loss is not finite on training images")
             loss.backward()  # type: ignore[no-untyped-call]
+            del loss, pictures  # its graph holds every feature map; the next batch brings its own
             seen += 1
     finally:
         for handle in handles:
@@ -175,7 +178,7 @@ def collect_statistics(
         raise ValueError("got no images, expected at least one batch")
     return CalibrationStatistics(
         inputs={name: one.moments() for name, one in found.items()},
-        output_fisher={name: (one.fisher / one.batches).cpu() for name, one in found.items()},
+        output_fisher={name: (one.fisher / one.images).cpu() for name, one in found.items()},
     )
 
 

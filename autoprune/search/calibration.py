@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,13 @@ def calibrate(
         cache: Folder of earlier results; the user's cache folder by default.
 
     Raises:
-        ConfigError: A broken image, or a loss that is not finite.
+        ConfigError: No image, a broken one, classes that are not the model's, or a loss that is
+            not finite.
         TrialFailed: ("nan") Likewise, while collecting Taylor scores.
     """
+    if images < 1:
+        raise ConfigError.of("calibration", "images", images, "at least 1")
+    _check_classes(module, data)
     folder = cache or user_cache_path("autoprune") / "calibration"
     key = _key(module, data, imgsz, images, seed)
     statistics = _read(folder / f"{key}.pt")
@@ -77,8 +82,15 @@ def _collect(
     batches = labelled_batches(data, sample_images(data, images, seed), imgsz, device)
     try:
         return collect_statistics(loss_model(module, device), readers, batches, training_loss, seed)
-    except ValueError as error:
+    except FloatingPointError as error:
         raise ConfigError(f"{data.path}: {error}") from error
+
+
+def _check_classes(module: Any, data: DataSummary) -> None:
+    known, given = module.model[-1].nc, len(data.names)
+    if given != known:
+        expected = f"the model's {known}; only importance l2_bn uncompensated needs no images"
+        raise ConfigError.of(str(data.path), "names", f"{given} classes", expected)
 
 
 def _key(module: nn.Module, data: DataSummary, imgsz: int, images: int, seed: int) -> str:
@@ -90,15 +102,15 @@ def _read(file: Path) -> CalibrationStatistics | None:
     """Earlier statistics; None when there are none or the file is damaged."""
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-        os.utime(file)
-        return CalibrationStatistics(
+        statistics = CalibrationStatistics(
             inputs={name: InputMoments(*values) for name, values in content["inputs"].items()},
             output_fisher=content["output_fisher"],
         )
-    except FileNotFoundError:
+    except Exception:  # not there, or damaged in whatever way: collect again
         return None
-    except Exception:  # half-written by another version, or a broken disk: collect again
-        return None
+    with suppress(OSError):  # a cache that is read only
+        os.utime(file)
+    return statistics
 
 
 def _write(file: Path, statistics: CalibrationStatistics) -> None:
@@ -117,11 +129,13 @@ def _write(file: Path, statistics: CalibrationStatistics) -> None:
         draft.replace(file)
         _trim(file.parent)
     except (OSError, RuntimeError):  # a full disk: torch reports it as RuntimeError
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
 
 
 def _trim(folder: Path) -> None:
-    newest_first = sorted(folder.glob("*.pt"), key=lambda file: -file.stat().st_mtime)
+    """Drop what was not used for longest; drafts of a killed process go the same way."""
+    newest_first = sorted(folder.glob("*.p*t"), key=lambda file: -file.stat().st_mtime)
     total = 0
     for file in newest_first:
         total += file.stat().st_size

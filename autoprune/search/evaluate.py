@@ -22,6 +22,7 @@ from autoprune.errors import (
     TrialFailed,
 )
 from autoprune.evaluation.fine_tune import fine_tune
+from autoprune.evaluation.fine_tune_settings import FineTuneSettings
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.recalibrate import recalibrate_batchnorm
 from autoprune.evaluation.validate import validate
@@ -92,7 +93,8 @@ def evaluate_trained(
     Args:
         bench: The prepared study.
         candidate: Plan and name.
-        budget_ms: A plan measured above it is not trained; None trains any.
+        budget_ms: A plan not surely within it, by its measured interval, is not trained; None
+            trains any.
         listener: Hears the stages.
         known: The candidate's record of rung UNTRAINED; without it that rung comes first.
 
@@ -171,7 +173,7 @@ class _Run:
         self.listener.stage("latency")
         latency = bench.measure(pruned, self.folder)
         self._note(latency=latency)
-        if budget_ms is not None and latency.median_ms > budget_ms:
+        if budget_ms is not None and latency.high_ms > budget_ms:
             return "over_budget"
         if self.record.at_rung(UNTRAINED) is None:
             self._add_score(self._untrained_score(pruned))
@@ -200,9 +202,11 @@ class _Run:
         return RungScore(rung=UNTRAINED, epochs=0, images_seen=0, seconds=seconds, metrics=metrics)
 
     def _fine_tuned(self, pruned: nn.Module) -> nn.Module:
-        module, score = train_and_score(
-            self.bench, pruned, self.folder, self.listener, self.bench.fine_tune.epochs, SHORT
-        )
+        bench, untrained = self.bench, self.record.untrained_map50_95 or 0.0
+        dense = bench.folder.dense_record()
+        lost = 1 - untrained / dense.map50_95 if dense and dense.map50_95 else 0.0
+        settings = bench.fine_tune.after_losing(lost)
+        module, score = train_and_score(bench, pruned, self.folder, self.listener, settings, SHORT)
         if score.metrics.map50_95 <= 0:
             raise TrialFailed("collapsed", "mAP50-95 is 0 after the fine-tune")
         self._add_score(score)
@@ -227,10 +231,10 @@ def train_and_score(
     module: nn.Module,
     folder: Path,
     listener: SearchListener,
-    epochs: int,
+    settings: FineTuneSettings,
     rung: int,
 ) -> tuple[nn.Module, RungScore]:
-    """Fine-tune a module for some epochs with the study's settings, and validate it.
+    """Fine-tune a module, the dense one being the teacher, and validate it.
 
     Raises:
         TrialFailed: Training failed, or changed a shape.
@@ -240,9 +244,10 @@ def train_and_score(
         module,
         bench.data.training_yaml(bench.folder.root / "data"),
         bench.train_size,
-        bench.fine_tune.lasting(epochs),
+        settings,
         folder,
         listener.epoch,
+        teacher=bench.yolo.model,
     )
     _require_same_shapes(module, tuned.module)
     listener.stage("validate")
@@ -252,6 +257,7 @@ def train_and_score(
         rung=rung,
         epochs=tuned.epochs,
         images_seen=tuned.images_seen,
+        lr0=settings.lr0,
         seconds=time.monotonic() - began,
         metrics=metrics,
     )

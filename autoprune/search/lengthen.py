@@ -28,7 +28,7 @@ def lengthen(
         best: Confirmed, with its weights in place.
         listener: Hears the stages.
         stop_at: `time.monotonic()` at which to be finished; fewer epochs are trained to keep it,
-            and none if not even one fits. None for no such limit.
+            and none if not even as many as before fit. None for no such limit.
 
     Returns:
         The record with its score at rung LONG, saved; as given when there was no time, or when
@@ -43,7 +43,7 @@ def lengthen(
         per_epoch_s = short.seconds / max(1, short.epochs)
         left_s = stop_at - time.monotonic() - 2 * per_epoch_s  # validation, and slower moments
         epochs = min(epochs, int(left_s / per_epoch_s))
-    if epochs < 1:
+    if epochs < bench.fine_tune.epochs:  # a shorter one than before only shakes the weights
         return best
     listener.candidate(f"longer fine-tune of {best.name}", None, None)
     listener.stage("fine-tune")
@@ -51,7 +51,8 @@ def lengthen(
         with quiet(folder / "log.txt"):
             trust = bench.config.trust_checkpoint
             module: nn.Module = load_yolo(folder / "model.pt", trust=trust).model
-            trained, score = train_and_score(bench, module, folder, listener, epochs, LONG)
+            settings = bench.fine_tune.lasting(epochs).after_losing(0.0)
+            trained, score = train_and_score(bench, module, folder, listener, settings, LONG)
             if score.metrics.map50_95 > short.metrics.map50_95:
                 images = bench.data.final_images
                 final = validate(trained, bench.data, images, bench.train_size, bench.device)

@@ -77,6 +77,14 @@ class Profile:
             least_pruned=least_pruned,
         )
 
+    def to_mapping(self) -> dict[str, Any]:
+        """Names, kept widths and costs as plain data, for the report."""
+        return {
+            "names": list(self.names),
+            "choices": [list(offered) for offered in self.choices],
+            "costs": [table.tolist() for table in self.costs],
+        }
+
     @property
     def dense(self) -> Array:
         """Positions of the plan that keeps everything on offer."""

@@ -27,8 +27,8 @@ class Promotions:
         bench: The prepared study.
         dense: The dense model's record.
         listener: Hears what happens.
-        stop_at: `time.monotonic()` beyond which none is begun that would, going by the longest
-            fine-tune so far, end later; None for no such limit.
+        stop_at: `time.monotonic()` beyond which none but the very first is begun that would,
+            going by the longest fine-tune so far, end later; None for no such limit.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Promotions:
             longest = max((r.seconds for r in records if r.map50_95 is not None), default=0.0)
             left = self.stop_at - time.monotonic()
             self.listener.deadline(max(0.0, left))
-            if left < longest:
+            if trained and left < longest:
                 return None
         waiting = [r for r in self._in_order(records) if r.name not in self.held]
         return waiting[0] if waiting else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 from collections.abc import Iterator
@@ -42,10 +43,11 @@ from autoprune.search.settings import save_or_compare, settings_of
 from autoprune.search.trials import TrialLoop
 from autoprune.search.workbench import Workbench
 from autoprune.study_folder import StudyFolder
+from autoprune.yaml_io import write_atomic
 
 # How --timeout is divided once the baselines are done: trials without training, then short
 # fine-tunes, then the longer one; what is left confirms the best plan and scores the front.
-TRIALS_UNTIL, SHORT_UNTIL, LONG_UNTIL = 0.35, 0.65, 0.9
+TRIALS_UNTIL, SHORT_UNTIL, LONG_UNTIL = 0.3, 0.6, 0.92
 LEARNING_SHARE = 0.12  # of --timeout, at most, for learning to predict latency
 
 
@@ -191,6 +193,11 @@ def _open_study(bench: Workbench, dense: TrialRecord) -> optuna.Study:
     goal, profile = bench.config.goal, Profile.of(bench.pruner, bench.space, bench.predictor)
     budget_ms = goal.budget_ms(dense.latency.median_ms)
     limit_ratio = None if budget_ms is None else budget_ms / dense.latency.median_ms
+    for path, content in (
+        (bench.folder.profile, profile.to_mapping()),
+        (bench.folder.predictor, bench.predictor.to_mapping()),
+    ):
+        write_atomic(path, json.dumps(content, indent=1) + "\n")
     known = Known(profile, limit_ratio, dense.map50_95 or 1.0)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(

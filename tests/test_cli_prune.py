@@ -1,0 +1,64 @@
+"""`autoprune prune` says how it chose, and refuses in one line what it cannot do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from autoprune.cli import app
+from autoprune.demo.bundle import demo_checkpoint
+from autoprune.demo.dataset import Split, write_detection_set
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "set"
+    return write_detection_set(folder, {"train": Split(1, 4), "val": Split(2, 2)})
+
+
+def prune(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["prune", *map(str, arguments)])
+
+
+def test_without_images_the_output_names_the_simple_criterion(tmp_path: Path) -> None:
+    said = prune(demo_checkpoint(), "--ratio", "0.5", "-o", tmp_path / "small.pt")
+    assert said.exit_code == 0
+    assert "channels ranked by l2_bn, not compensated" in said.output
+
+
+def test_with_images_it_names_the_criterion_and_the_images(data: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small.pt"
+    files = (demo_checkpoint(), "-o", small, "--calibration", data)
+    said = prune(*files, "--ratio", "0.5")
+    assert said.exit_code == 0
+    assert f"ranked by obs, compensated (up to 256 training images of {data})" in said.output
+    ranked = prune(*files, "--ratio", "0.5", "--no-compensate")
+    assert "ranked by obs, not compensated" in ranked.output
+
+
+@pytest.mark.parametrize(
+    ("flags", "needle"),
+    [
+        (["--compensate"], "compensate needs images"),
+        (["--importance", "obs"], "importance obs needs images"),
+        (["--calibration", "DATA"], "got '8 classes', expected the model's 80"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_2(
+    flags: list[str], needle: str, data: Path, tmp_path: Path
+) -> None:
+    flags = [str(data) if flag == "DATA" else flag for flag in flags]
+    said = prune("yolov8n.yaml", "--ratio", "0.5", "-o", tmp_path / "small.pt", *flags)
+    assert said.exit_code == 2
+    assert needle in said.output
+    assert len(said.output.strip().splitlines()) == 1
+    assert not (tmp_path / "small.pt").exists()
+
+
+def test_images_of_other_classes_do_not_stop_who_needs_none(data: Path, tmp_path: Path) -> None:
+    flags = ("--importance", "l2_bn", "--no-compensate", "--calibration", data)
+    said = prune("yolov8n.yaml", "--ratio", "0.5", "-o", tmp_path / "small.pt", *flags)
+    assert said.exit_code == 0
+    assert "ranked by l2_bn, not compensated" in said.output
