@@ -3,7 +3,9 @@
 import random
 from typing import Any
 
-from autoprune.front import objectives, pareto_front
+import pytest
+
+from autoprune.front import hypervolume, objectives, pareto_front
 from autoprune.record import (
     DetectionMetrics,
     Failure,
@@ -111,10 +113,16 @@ def test_a_trial_that_repeats_a_record_not_given_stands_for_it() -> None:
     assert names(pareto_front(repeats)) == ["trial 4"]
 
 
-def test_a_score_of_little_training_is_not_weighed_against_one_of_much() -> None:
-    short = trial(0, 5, 1.0, 0.9)
-    long = trial(1, 6, 2.0, 0.5, rungs=(scored(1, 0.3), scored(2, 0.5)))
-    assert names(pareto_front([short, long])) == ["trial 1"]
+def test_all_are_compared_after_the_short_fine_tune() -> None:
+    short = trial(0, 5, 1.0, 0.4)
+    long = trial(1, 6, 2.0, 0.5, rungs=(scored(0, 0.1), scored(1, 0.3), scored(2, 0.9)))
+    assert names(pareto_front([short, long])) == ["trial 0"]
+
+
+def test_a_plan_that_was_not_trained_is_not_on_the_front() -> None:
+    untrained = trial(0, 1, 0.1, None, state="scored", rungs=(scored(0, 0.9),), latency=None)
+    measured = trial(1, 1, 0.1, None, state="over_budget", rungs=(scored(0, 0.9),))
+    assert names(pareto_front([untrained, measured, trial(2, 5, 1.0, 0.5)])) == ["trial 2"]
 
 
 def test_the_fastest_failure_with_map_zero_never_enters() -> None:
@@ -127,3 +135,31 @@ def test_the_fastest_failure_with_map_zero_never_enters() -> None:
 
 def test_an_empty_set_has_an_empty_front() -> None:
     assert pareto_front([]) == []
+
+
+def test_hypervolume_equals_brute_force_on_random_sets() -> None:
+    draw = random.Random(1)
+    for _ in range(50):
+        steps = 20  # points on a grid: its cells can be counted
+        points = [
+            (draw.randint(0, steps) / steps, draw.randint(0, steps) / steps)
+            for _ in range(draw.randint(0, 8))
+        ]
+        cells = 0
+        for column in range(steps):
+            for row in range(steps):
+                x, y = (column + 0.5) / steps, (row + 0.5) / steps
+                cells += any(cost < x and value > y for cost, value in points)
+        assert hypervolume(points, (1.0, 0.0)) == pytest.approx(cells / steps**2)
+
+
+def test_points_beyond_the_reference_count_nothing() -> None:
+    assert hypervolume([], (1.0, 0.0)) == 0
+    assert hypervolume([(1.2, 0.9), (0.5, 0.0), (1.0, 1.0)], (1.0, 0.0)) == 0
+    assert hypervolume([(0.5, 0.5), (1.2, 0.9)], (1.0, 0.0)) == 0.25
+
+
+def test_a_dominated_point_adds_nothing_and_a_better_one_does() -> None:
+    alone = hypervolume([(0.5, 0.5)], (1.0, 0.0))
+    assert hypervolume([(0.5, 0.5), (0.6, 0.4), (0.5, 0.5)], (1.0, 0.0)) == alone
+    assert hypervolume([(0.5, 0.5), (0.6, 0.6)], (1.0, 0.0)) == pytest.approx(alone + 0.04)

@@ -23,7 +23,8 @@ def full_record() -> TrialRecord:
             "plan": plan.to_mapping(),
             "kept": {0: (7,), 22: (40, 64)},
             "confirmed": one.latency,
-            "rungs": (scored(1, 1 / 3), scored(2, 2 / 3)),
+            "rungs": (scored(0, 1 / 7), scored(1, 1 / 3), scored(2, 2 / 3)),
+            "predicted_ms": 1 / 3,
             "final": DetectionMetrics(map50=0.7, map50_95=1 / 7, split="test", images=3),
             "same_as": "uniform-0.25",
         }
@@ -113,6 +114,12 @@ def test_a_record_cannot_be_changed() -> None:
         ModelSize(params=1, macs=1).params = 2  # type: ignore[misc]
 
 
-def test_map_is_that_of_the_highest_rung() -> None:
-    assert full_record().map50_95 == 2 / 3
+def test_records_are_compared_after_the_short_fine_tune_and_the_dense_one_as_it_is() -> None:
+    rungs = (scored(0, 0.1), scored(1, 0.3), scored(2, 0.5))
+    one = trial(0, 1, 1.0, None, rungs=rungs)
+    assert (one.untrained_map50_95, one.map50_95, one.at_rung(2)) == (0.1, 0.3, rungs[2])
+    waiting = trial(0, 1, 1.0, None, rungs=rungs[:1])
+    assert (waiting.untrained_map50_95, waiting.map50_95) == (0.1, None)
+    dense = trial(None, 1, 1.0, None, kind="dense", name="dense", rungs=rungs[:1])
+    assert dense.map50_95 == 0.1
     assert trial(0, 1, 1.0, None).map50_95 is None

@@ -25,9 +25,33 @@ def test_without_a_latency_goal_two_fixed_ratios_are_taken(
     assert [uniform.name for uniform in chosen] == ["uniform-0.25-r8", "uniform-0.50-r8"]
 
 
-def test_bisection_finds_the_mildest_plan_that_fits() -> None:
-    plans = [UniformPlan(step / 10, 8, PruningPlan({0: 0.1}), macs=step) for step in range(1, 9)]
-    for wanted in plans:
-        found = baselines._first(plans, lambda plan, wanted=wanted: plan.macs >= wanted.macs)
+def _plans(count: int) -> list[UniformPlan]:
+    plan = PruningPlan({0: 0.1})
+    return [UniformPlan(step / 10, 8, plan, macs=100 - step) for step in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("expected", range(8))
+def test_the_mildest_that_fits_is_found_wherever_the_prediction_points(expected: int) -> None:
+    plans = _plans(8)
+    for wanted in range(8):
+        fits = {plan.ratio for plan in plans[wanted:]}
+        found = baselines._mildest(plans, lambda plan, fits=fits: plan.ratio in fits, expected)
         assert found == wanted
-    assert baselines._first(plans, lambda plan: False) == plans[-1]
+    assert baselines._mildest(plans, lambda plan: False, expected) == 7
+
+
+def test_a_good_prediction_is_checked_by_few_measurements() -> None:
+    plans, measured = _plans(12), []
+
+    def fits(plan: UniformPlan) -> bool:
+        measured.append(plan.ratio)
+        return plan.ratio >= plans[5].ratio
+
+    assert baselines._mildest(plans, fits, 5) == 5
+    assert len(measured) <= 1 + baselines.MILDER_PROBES
+
+
+def test_a_milder_plan_behind_one_that_is_too_slow_is_found() -> None:
+    plans = _plans(8)
+    fits = {plans[3].ratio, *(plan.ratio for plan in plans[5:])}
+    assert baselines._mildest(plans, lambda plan: plan.ratio in fits, 5) == 3

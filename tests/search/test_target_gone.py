@@ -9,17 +9,19 @@ import pytest
 
 from autoprune.errors import TargetUnreachable
 from autoprune.record import TrialRecord
-from autoprune.search import trials
-from autoprune.search.evaluate import Candidate
+from autoprune.search import promote
+from autoprune.search.promote import Promotions
 from tests.latency.sshd import running_sshd
-from tests.search.fakes import FakeEvaluation, fake_bench, fake_loop, signature
+from tests.search.fakes import DENSE, fake_bench, scored
+from tests.search.test_promote import Heard, Trainer, complete
 
 TRIALS = 4
 
 
-def _plans(root: Path) -> list[tuple[object, ...]]:
-    records = fake_bench(root).folder.trial_records()
-    return [signature(record.pruning_plan()) for record in records]
+def _promote_all(root: Path) -> list[TrialRecord]:
+    bench = fake_bench(root)
+    Promotions(bench, DENSE, Heard(), None).run()
+    return bench.folder.trial_records()
 
 
 def test_a_device_that_goes_away_pauses_the_search_and_back_again_it_finishes(
@@ -28,26 +30,27 @@ def test_a_device_that_goes_away_pauses_the_search_and_back_again_it_finishes(
     leaving: list[int] = []  # trials during which the device goes away
     runner = tmp_path / "runner.py"
     runner.write_text("print('{}')")
+    folder = fake_bench(tmp_path / "study").folder
+    for number in range(TRIALS):
+        folder.save_record(scored(number, 4.0, 0.6 - 0.1 * number))
     with running_sshd(tmp_path) as sshd:
         target = sshd.target(python=sys.executable, runner_path=runner, tries=1)
 
-        def measured_over_ssh(candidate: Candidate) -> TrialRecord:
-            if candidate.number in leaving:
+        def measured_over_ssh(known: TrialRecord) -> TrialRecord:
+            if known.number in leaving:
                 sshd.kill()
             target.run({}, [], 20.0)
-            return FakeEvaluation.by_kept_share(candidate)
+            return complete(known)
 
-        monkeypatch.setattr(trials, "evaluate", FakeEvaluation())
-        fake_loop(fake_bench(tmp_path / "whole", trials=TRIALS, sampler="random")).run()
-        monkeypatch.setattr(trials, "evaluate", FakeEvaluation(measured_over_ssh))
+        trainer = Trainer(measured_over_ssh)
+        monkeypatch.setattr(promote, "evaluate_trained", trainer)
         leaving.append(2)
-        for _ in range(2):  # a trial that takes its worker down so often is given up
+        for _ in range(3):  # more often than a plan may take its worker down
             with pytest.raises(TargetUnreachable):
-                fake_loop(fake_bench(tmp_path / "paused", trials=TRIALS, sampler="random")).run()
-        assert len(_plans(tmp_path / "paused")) == 2
+                _promote_all(tmp_path / "study")
+        states = [record.state for record in folder.trial_records()]
+        assert states == ["complete", "complete", "scored", "scored"]
         leaving.clear()
         sshd.start()
-        fake_loop(fake_bench(tmp_path / "paused", trials=TRIALS, sampler="random")).run()
-    assert _plans(tmp_path / "paused") == _plans(tmp_path / "whole")
-    states = [record.state for record in fake_bench(tmp_path / "paused").folder.trial_records()]
-    assert "failed" not in states
+        assert [record.state for record in _promote_all(tmp_path / "study")] == ["complete"] * 4
+    assert trainer.trained == ["trial 0", "trial 1", *["trial 2"] * 4, "trial 3"]
