@@ -30,7 +30,7 @@ class Profile:
         predictor: Latency ratio of any plan.
         group_widths: Per parameter, kept channels of its groups by choice, (choices, groups).
         group_columns: Per parameter, which columns of the predictor's input those are.
-        groups: Number of channel groups.
+        least_pruned: Kept channels per group of the plan that keeps everything on offer, (groups,).
     """
 
     names: tuple[str, ...]
@@ -39,13 +39,13 @@ class Profile:
     predictor: LatencyPredictor
     group_widths: tuple[Array, ...]
     group_columns: tuple[Array, ...]
-    groups: int
+    least_pruned: Array
 
     @classmethod
     def of(cls, pruner: Pruner, space: SearchSpace, predictor: LatencyPredictor) -> Profile:
         """Read the costs off the importance scores and tabulate the widths of every choice."""
         dense = {name: offered[-1] for name, offered in space.choices.items()}
-        untouched = np.array(pruner.signature(space.plan(dense)))
+        least_pruned = np.array(pruner.signature(space.plan(dense)))
         cumulative = pruner.importance == "obs"
         removed = [_removal_costs(pruner.scores[group.name], cumulative) for group in pruner.groups]
         names, choices, costs, widths, columns = [], [], [], [], []
@@ -53,7 +53,7 @@ class Profile:
             rows = np.array(
                 [pruner.signature(space.plan({**dense, name: width})) for width in offered]
             )
-            own = np.nonzero((rows != untouched).any(axis=0))[0]
+            own = np.nonzero((rows != least_pruned).any(axis=0))[0]
             names.append(name)
             choices.append(offered)
             widths.append(rows[:, own])
@@ -61,7 +61,7 @@ class Profile:
             costs.append(
                 np.array(
                     [
-                        sum(removed[group][untouched[group] - row[group]] for group in own)
+                        sum(removed[group][pruner.groups[group].width - row[group]] for group in own)
                         for row in rows
                     ],
                     dtype=np.float64,
@@ -74,7 +74,7 @@ class Profile:
             predictor=predictor,
             group_widths=tuple(widths),
             group_columns=tuple(columns),
-            groups=len(untouched),
+            least_pruned=least_pruned,
         )
 
     def to_mapping(self) -> dict[str, Any]:
@@ -108,7 +108,8 @@ class Profile:
 
     def latency_ratios(self, rows: Array) -> Array:
         """Predicted latency ratios to dense of plans, (plans, parameters) -> (plans,)."""
-        widths = np.zeros((len(rows), self.groups), dtype=np.int64)
+        # groups that no parameter changes (a protected index) keep what they have
+        widths = np.repeat(self.least_pruned[None], len(rows), axis=0)
         for parameter, (table, columns) in enumerate(
             zip(self.group_widths, self.group_columns, strict=True)
         ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
@@ -63,7 +62,7 @@ class ProfileSampler(BaseSampler):
     ) -> dict[str, Any]:
         """Draw factors and a limit, and solve; a plan drawn before is drawn again."""
         known, losses = self._finished(study)
-        seen = {tuple(row) for row in known}
+        seen = self._drawn(study, trial.number)
         plan = self._profile.dense
         for attempt in range(DRAWS):
             factors = self._factors(known, losses, widening=1 + attempt / 4)
@@ -83,16 +82,34 @@ class ProfileSampler(BaseSampler):
         """A parameter the profile does not know: at random."""
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
+    def _drawn(self, study: Study, number: int) -> set[tuple[int, ...]]:
+        """Plans of all other trials: scored, failed, or under way in another worker."""
+        states = (TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING)
+        return {
+            tuple(self._profile.positions(trial.params))
+            for trial in study.get_trials(deepcopy=False, states=states)
+            if trial.number != number and self._is_ours(trial.params)
+        }
+
     def _finished(self, study: Study) -> tuple[Array, Array]:
         """Positions and log losses of the trials that have a score, (n, parameters) and (n,)."""
-        rows, losses = [], []
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            score = trial.values[-1] / self._dense_map
-            if score > 0 and self._is_ours(trial.params):
-                rows.append(self._profile.positions(trial.params))
-                losses.append(-math.log(min(1.0, max(score, LEAST_SCORE))))
-        count = len(self._profile.names)
-        return np.array(rows, dtype=np.int64).reshape(-1, count), np.array(losses)
+        trials = [
+            trial
+            for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            if self._is_ours(trial.params)
+        ]
+        rows = np.array(
+            [self._profile.positions(trial.params) for trial in trials], dtype=np.int64
+        ).reshape(-1, len(self._profile.names))
+        scores = np.array([trial.values[-1] / self._dense_map for trial in trials])
+        # 0 stands for "too slow, not validated" too: believed only where the plan is fast enough
+        scored = scores > 0
+        if self._limit_ratio is None:
+            scored[:] = True
+        elif len(rows):
+            scored |= self._profile.latency_ratios(rows) <= self._limit_ratio
+        losses: Array = -np.log(np.clip(scores, LEAST_SCORE, 1.0))
+        return rows[scored], losses[scored]
 
     def _is_ours(self, params: Mapping[str, Any]) -> bool:
         offered = dict(zip(self._profile.names, self._profile.choices, strict=True))
