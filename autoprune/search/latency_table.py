@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import tempfile
 import time
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from platformdirs import user_cache_path
 from torch import nn
 
 from autoprune.errors import TrialFailed
@@ -164,6 +166,15 @@ def learn_latency(
         f" channel blocks of {predictor.staircase.block}."
     )
     return predictor
+
+
+def shared_folder(bench: Workbench) -> Path:
+    """Where studies of one architecture, target, runtime and image size share their table."""
+    assert bench.dense_latency is not None
+    geometry = model_geometry(bench.pruner.model, bench.pruner.groups, bench.imgsz)
+    facts = geometry.digest + bench.dense_latency.fingerprint.model_dump_json()
+    key = hashlib.sha256(facts.encode()).hexdigest()[:24]
+    return user_cache_path("autoprune") / "latency" / key
 
 
 def time_plans(

@@ -61,7 +61,9 @@ class Profile:
             costs.append(
                 np.array(
                     [
-                        sum(removed[group][pruner.groups[group].width - row[group]] for group in own)
+                        sum(
+                            removed[group][pruner.groups[group].width - row[group]] for group in own
+                        )
                         for row in rows
                     ],
                     dtype=np.float64,

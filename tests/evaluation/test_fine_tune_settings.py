@@ -82,5 +82,5 @@ def test_the_rate_follows_the_damage_unless_one_is_named() -> None:
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, True, "half"])
 def test_the_teachers_share_is_checked(share: Any) -> None:
-    with pytest.raises(ConfigError, match="distill: .*from 0 to 1"):
+    with pytest.raises(ConfigError, match=r"distill: .*from 0 to 1"):
         settings_from({"distill": share})

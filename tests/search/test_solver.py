@@ -1,4 +1,4 @@
-"""The solver against brute force: within the limit whenever that is possible, and nearly optimal."""
+"""The solver against brute force: within the limit where that is possible, nearly optimal."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ def test_weights_move_the_pruning_to_where_it_is_cheap() -> None:
 def test_free_channels_are_taken_and_useless_cuts_are_undone() -> None:
     profile = random_profile(2)
     free = replace(
-        profile, costs=tuple(np.zeros_like(table) for table in profile.costs[:1]) + profile.costs[1:]
+        profile,
+        costs=tuple(np.zeros_like(table) for table in profile.costs[:1]) + profile.costs[1:],
     )
     limit = 0.7
     plan = cheapest_plan(free, np.ones(5), limit)
