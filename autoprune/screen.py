@@ -17,6 +17,7 @@ from autoprune.search.listener import SearchListener
 from autoprune.study_folder import StudyFolder
 
 _STAGES = {
+    "calibrate": "learning what each channel is worth",
     "prune": "pruning",
     "latency": "measuring latency",
     "recalibrate": "recalibrating batch norm",
@@ -82,7 +83,7 @@ class Screen(SearchListener):
     def stage(self, name: str) -> None:
         """Show what is done with it."""
         self.activity = _STAGES.get(name, name)
-        if not self.console.is_terminal and name in ("latency", "fine-tune"):
+        if not self.console.is_terminal and name in ("calibrate", "latency", "fine-tune"):
             self.console.print(f"  {self.title}: {self.activity}")
 
     def epoch(self, done: int, total: int) -> None:

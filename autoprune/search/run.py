@@ -83,16 +83,19 @@ class Clock:
 
 
 def prepare_search(
-    config: StudyConfig, studies: Path, target: LatencyTarget | None = None
+    config: StudyConfig,
+    studies: Path,
+    listener: SearchListener,
+    target: LatencyTarget | None = None,
 ) -> Prepared:
-    """Load and check everything, and open the study's folder.
+    """Load and check everything, calibrate, and open the study's folder.
 
     Raises:
         ConfigError, UnsupportedModel, PlanError: Wrong input.
         StudyMismatch: The folder holds a study with other settings.
     """
     began = time.monotonic()
-    bench, demo = prepare(config, studies, target)
+    bench, demo = prepare(config, studies, listener, target)
     save_or_compare(bench, settings_of(bench, demo))
     return Prepared(bench, demo, began)
 
