@@ -162,8 +162,8 @@ def learn_latency(
         predictor = table.fit(timer.geometry)
     error = predictor.error
     listener.say(
-        f"Latency predictor: error {100 * error.mape:.1f} % on {error.plans} timed plans;"
-        f" channel blocks of {predictor.staircase.block}."
+        f"Latency learned from {error.plans} timed plans: predictions are off by"
+        f" {100 * error.mape:.1f} %, channels count in blocks of {predictor.staircase.block}."
     )
     return predictor
 
@@ -194,6 +194,8 @@ def time_plans(
         refuse_other_fingerprint(table.fingerprint, timer.expected)
     wanted = {timer.pruner.signature(plan): plan for plan in plans}
     overhead_s, failures = 2.0, 0
+    if table is None:
+        listener.say(f"Learning what costs time on the target: {len(wanted)} plans are timed.")
     while todo := _todo(table, list(wanted)):
         left_s = time_limit_s - (table.seconds if table else 0.0)
         enough = table is not None and len(table.plans) >= min(_FEWEST, len(wanted))
@@ -212,7 +214,7 @@ def time_plans(
         overhead_s = max(0.5, timed.seconds - seconds)
         table = timed if table is None else table.merged(timed)
         table.save(path)
-        listener.say(f"Learning latency: {len(table.plans)} of {len(wanted)} plans timed.")
+        listener.stage(f"{len(table.plans)} of {len(wanted)} plans timed")
     assert table is not None
     return table
 
