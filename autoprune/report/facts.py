@@ -186,9 +186,8 @@ def _rung(study: Study, rung: int) -> str:
     epochs = _span(score.epochs for score in scores)
     more = " on top of the short fine-tune" if rung == LONG else ""
     each = "" if len(scores) == 1 else " each"
-    return (
-        f"{plans}, epochs: {epochs}{more}, images seen: {_span(s.images_seen for s in scores)}{each}"
-    )
+    seen = _span(score.images_seen for score in scores)
+    return f"{plans}, epochs: {epochs}{more}, images seen: {seen}{each}"
 
 
 def _span(values: Iterable[int]) -> str:
@@ -201,7 +200,8 @@ def _pruning(study: Study) -> str:
     settings, asked = study.settings, study.settings.asked
     importance = settings.importance or asked.importance
     compensate = asked.compensate if settings.compensate is None else settings.compensate
-    calibration = next((r.plan["calibration"] for r in study.records if "calibration" in r.plan), {})
+    plans = (record.plan.get("calibration") for record in study.records)
+    calibration: Any = next((found for found in plans if found), {})
     images = calibration.get("images") if isinstance(calibration, dict) else None
     said = {True: "weights compensated in closed form", False: "not compensated", None: ""}
     return _joined(

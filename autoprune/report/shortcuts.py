@@ -101,9 +101,7 @@ def _training(study: Study) -> Shortcut | None:
         sentences.append(_within_bands(found.within_bands))
     if both:
         sentences.append(_gains(both))
-    return Shortcut(
-        "Score without training", "training", tuple(sentences), _warning(found.overall)
-    )
+    return Shortcut("Score without training", "training", tuple(sentences), _warning(found.overall))
 
 
 def _within_bands(correlation: float | None) -> str:
