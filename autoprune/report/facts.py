@@ -68,8 +68,8 @@ def _harmed(study: Study) -> str:
         return ""
     return (
         f"The short fine-tune lowered this plan's mAP50-95 on val, from {wording.score(before)} to"
-        f" {wording.score(after)}: it was too short or its lr0 too high. A longer one, or a smaller"
-        " lr0, may keep more."
+        f" {wording.score(after)}. That can be chance where val is small; or the fine-tune is too"
+        " short or its lr0 too high."
     )
 
 
