@@ -68,8 +68,8 @@ def _harmed(study: Study) -> str:
         return ""
     return (
         f"The short fine-tune lowered this plan's mAP50-95 on val, from {wording.score(before)} to"
-        f" {wording.score(after)}: it was too short or its lr0 too high. A longer one, or a smaller"
-        " lr0, may keep more."
+        f" {wording.score(after)}. That can be chance where val is small; or the fine-tune is too"
+        " short or its lr0 too high."
     )
 
 
@@ -186,7 +186,8 @@ def _rung(study: Study, rung: int) -> str:
     epochs = _span(score.epochs for score in scores)
     more = " on top of the short fine-tune" if rung == LONG else ""
     each = "" if len(scores) == 1 else " each"
-    return f"{plans}, epochs: {epochs}{more}, images seen: {_span(s.images_seen for s in scores)}{each}"
+    seen = _span(score.images_seen for score in scores)
+    return f"{plans}, epochs: {epochs}{more}, images seen: {seen}{each}"
 
 
 def _span(values: Iterable[int]) -> str:
@@ -199,9 +200,8 @@ def _pruning(study: Study) -> str:
     settings, asked = study.settings, study.settings.asked
     importance = settings.importance or asked.importance
     compensate = asked.compensate if settings.compensate is None else settings.compensate
-    calibration = next(
-        (r.plan["calibration"] for r in study.records if "calibration" in r.plan), {}
-    )
+    plans = (record.plan.get("calibration") for record in study.records)
+    calibration: Any = next((found for found in plans if found), {})
     images = calibration.get("images") if isinstance(calibration, dict) else None
     said = {True: "weights compensated in closed form", False: "not compensated", None: ""}
     return _joined(
