@@ -39,6 +39,7 @@ def promising(records: Iterable[TrialRecord], goal: Goal, dense: TrialRecord) ->
         record
         for record in records
         if record.same_as is None
+        and record.state in ("scored", "complete")  # neither too slow nor failed since
         and record.untrained_map50_95 is not None
         and record.predicted_ms is not None
         and (budget_ms is None or record.predicted_ms <= budget_ms)

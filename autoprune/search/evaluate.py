@@ -29,6 +29,7 @@ from autoprune.evaluation.validate import validate
 from autoprune.plan import PruningPlan
 from autoprune.pruning.size import model_size
 from autoprune.record import SHORT, UNTRAINED, Failure, RungScore, State, TrialRecord
+from autoprune.search.attempts import MAX_ATTEMPTS, attempt
 from autoprune.search.listener import SearchListener
 from autoprune.search.workbench import Workbench
 from autoprune.study_folder import StudyFolder
@@ -106,7 +107,11 @@ def evaluate_trained(
         StorageFailed: The disk is full.
     """
     run = _Run(bench, candidate, listener, known)
-    return run.guarded(lambda run: run.measure_and_train(budget_ms))
+    with attempt(run.folder) as allowed:
+        if not allowed:
+            detail = f"its worker died {MAX_ATTEMPTS} times while working on it"
+            return run.save("failed", Failure(reason="exception", detail=detail))
+        return run.guarded(lambda run: run.measure_and_train(budget_ms))
 
 
 class _Run:

@@ -8,15 +8,18 @@ from statistics import median
 import filelock
 
 from autoprune.agreement import agreement
+from autoprune.errors import TooManyFailures
 from autoprune.front import pareto_front
 from autoprune.record import TrialRecord
 from autoprune.search.candidates import meets_goal, promising, ranked
 from autoprune.search.evaluate import Candidate, evaluate_trained
 from autoprune.search.listener import SearchListener
+from autoprune.search.trials import MAX_FAILURES_IN_A_ROW
 from autoprune.search.workbench import Workbench
 
 PROMOTIONS = 6
 POOR_AGREEMENT = 0.6  # below, the score without training misleads: twice as many are promoted
+FIRST_TRIES = 3  # begun whatever the time, so that a plan is trained even if the first is too slow
 KEPT_CONTENDERS = 5  # weights kept besides the front's, in case confirmation falls back on them
 
 
@@ -27,8 +30,9 @@ class Promotions:
         bench: The prepared study.
         dense: The dense model's record.
         listener: Hears what happens.
-        stop_at: `time.monotonic()` beyond which none but the very first is begun that would,
-            going by the longest fine-tune so far, end later; None for no such limit.
+        stop_at: `time.monotonic()` beyond which none is begun that would, going by the longest
+            fine-tune so far, end later, once one is trained or FIRST_TRIES were begun; None for
+            no such limit.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class Promotions:
         assert dense.latency is not None
         self.budget_ms = bench.config.goal.budget_ms(dense.latency.median_ms)
         self.warned = False
+        self.begun = self.failures_in_a_row = 0
         self.held: set[str] = set()  # by another worker
 
     def run(self) -> None:
@@ -49,7 +54,9 @@ class Promotions:
 
         Raises:
             TargetUnreachable, StudyMismatch, ConfigError, StorageFailed: The setup is at fault.
+            TooManyFailures: MAX_FAILURES_IN_A_ROW fine-tunes failed one after another.
         """
+        self.listener.deadline(None)  # the trials' no longer holds
         while (record := self._next()) is not None:
             self._promote(record)
 
@@ -62,7 +69,7 @@ class Promotions:
             longest = max((r.seconds for r in records if r.map50_95 is not None), default=0.0)
             left = self.stop_at - time.monotonic()
             self.listener.deadline(max(0.0, left))
-            if trained and left < longest:
+            if left < longest and (trained or self.begun >= FIRST_TRIES):
                 return None
         waiting = [r for r in self._in_order(records) if r.name not in self.held]
         return waiting[0] if waiting else None
@@ -70,10 +77,7 @@ class Promotions:
     def _in_order(self, records: list[TrialRecord]) -> list[TrialRecord]:
         """Scored trials worth promoting, best first, going by predictions corrected for bias."""
         goal = self.bench.config.goal
-        ratios = [
-            r.latency.median_ms / r.predicted_ms for r in records if r.latency and r.predicted_ms
-        ]
-        bias = median(ratios) if ratios else 1.0
+        bias = _bias(records)
         waiting = [
             record
             for record in promising(records, goal, self.dense)
@@ -83,10 +87,10 @@ class Promotions:
         ]
         if goal.kind != "max_drop":
             return waiting
-        return self._possibly_faster(records, waiting)
+        return self._possibly_faster(records, waiting, bias)
 
     def _possibly_faster(
-        self, records: list[TrialRecord], waiting: list[TrialRecord]
+        self, records: list[TrialRecord], waiting: list[TrialRecord], bias: float
     ) -> list[TrialRecord]:
         """For an accuracy goal: what may beat the fastest that meets it, by what training adds."""
         gains = [
@@ -102,7 +106,7 @@ class Promotions:
             r
             for r in waiting
             if (r.untrained_map50_95 or 0.0) + gain >= least
-            and (r.predicted_ms or 0.0) < fastest_ms
+            and (r.predicted_ms or 0.0) * bias < fastest_ms
         ]
         return sorted(hopeful, key=lambda r: r.predicted_ms or 0.0) or ([] if met else waiting)
 
@@ -134,17 +138,39 @@ class Promotions:
                 return
             listener.candidate(record.name, None, None)
             candidate = Candidate.of(record)
+            self.begun += 1
             record = evaluate_trained(bench, candidate, self.budget_ms, listener, record)
         finally:
             lock.release()
+        self._count_failures(record)
         records = self._records()
         best = ranked(records, bench.config.goal, self.dense)
         listener.result(record, best[0] if best else None)
         if bench.config.keep == "front":
             drop_weights(bench, records, best[:KEPT_CONTENDERS])
 
+    def _count_failures(self, record: TrialRecord) -> None:
+        self.failures_in_a_row = self.failures_in_a_row + 1 if record.failure else 0
+        if record.failure and self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            raise TooManyFailures(
+                f"{MAX_FAILURES_IN_A_ROW} fine-tunes failed in a row; the last one:"
+                f" {record.failure.reason}: {record.failure.detail}"
+            )
+
     def _records(self) -> list[TrialRecord]:
         return [*self.bench.folder.baseline_records(), *self.bench.folder.trial_records()]
+
+
+def _bias(records: list[TrialRecord]) -> float:
+    """How many times longer plans took than predicted, in the middle."""
+    return median(
+        [
+            record.latency.median_ms / record.predicted_ms
+            for record in records
+            if record.latency and record.predicted_ms and record.same_as is None
+        ]
+        or [1.0]
+    )
 
 
 def drop_weights(
@@ -152,10 +178,11 @@ def drop_weights(
 ) -> None:
     """Delete weights and exported files of trials neither on the front nor among `contenders`.
 
-    Baselines keep theirs: they are scored on new images beside the front.
+    Baselines keep theirs: they are scored on new images beside the front. A trial that was not
+    trained when `records` were read is left alone: another worker may just have saved its weights.
     """
     kept = {record.name for record in (*pareto_front(records), *contenders)}
     for record in records:
-        if record.kind == "trial" and record.name not in kept:
+        if record.kind == "trial" and record.state == "complete" and record.name not in kept:
             for name in ("model.pt", "model.onnx", "model.pt2"):
                 (bench.folder.folder_of(record) / name).unlink(missing_ok=True)

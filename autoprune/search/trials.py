@@ -15,6 +15,7 @@ from autoprune.errors import TargetUnreachable, TooManyFailures
 from autoprune.front import hypervolume
 from autoprune.plan import PruningPlan
 from autoprune.record import Failure, TrialRecord
+from autoprune.search.attempts import MAX_ATTEMPTS
 from autoprune.search.candidates import promising
 from autoprune.search.evaluate import Candidate, evaluate_untrained, failed_record
 from autoprune.search.listener import SearchListener
@@ -22,7 +23,6 @@ from autoprune.search.objectives import constraint_of, values_of
 from autoprune.search.workbench import Workbench
 
 MAX_FAILURES_IN_A_ROW = 5
-MAX_ATTEMPTS = 2  # a trial that took its worker down twice is not tried a third time
 STAGNANT_TRIALS = 16  # this many without STAGNANT_GAIN more hypervolume end the trials
 STAGNANT_GAIN = 0.002
 
@@ -127,7 +127,7 @@ class TrialLoop:
         return None
 
     def _stagnant(self, finished: list[TrialRecord]) -> bool:
-        """Whether the last trials added less than STAGNANT_GAIN to the hypervolume.
+        """Whether the last trials added no more than STAGNANT_GAIN to the hypervolume.
 
         Of predicted latency (as a share of dense) and untrained mAP50-95, both relative to the
         dense model; the reference point is the dense latency at mAP 0.
@@ -135,7 +135,7 @@ class TrialLoop:
         if len(finished) < 2 * STAGNANT_TRIALS:
             return False
         before, now = (self._hypervolume(part) for part in (finished[:-STAGNANT_TRIALS], finished))
-        return now - before < STAGNANT_GAIN * now
+        return now - before <= STAGNANT_GAIN * now
 
     def _hypervolume(self, records: list[TrialRecord]) -> float:
         assert self.dense.latency is not None

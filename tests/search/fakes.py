@@ -7,11 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import optuna
 
 from autoprune.config import Goal, StudyConfig
 from autoprune.plan import PruningPlan, as_pair
 from autoprune.record import (
+    SHORT,
+    UNTRAINED,
     DetectionMetrics,
     Failure,
     Fingerprint,
@@ -23,7 +26,8 @@ from autoprune.record import (
 from autoprune.search.evaluate import Candidate
 from autoprune.search.listener import SearchListener
 from autoprune.search.objectives import OBJECTIVES
-from autoprune.search.samplers import FreshPerTrial
+from autoprune.search.profile import Profile
+from autoprune.search.samplers import FreshPerTrial, Known
 from autoprune.search.trials import TrialLoop
 from autoprune.space import SearchSpace
 from autoprune.study_folder import StudyFolder
@@ -63,10 +67,11 @@ def latency(ms: float, dense_ms: float = 10.0) -> LatencyResult:
     )
 
 
-def score(map50_95: float) -> RungScore:
-    """One short fine-tune."""
+def score(map50_95: float, rung: int = SHORT) -> RungScore:
+    """Scored right after pruning, or after one epoch."""
     metrics = DetectionMetrics(map50=map50_95, map50_95=map50_95, split="val", images=8)
-    return RungScore(rung=1, epochs=1, images_seen=8, seconds=1.0, metrics=metrics)
+    epochs = 0 if rung == UNTRAINED else 1
+    return RungScore(rung=rung, epochs=epochs, images_seen=8 * epochs, seconds=1.0, metrics=metrics)
 
 
 def record(
@@ -79,10 +84,15 @@ def record(
     state: str = "complete",
     params: int = 1000,
     plan: PruningPlan | None = None,
-    failure: Failure | None = None,
+    predicted: float | None = None,
+    untrained: float | None = None,
+    **given: Any,
 ) -> TrialRecord:
-    """A record with the numbers given."""
+    """A record measured at `ms` and fine-tuned to `map50_95`, with the other numbers given."""
     plan = plan or PruningPlan({0: 0.0, 1: 0.0, 2: None, 3: (0.0, 0.0)})
+    compared = UNTRAINED if kind == "dense" else SHORT
+    rungs = [] if untrained is None else [score(untrained, UNTRAINED)]
+    rungs += [] if map50_95 is None else [score(map50_95, compared)]
     return TrialRecord.model_validate(
         {
             "kind": kind,
@@ -92,12 +102,28 @@ def record(
             "plan": plan.to_mapping(),
             "kept": {},
             "size": ModelSize(params=params, macs=params),
+            "predicted_ms": predicted,
             "latency": None if ms is None else latency(ms),
-            "rungs": () if map50_95 is None else (score(map50_95),),
-            "failure": failure,
+            "rungs": tuple(rungs),
             "started": "2026-01-01T00:00:00+00:00",
             "seconds": 1.0,
+            **given,
         }
+    )
+
+
+def scored(number: int, predicted: float, untrained: float, **given: Any) -> TrialRecord:
+    """A trial that waits for promotion."""
+    name = f"trial {number}"
+    return record(
+        name,
+        None,
+        None,
+        number=number,
+        state="scored",
+        predicted=predicted,
+        untrained=untrained,
+        **given,
     )
 
 
@@ -111,7 +137,7 @@ def kept_share(plan: PruningPlan) -> float:
 
 
 class FakeEvaluation:
-    """Stands in for `evaluate`: counts its calls and writes records as the real one does."""
+    """Stands in for `evaluate_untrained`: counts its calls, writes records as the real one does."""
 
     def __init__(self, answer: Callable[[Candidate], TrialRecord] | None = None) -> None:
         self.plans: list[dict[str, Any]] = []
@@ -121,15 +147,17 @@ class FakeEvaluation:
     def by_kept_share(candidate: Candidate) -> TrialRecord:
         """Fewer channels are faster and less accurate; above 5 ms is over budget."""
         share = kept_share(candidate.plan)
-        ms, over = 10 * share, 10 * share > 5
+        over = 10 * share > 5
         return record(
             candidate.name,
-            ms,
-            None if over else 0.8 * share,
+            None,
+            None,
             number=candidate.number,
-            state="over_budget" if over else "complete",
+            state="over_budget" if over else "scored",
             params=int(1000 * share),
             plan=candidate.plan,
+            predicted=10 * share,
+            untrained=None if over else 0.8 * share,
         )
 
     def __call__(
@@ -141,12 +169,25 @@ class FakeEvaluation:
         return made
 
 
+def failed(candidate: Candidate) -> TrialRecord:
+    """What an evaluation that ran out of memory leaves."""
+    return record(
+        candidate.name,
+        None,
+        None,
+        number=candidate.number,
+        state="failed",
+        plan=candidate.plan,
+        failure=Failure(reason="oom", detail="CUDA out of memory"),
+    )
+
+
 def signature(plan: PruningPlan) -> tuple[Any, ...]:
     """Equal for equal plans."""
     return tuple(sorted((index, str(value)) for index, value in plan.prune_ratios.items()))
 
 
-def fake_bench(root: Path, trials: int | None = 10, sampler: str = "tpe", seed: int = 0) -> Any:
+def fake_bench(root: Path, trials: int | None = 10, sampler: str = "profile", seed: int = 0) -> Any:
     """What a TrialLoop needs of a Workbench."""
     space_file = root / "space.yaml"
     root.mkdir(parents=True, exist_ok=True)
@@ -171,13 +212,42 @@ def fake_bench(root: Path, trials: int | None = 10, sampler: str = "tpe", seed: 
     )
 
 
+class KeptShares:
+    """Stands in for a LatencyPredictor: knows the law by which FakeEvaluation answers."""
+
+    def predict(self, kept: Any) -> Any:
+        """Kept widths (plans, 4) -> latency ratios (plans,)."""
+        ratios = 1 - np.asarray(kept) / np.array([32, 64, 64, 64])
+        return 1 - ratios.mean(axis=1) * 0.9
+
+
+def fake_profile(bench: Any) -> Profile:
+    """Costs as FakeEvaluation's scores fall, wrong by a factor for every other parameter."""
+    choices = bench.space.choices
+    predictor: Any = KeptShares()
+    return Profile(
+        names=tuple(choices),
+        choices=tuple(choices.values()),
+        costs=tuple(
+            0.3 * (number % 2 + 1) * (1 - np.array(offered) / offered[-1])
+            for number, offered in enumerate(choices.values())
+        ),
+        predictor=predictor,
+        group_widths=tuple(np.array(offered)[:, None] for offered in choices.values()),
+        group_columns=tuple(np.array([number]) for number in range(len(choices))),
+        least_pruned=np.array([32, 64, 64, 64]),
+    )
+
+
 def fake_study(bench: Any) -> optuna.Study:
     """The Optuna study in the bench's folder."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(
         study_name="fake",
         storage=f"sqlite:///{bench.folder.database}",
-        sampler=FreshPerTrial(bench.config.sampler, bench.config.seed),
+        sampler=FreshPerTrial(
+            bench.config.sampler, Known(fake_profile(bench), 0.5, 0.8), bench.config.seed
+        ),
         directions=[objective.direction for objective in OBJECTIVES],
         load_if_exists=True,
     )

@@ -1,4 +1,4 @@
-"""The solver against brute force: within the limit where that is possible, nearly optimal."""
+"""The solver against brute force: within the limit wherever possible, and nearly optimal."""
 
 from __future__ import annotations
 
