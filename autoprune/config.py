@@ -11,7 +11,7 @@ from autoprune.errors import ConfigError
 
 GoalKind = Literal["budget_ms", "speedup", "max_drop"]
 RuntimeName = Literal["onnxruntime", "torch"]
-SamplerName = Literal["tpe", "nsga2", "random"]
+SamplerName = Literal["profile", "tpe", "nsga2", "random"]
 DEFAULT_TARGET_PYTHON = "python3"
 
 
@@ -76,7 +76,7 @@ class StudyConfig(BaseModel):
     threads: int = Field(default=1, ge=1, le=1024)
     target: str = Field(default="local", min_length=1, max_length=500)
     target_python: str = Field(default=DEFAULT_TARGET_PYTHON, min_length=1, max_length=500)
-    sampler: SamplerName = "tpe"
+    sampler: SamplerName = "profile"
     seed: int = Field(default=0, ge=0, lt=2**31)
     protect: tuple[int, ...] = ()
     importance: str = "obs"

@@ -19,10 +19,9 @@ def objectives(record: TrialRecord) -> tuple[float, float, float] | None:
 def pareto_front(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     """The non-dominated records, fastest first.
 
-    Failed records and those over budget never enter. Scores of different rungs are not comparable,
-    so only the records of the highest rung that any of them reached compete. Records with equal
-    objectives are all kept, except that a repeated plan is represented by one record: the original
-    where it is among them.
+    Only measured and fine-tuned records enter, by their scores after the short fine-tune: scores of
+    different rungs are not comparable. Records with equal objectives are all kept, except that a
+    repeated plan is represented by one record: the original where it is among them.
     """
     first_of_plan: dict[str, TrialRecord] = {}
     for record in records:
@@ -35,14 +34,28 @@ def pareto_front(records: Iterable[TrialRecord]) -> list[TrialRecord]:
         for record in first_of_plan.values()
         if (values := objectives(record)) is not None
     ]
-    top = max((record.rungs[-1].rung for _, record in measured), default=0)
-    scored = [(values, record) for values, record in measured if record.rungs[-1].rung == top]
     front = [
         (values, record)
-        for values, record in scored
-        if not any(_dominates(other, values) for other, _ in scored)
+        for values, record in measured
+        if not any(_dominates(other, values) for other, _ in measured)
     ]
     return [record for _, record in sorted(front, key=lambda pair: pair[0][1])]
+
+
+def hypervolume(points: Iterable[tuple[float, float]], reference: tuple[float, float]) -> float:
+    """Area that points dominate, the first coordinate to be minimised and the second maximised.
+
+    Args:
+        points: (cost, value) pairs; those that do not dominate `reference` count nothing.
+        reference: The corner the area is measured from.
+    """
+    area, best = 0.0, reference[1]
+    # by rising cost: each better value adds a strip from its cost to the reference
+    for cost, value in sorted(points, key=lambda point: (point[0], -point[1])):
+        if cost < reference[0] and value > best:
+            area += (reference[0] - cost) * (value - best)
+            best = value
+    return area
 
 
 def _dominates(first: tuple[float, ...], second: tuple[float, ...]) -> bool:

@@ -65,14 +65,20 @@ class DetectionMetrics(Noun):
     images: int
 
 
+UNTRAINED, SHORT, LONG = 0, 1, 2
+"""Rungs: right after pruning; after the short fine-tune; after a longer one."""
+
+
 class RungScore(Noun):
     """Accuracy after one level of training effort. Scores of different rungs are never compared."""
 
-    rung: int  # 1 = short fine-tune
+    rung: int  # UNTRAINED, SHORT or LONG
     epochs: int
     images_seen: int
+    lr0: float | None = None  # initial learning rate of the fine-tune
     seconds: float
     metrics: DetectionMetrics
+    final: DetectionMetrics | None = None  # of rung LONG, on images the search never used
 
 
 class ModelSize(Noun):
@@ -89,6 +95,10 @@ class Failure(Noun):
     detail: str
 
 
+State = Literal["scored", "complete", "over_budget", "failed"]
+"""scored: without training, not promoted. complete: measured and fine-tuned."""
+
+
 class TrialRecord(Noun):
     """One candidate: a trial of the study, the dense model, or a baseline.
 
@@ -98,23 +108,40 @@ class TrialRecord(Noun):
     kind: Literal["dense", "baseline", "trial"]
     name: str  # "dense", "uniform-0.30", "trial 7"
     number: int | None
-    state: Literal["complete", "over_budget", "failed"]
+    state: State
     plan: dict[str, Any]  # PruningPlan.to_mapping()
     kept: dict[int, tuple[int, ...]]  # layer index -> kept width(s) of its output(s)
     size: ModelSize | None = None
+    predicted_ms: float | None = None  # by the latency predictor, before anything was exported
     latency: LatencyResult | None = None
     confirmed: LatencyResult | None = None  # re-measured at the end in a fresh process
     rungs: tuple[RungScore, ...] = ()
-    final: DetectionMetrics | None = None  # on images the search never used
+    final: DetectionMetrics | None = None  # of rung SHORT, on images the search never used
     failure: Failure | None = None
     same_as: str | None = None  # name of the earlier record of the same plan, whose result this is
     started: str  # ISO 8601, UTC
     seconds: float
 
+    def at_rung(self, rung: int) -> RungScore | None:
+        """The score at a rung, or None when it was not reached."""
+        return next((score for score in self.rungs if score.rung == rung), None)
+
+    @property
+    def compared(self) -> RungScore | None:
+        """The score that records are compared on: after the short fine-tune, or dense as given."""
+        return self.at_rung(UNTRAINED if self.kind == "dense" else SHORT)
+
     @property
     def map50_95(self) -> float | None:
-        """mAP50-95 on val at the highest rung reached, or None when nothing was trained."""
-        return self.rungs[-1].metrics.map50_95 if self.rungs else None
+        """mAP50-95 on val that records are compared on, or None when nothing was trained."""
+        score = self.compared
+        return score.metrics.map50_95 if score else None
+
+    @property
+    def untrained_map50_95(self) -> float | None:
+        """mAP50-95 on val right after pruning, without training."""
+        score = self.at_rung(UNTRAINED)
+        return score.metrics.map50_95 if score else None
 
     @field_validator("plan")
     @classmethod

@@ -38,6 +38,16 @@ class StudyFolder:
         return self.root / "study.db"
 
     @property
+    def profile(self) -> Path:
+        """profile.json: what each kept width costs in accuracy, by the calibration images."""
+        return self.root / "profile.json"
+
+    @property
+    def predictor(self) -> Path:
+        """latency_predictor.json: what predicts the latency of any plan, and its error."""
+        return self.root / "latency_predictor.json"
+
+    @property
     def dense(self) -> Path:
         """Folder of the dense model's record."""
         return self.root / "dense"
@@ -77,6 +87,10 @@ class StudyFolder:
     def save_record(self, record: TrialRecord) -> None:
         """Write a record into its folder, atomically."""
         record.save(self.folder_of(record) / "record.json")
+
+    def reread(self, record: TrialRecord) -> TrialRecord:
+        """The record as it is on disk now."""
+        return TrialRecord.load(self.folder_of(record) / "record.json")
 
     def dense_record(self) -> TrialRecord | None:
         """The dense model's record, or None before it was measured."""

@@ -110,6 +110,45 @@ def _search_demo(content: dict[str, Any]) -> str:
     return f"{about}\n\n{_table(header, rows)}"
 
 
+def _latency_predictor(content: dict[str, Any]) -> str:
+    rows = [
+        (
+            row["model"],
+            f"{row['fingerprint']['runtime']}, {row['fingerprint']['threads']} thread(s)",
+            f"**{100 * row['predictor_mape']:.1f} %**, {row['predictor_spearman']:.4f}",
+            f"{100 * row['aligned_mape']:.1f} / {100 * row['unaligned_mape']:.1f} %",
+            *(
+                f"{100 * row[f'{rival}_mape']:.1f} %, {row[f'{rival}_spearman']:.4f}"
+                for rival in ("constant_macs", "macs", "params")
+            ),
+            f"+- {100 * row['timing_half_width']:.1f} %",
+            f"{row['block']}, {row['align']}",
+            f"{row['seconds_to_learn']:.0f}",
+            f"{row['plans_per_s']:,}",
+        )
+        for row in content["rows"]
+    ]
+    header = (
+        "model",
+        "runtime",
+        "predictor: MAPE, Spearman",
+        "aligned / unaligned",
+        "constant plus MACs",
+        "proportional to MACs",
+        "proportional to params",
+        "timing of a plan",
+        "block, alignment found",
+        "s to learn",
+        "plans per s",
+    )
+    about = (
+        f"Error on {content['unseen']} plans not seen, at {content['imgsz']} px, half of them"
+        f" rounded to 8 or 16 channels; learned from {content['plans']} others. The errors include"
+        " the noise of timing the unseen plans (median half-width of their 95 % intervals)."
+    )
+    return f"{about}\n\n{_table(header, rows)}"
+
+
 def _pruning_quality(content: dict[str, Any]) -> str:
     ratios = list(content["rows"][0]["map50_95"])
     rows = [
@@ -181,6 +220,11 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
         "The search against the best uniform plan",
         "python benchmarks/search_demo.py --speedup 1.7 --seeds 0 1 2 --timeout 330",
         _search_demo,
+    ),
+    "latency_predictor": (
+        "Latency of any plan, predicted",
+        "python benchmarks/latency_predictor.py",
+        _latency_predictor,
     ),
 }
 

@@ -12,7 +12,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "autoprune"
 
 NOUNS = {
-    "config", "errors", "front", "outcome", "plan", "record", "space", "study_folder", "yaml_io",
+    "agreement", "config", "errors", "front", "geometry", "outcome", "plan", "record", "space",
+    "study_folder", "yaml_io",
 }  # fmt: skip
 
 # part -> parts of autoprune it may import besides the nouns and itself

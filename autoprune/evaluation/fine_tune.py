@@ -50,6 +50,7 @@ def fine_tune(
     folder: Path,
     on_epoch: Progress | None = None,
     stop_requested: Callable[[], bool] | None = None,
+    teacher: nn.Module | None = None,
 ) -> FineTuned:
     """Train on the data's training split, without validating.
 
@@ -61,6 +62,7 @@ def fine_tune(
         folder: Gets a run folder, removed before returning.
         on_epoch: Called with (epochs done, epochs in all).
         stop_requested: Asked before each batch; True raises KeyboardInterrupt.
+        teacher: The dense DetectionModel, to distill from as `settings.distill` says.
 
     Raises:
         TrialFailed: ("nan") The loss or a weight is not finite. ("oom") Memory ran out.
@@ -78,6 +80,8 @@ def fine_tune(
             trainer = _trainer(module, data, imgsz, settings, Path(run))
             trainer.add_callback("on_train_start", use_idle_cores)
             trainer.watch(on_epoch, stop_requested)
+            if teacher is not None and settings.distill > 0:
+                trainer.distill_from(teacher, settings.distill)
             trainer.train()
         except MemoryError:
             raise TrialFailed("oom", "out of memory while training") from None

@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from ultralytics.utils.torch_utils import unwrap_model
 
 from autoprune.errors import TrialFailed
 from autoprune.evaluation.class_head import check_classes
+from autoprune.evaluation.distill import DistillationLoss
 from autoprune.evaluation.trainer import KeepShapeTrainer
 
 Progress = Callable[[int, int], None]
@@ -40,6 +42,15 @@ class ShortTrainer(KeepShapeTrainer):
         self.add_callback("on_train_batch_start", before_batch)
         self.add_callback("on_train_batch_end", after_batch)
         self.add_callback("on_train_epoch_end", after_epoch)
+
+    def distill_from(self, teacher: nn.Module, share: float) -> None:
+        """Blend the detection loss with agreement with a teacher (see DistillationLoss)."""
+
+        def replace_loss(trainer: ShortTrainer) -> None:
+            student: Any = unwrap_model(trainer.model)
+            student.criterion = DistillationLoss(student, teacher, share)
+
+        self.add_callback("on_train_start", replace_loss)
 
     def get_model(
         self, cfg: Any = None, weights: nn.Module | None = None, verbose: bool = True

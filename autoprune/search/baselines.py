@@ -12,7 +12,7 @@ from autoprune.plan import PruningPlan
 from autoprune.pruning.prune import uniform_plan
 from autoprune.pruning.size import model_size
 from autoprune.record import LatencyResult, TrialRecord
-from autoprune.search.evaluate import Candidate, evaluate
+from autoprune.search.evaluate import Candidate, evaluate_trained
 from autoprune.search.listener import SearchListener
 from autoprune.search.workbench import Workbench
 from autoprune.yaml_io import dump_yaml, load_yaml, write_atomic
@@ -55,7 +55,7 @@ def evaluate_baselines(
             continue
         listener.candidate(f"baseline {uniform.name}", None, None)
         candidate = Candidate("baseline", uniform.name, None, uniform.plan)
-        record = evaluate(bench, candidate, None, listener)
+        record = evaluate_trained(bench, candidate, None, listener)
         listener.result(record, None)
         done.append(record)
     return done
@@ -116,12 +116,7 @@ def _chosen(
                 return False
         return measured[uniform.name].high_ms <= limit_ms
 
-    found = plans.index(_first(plans, partial(fits, budget_ms)))
-    # Latency does not fall strictly with MACs: a milder plan may fit where bisection did not look.
-    for position in range(max(0, found - MILDER_PROBES), found):
-        if fits(budget_ms, plans[position]):
-            found = position
-            break
+    found = _mildest(plans, partial(fits, budget_ms), _expected(bench, plans, budget_ms))
     aligned = max(uniform.block for uniform in plans)
     milder = [uniform for uniform in plans[:found] if uniform.block == aligned]
     chosen = [plans[found], *(milder[-1:] or plans[found + 1 : found + 2])]
@@ -146,14 +141,32 @@ def _distance(wanted: float, uniform: UniformPlan) -> float:
     return abs(uniform.ratio - wanted)
 
 
-def _first(plans: list[UniformPlan], fits: Callable[[UniformPlan], bool]) -> UniformPlan:
-    """The first plan that fits, by bisection; the last one if none does."""
-    low, high = 0, len(plans) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if fits(plans[middle]):
-            high = middle
+def _expected(bench: Workbench, plans: list[UniformPlan], budget_ms: float) -> int:
+    """Position of the mildest plan predicted to fit; the last one if none is."""
+    within = (
+        position
+        for position, uniform in enumerate(plans)
+        if bench.predicted_ms(uniform.plan) <= budget_ms
+    )
+    return next(within, len(plans) - 1)
+
+
+def _mildest(plans: list[UniformPlan], fits: Callable[[UniformPlan], bool], expected: int) -> int:
+    """Position of the mildest plan that fits, by measurement, looking around the expected one.
+
+    Latency does not fall strictly with MACs, so a few milder plans are tried beyond the first that
+    does not fit. The last plan when none fits.
+    """
+    found = expected
+    while not fits(plans[found]):
+        if found == len(plans) - 1:
+            return found
+        found += 1
+    milder, misses = found - 1, 0
+    while milder >= 0 and misses < MILDER_PROBES:
+        if fits(plans[milder]):
+            found, misses = milder, 0
         else:
-            low = middle + 1
-    fits(plans[low])  # so that it is measured, even where bisection never looked
-    return plans[low]
+            misses += 1
+        milder -= 1
+    return found

@@ -19,6 +19,33 @@ def meets_goal(record: TrialRecord, goal: Goal, dense: TrialRecord) -> bool:
     return record.map50_95 >= (dense.map50_95 or 0.0) - goal.value / 100
 
 
+def promising(records: Iterable[TrialRecord], goal: Goal, dense: TrialRecord) -> list[TrialRecord]:
+    """Trials scored without training whose predicted latency is within the budget, best first.
+
+    A latency goal ranks by the untrained mAP50-95, ties to the lower predicted latency. An accuracy
+    goal takes the fastest first, of those whose untrained score is within it; then the others.
+    """
+    assert dense.latency is not None
+    budget_ms = goal.budget_ms(dense.latency.median_ms)
+    least = (dense.map50_95 or 0.0) - goal.value / 100
+
+    def key(record: TrialRecord) -> tuple[float, ...]:
+        accuracy, speed = -(record.untrained_map50_95 or 0.0), record.predicted_ms or 0.0
+        if goal.kind != "max_drop":
+            return (accuracy, speed)
+        return (0, speed) if -accuracy >= least else (1, accuracy)
+
+    fitting = [
+        record
+        for record in records
+        if record.same_as is None
+        and record.untrained_map50_95 is not None
+        and record.predicted_ms is not None
+        and (budget_ms is None or record.predicted_ms <= budget_ms)
+    ]
+    return sorted(fitting, key=key)
+
+
 def ranked(records: Iterable[TrialRecord], goal: Goal, dense: TrialRecord) -> list[TrialRecord]:
     """Records that meet the goal, best first.
 

@@ -1,4 +1,8 @@
-"""What the Optuna study minimises or maximises, and when a plan counts as feasible."""
+"""What the Optuna study minimises or maximises, and when a plan counts as feasible.
+
+The study sees predicted latencies and scores without training: finished values of a trial can never
+change. What is measured and trained later lives in the records.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +28,19 @@ def _params(record: TrialRecord) -> float:
     return float(record.size.params)
 
 
-def _latency(record: TrialRecord) -> float:
-    assert record.latency is not None
-    return record.latency.median_ms
+def _predicted(record: TrialRecord) -> float:
+    assert record.predicted_ms is not None
+    return record.predicted_ms
 
 
-def _map50_95(record: TrialRecord) -> float:
-    return record.map50_95 or 0.0  # over budget: measured, never trained
+def _untrained(record: TrialRecord) -> float:
+    return record.untrained_map50_95 or 0.0  # over budget: never validated
 
 
 OBJECTIVES = (
     Objective("params", "minimize", _params),
-    Objective("latency_ms", "minimize", _latency),
-    Objective("map50_95", "maximize", _map50_95),
+    Objective("predicted_latency_ms", "minimize", _predicted),
+    Objective("untrained_map50_95", "maximize", _untrained),
 )
 
 
@@ -48,13 +52,13 @@ def values_of(record: TrialRecord) -> list[float]:
 def constraint_of(record: TrialRecord, goal: Goal, dense: TrialRecord) -> tuple[str, float]:
     """Name and value of the goal's constraint; <= 0 is feasible.
 
-    A plan over the latency budget is told to Optuna with its real size and latency, mAP 0 and
+    A plan over the latency budget is told to Optuna with its real size, its latency, mAP 0 and
     this violated constraint: a pruned or failed trial would teach NSGA-II nothing.
     """
     assert dense.latency is not None
-    assert record.latency is not None
+    assert record.predicted_ms is not None
     budget_ms = goal.budget_ms(dense.latency.median_ms)
     if budget_ms is not None:
-        return "latency_over_budget_ms", record.latency.median_ms - budget_ms
+        return "latency_over_budget_ms", record.predicted_ms - budget_ms
     least = (dense.map50_95 or 0.0) - goal.value / 100
-    return "map50_95_below_limit", least - (record.map50_95 or 0.0)
+    return "map50_95_below_limit", least - (record.untrained_map50_95 or 0.0)

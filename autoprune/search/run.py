@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from optuna.exceptions import ExperimentalWarning
 
 from autoprune.config import StudyConfig
 from autoprune.errors import StorageFailed, TargetUnreachable
+from autoprune.latency.predictor import LatencyPredictor
 from autoprune.latency.targets import LatencyTarget
 from autoprune.outcome import Outcome
 from autoprune.record import TrialRecord
@@ -28,17 +30,25 @@ from autoprune.search.finish import (
     publish_best,
     score_on_new_images,
 )
-from autoprune.search.first_plans import first_plans
+from autoprune.search.latency_table import DEMO_LIMIT_S, LIMIT_S, learn_latency, shared_folder
+from autoprune.search.lengthen import lengthen
 from autoprune.search.listener import SearchListener
 from autoprune.search.objectives import OBJECTIVES
 from autoprune.search.prepare import prepare
-from autoprune.search.samplers import FreshPerTrial
+from autoprune.search.profile import Profile
+from autoprune.search.promote import Promotions, drop_weights
+from autoprune.search.proposals import proposals
+from autoprune.search.samplers import FreshPerTrial, Known
 from autoprune.search.settings import save_or_compare, settings_of
-from autoprune.search.trials import TrialLoop, drop_weights
+from autoprune.search.trials import TrialLoop
 from autoprune.search.workbench import Workbench
 from autoprune.study_folder import StudyFolder
+from autoprune.yaml_io import write_atomic
 
-FINISHING_SHARE = 0.12  # of --timeout, kept for confirming the best plan and scoring the front
+# How --timeout is divided once the baselines are done: trials without training, then short
+# fine-tunes, then the longer one; what is left confirms the best plan and scores the front.
+TRIALS_UNTIL, SHORT_UNTIL, LONG_UNTIL = 0.3, 0.6, 0.92
+LEARNING_SHARE = 0.12  # of --timeout, at most, for learning to predict latency
 
 
 @dataclass(frozen=True)
@@ -55,17 +65,37 @@ class Prepared:
         return self.bench.folder
 
 
+@dataclass(frozen=True)
+class Clock:
+    """Divides the time left of --timeout between the stages that follow."""
+
+    now: float
+    ends: float | None
+
+    @classmethod
+    def after_baselines(cls, began: float, limit_s: float | None) -> Clock:
+        """Start dividing now; `began` is when the limit began to count."""
+        return cls(time.monotonic(), None if limit_s is None else began + limit_s)
+
+    def at(self, share: float) -> float | None:
+        """`time.monotonic()` at a share of the time left, or None without a limit."""
+        return None if self.ends is None else self.now + share * (self.ends - self.now)
+
+
 def prepare_search(
-    config: StudyConfig, studies: Path, target: LatencyTarget | None = None
+    config: StudyConfig,
+    studies: Path,
+    listener: SearchListener,
+    target: LatencyTarget | None = None,
 ) -> Prepared:
-    """Load and check everything, and open the study's folder.
+    """Load and check everything, calibrate, and open the study's folder.
 
     Raises:
         ConfigError, UnsupportedModel, PlanError: Wrong input.
         StudyMismatch: The folder holds a study with other settings.
     """
     began = time.monotonic()
-    bench, demo = prepare(config, studies, target)
+    bench, demo = prepare(config, studies, listener, target)
     save_or_compare(bench, settings_of(bench, demo))
     return Prepared(bench, demo, began)
 
@@ -91,29 +121,38 @@ def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
         if met_already and bench.config.trials is None:
             listener.say("The dense model is within the budget already: nothing to prune.")
             return dense_is_enough(bench, dense)
+        bench = bench.with_predictor(_learned(prepared, bench, listener))
         baselines = evaluate_baselines(bench, budget_ms, listener)
-        study = _open_study(bench, baselines)
-    stop_at = None if limit is None else began + limit * (1 - FINISHING_SHARE)
-    loop = TrialLoop(bench, study, dense, baselines, listener, stop_at)
+        study = _open_study(bench, dense)
+    clock = Clock.after_baselines(began, limit)
+    loop = TrialLoop(bench, study, dense, baselines, listener, clock.at(TRIALS_UNTIL))
     try:
         stopped_by = loop.run()
     except optuna.exceptions.StorageInternalError as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise StorageFailed(f"{bench.folder.database}: {reason}") from error
+    Promotions(bench, dense, listener, clock.at(SHORT_UNTIL)).run()
     with _alone(bench.folder.root / ".finish.lock", listener):
-        return finish_search(bench, dense, stopped_by, listener)
+        return finish_search(bench, dense, stopped_by, listener, clock.at(LONG_UNTIL))
 
 
 def finish_search(
-    bench: Workbench, dense: TrialRecord, stopped_by: str, listener: SearchListener
+    bench: Workbench,
+    dense: TrialRecord,
+    stopped_by: str,
+    listener: SearchListener,
+    stop_at: float | None,
 ) -> Outcome:
-    """Confirm, score, publish and sum up."""
+    """Confirm, score, publish, train the best on and sum up."""
     records = [*bench.folder.baseline_records(), *bench.folder.trial_records()]
     best = confirm_best(bench, records, dense, listener)
     publish_best(bench, best)
     outcome = outcome_of(bench, records, dense, best, stopped_by)
     outcome.save(bench.folder.outcome)
     score_on_new_images(bench, records, listener)
+    if best is not None:
+        best = lengthen(bench, bench.folder.reread(best), listener, stop_at)
+        publish_best(bench, best)
     if bench.config.keep == "front":
         drop_weights(bench, records, [best] if best else [])
     return outcome
@@ -150,24 +189,48 @@ def note_stop(prepared: Prepared, error: BaseException) -> None:
     outcome.save(bench.folder.outcome)
 
 
-def _open_study(bench: Workbench, baselines: list[TrialRecord]) -> optuna.Study:
-    """Create or continue the Optuna study; a new one gets its first plans enqueued."""
+def _open_study(bench: Workbench, dense: TrialRecord) -> optuna.Study:
+    """Create or continue the Optuna study; a new one gets the profile's proposals enqueued."""
+    assert bench.predictor is not None
+    assert dense.latency is not None
+    goal, profile = bench.config.goal, Profile.of(bench.pruner, bench.space, bench.predictor)
+    budget_ms = goal.budget_ms(dense.latency.median_ms)
+    limit_ratio = None if budget_ms is None else budget_ms / dense.latency.median_ms
+    for path, content in (
+        (bench.folder.profile, profile.to_mapping()),
+        (bench.folder.predictor, bench.predictor.to_mapping()),
+    ):
+        write_atomic(path, json.dumps(content, indent=1) + "\n")
+    known = Known(profile, limit_ratio, dense.map50_95 or 1.0)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         study_name=bench.config.name,
         storage=f"sqlite:///{bench.folder.database.resolve()}",
-        sampler=FreshPerTrial(bench.config.sampler, bench.config.seed),
+        sampler=FreshPerTrial(bench.config.sampler, known, bench.config.seed),
         directions=[objective.direction for objective in OBJECTIVES],
         load_if_exists=True,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # the dashboard's column names
         study.set_metric_names([objective.name for objective in OBJECTIVES])
-    if not study.user_attrs.get("first plans enqueued"):
-        for kept in first_plans(bench, baselines):
+    if not study.user_attrs.get("proposals enqueued"):
+        for kept in proposals(profile, goal, dense.latency.median_ms):
             open_choices = {
                 name: width for name, width in kept.items() if len(bench.space.choices[name]) > 1
             }
             study.enqueue_trial(open_choices, skip_if_exists=True)
-        study.set_user_attr("first plans enqueued", True)
+        study.set_user_attr("proposals enqueued", True)
     return study
+
+
+def _learned(prepared: Prepared, bench: Workbench, listener: SearchListener) -> LatencyPredictor:
+    """Learn the target's latency, within the share of --timeout that is meant for it.
+
+    What was timed for an earlier study of the same architecture and target is used again.
+    """
+    limit_s = DEMO_LIMIT_S if prepared.demo else LIMIT_S
+    if bench.config.timeout_s is not None:
+        limit_s = min(limit_s, LEARNING_SHARE * bench.config.timeout_s)
+    listener.candidate("latency predictor", None, None)
+    listener.stage("latency")
+    return learn_latency(bench, shared_folder(bench), listener, limit_s)

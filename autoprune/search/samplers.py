@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,28 +16,51 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.config import SamplerName
+from autoprune.search.profile import Profile
+from autoprune.search.profile_sampler import ProfileSampler
 
 STARTUP_TRIALS = 8  # TPE draws at random until this many trials are finished
 
 
-def tpe(seed: int) -> BaseSampler:
+@dataclass(frozen=True)
+class Known:
+    """What a sampler may know besides the trials.
+
+    Attributes:
+        profile: Costs and predicted latencies of all choices.
+        limit_ratio: Latency limit relative to the dense model; None for an accuracy goal.
+        dense_map: mAP50-95 of the dense model.
+    """
+
+    profile: Profile
+    limit_ratio: float | None
+    dense_map: float
+
+
+def profile(known: Known, seed: int) -> BaseSampler:
+    """Thompson sampling in the profile's additive model, solved for latency."""
+    return ProfileSampler(known.profile, known.limit_ratio, known.dense_map, seed)
+
+
+def tpe(known: Known, seed: int) -> BaseSampler:
     """Multivariate tree-structured Parzen estimator: ranks plans jointly over all indices."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # multivariate is marked so
         return TPESampler(seed=seed, multivariate=True, n_startup_trials=STARTUP_TRIALS)
 
 
-def nsga2(seed: int) -> BaseSampler:
+def nsga2(known: Known, seed: int) -> BaseSampler:
     """Genetic search over generations of 20."""
     return NSGAIISampler(seed=seed, population_size=20)
 
 
-def random(seed: int) -> BaseSampler:
+def random(known: Known, seed: int) -> BaseSampler:
     """Independent uniform draws."""
     return RandomSampler(seed=seed)
 
 
-SAMPLERS: dict[SamplerName, Callable[[int], BaseSampler]] = {
+SAMPLERS: dict[SamplerName, Callable[[Known, int], BaseSampler]] = {
+    "profile": profile,
     "tpe": tpe,
     "nsga2": nsga2,
     "random": random,
@@ -49,8 +74,8 @@ class FreshPerTrial(BaseSampler):
     sequence to lose.
     """
 
-    def __init__(self, name: SamplerName, seed: int) -> None:
-        self._make = SAMPLERS[name]
+    def __init__(self, name: SamplerName, known: Known, seed: int) -> None:
+        self._make = partial(SAMPLERS[name], known)
         self._seed = seed
         self._number: int | None = None
         self._current: BaseSampler = self._make(seed)

@@ -1,4 +1,4 @@
-"""The trial loop: ask Optuna for a plan, evaluate it, tell Optuna; survive being killed."""
+"""The trial loop: ask Optuna for a plan, score it untrained, tell Optuna; survive being killed."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from autoprune.errors import TargetUnreachable, TooManyFailures
-from autoprune.front import pareto_front
+from autoprune.front import hypervolume
 from autoprune.plan import PruningPlan
 from autoprune.record import Failure, TrialRecord
-from autoprune.search.candidates import ranked
-from autoprune.search.evaluate import Candidate, evaluate, failed_record
+from autoprune.search.candidates import promising
+from autoprune.search.evaluate import Candidate, evaluate_untrained, failed_record
 from autoprune.search.listener import SearchListener
 from autoprune.search.objectives import constraint_of, values_of
 from autoprune.search.workbench import Workbench
 
 MAX_FAILURES_IN_A_ROW = 5
 MAX_ATTEMPTS = 2  # a trial that took its worker down twice is not tried a third time
-KEPT_CONTENDERS = 5  # weights kept besides the front's, in case confirmation falls back on them
+STAGNANT_TRIALS = 16  # this many without STAGNANT_GAIN more hypervolume end the trials
+STAGNANT_GAIN = 0.002
 
 
 class TrialLoop:
@@ -121,7 +122,30 @@ class TrialLoop:
             self.listener.deadline(max(0.0, left))
             if left < self._longest_trial(finished):
                 return "no time left for another trial (--timeout)"
+        if self.bench.config.trials is None and self._stagnant(finished):
+            return f"{STAGNANT_TRIALS} trials in a row hardly widened the front"
         return None
+
+    def _stagnant(self, finished: list[TrialRecord]) -> bool:
+        """Whether the last trials added less than STAGNANT_GAIN to the hypervolume.
+
+        Of predicted latency (as a share of dense) and untrained mAP50-95, both relative to the
+        dense model; the reference point is the dense latency at mAP 0.
+        """
+        if len(finished) < 2 * STAGNANT_TRIALS:
+            return False
+        before, now = (self._hypervolume(part) for part in (finished[:-STAGNANT_TRIALS], finished))
+        return now - before < STAGNANT_GAIN * now
+
+    def _hypervolume(self, records: list[TrialRecord]) -> float:
+        assert self.dense.latency is not None
+        dense_ms, dense_map = self.dense.latency.median_ms, self.dense.map50_95 or 1.0
+        points = [
+            (record.predicted_ms / dense_ms, record.untrained_map50_95 / dense_map)
+            for record in records
+            if record.predicted_ms is not None and record.untrained_map50_95 is not None
+        ]
+        return hypervolume(points, (1.0, 0.0))
 
     def _estimate_deadline(self, finished: list[TrialRecord], limit: int) -> None:
         spent = [record.seconds for record in finished if record.same_as is None]
@@ -129,9 +153,8 @@ class TrialLoop:
             self.listener.deadline((limit - len(finished)) * sum(spent) / len(spent))
 
     def _longest_trial(self, finished: list[TrialRecord]) -> float:
-        """Seconds a trial may take: the longest so far, baselines included."""
-        trained = [r.seconds for r in (*finished, *self.baselines) if r.rungs]
-        return max(trained, default=0.0)
+        """Seconds a trial may take: the longest so far."""
+        return max((r.seconds for r in finished if r.state == "scored"), default=0.0)
 
     def _evaluate(self, trial: Trial) -> None:
         bench, listener = self.bench, self.listener
@@ -152,17 +175,14 @@ class TrialLoop:
             record = failed_record(bench, candidate, Failure(reason="exception", detail=detail))
         else:
             try:
-                record = evaluate(bench, candidate, self.budget_ms, listener)
+                record = evaluate_untrained(bench, candidate, self.budget_ms, listener)
             except TargetUnreachable:  # says nothing about this plan: however often, it is due
                 trial.set_user_attr("attempts", attempts - 1)
                 raise
         self._tell(trial, record)
         self.failures_in_a_row = self.failures_in_a_row + 1 if record.state == "failed" else 0
-        everything = [*self.baselines, *self._records()]
-        best = ranked(everything, bench.config.goal, self.dense)
+        best = promising(self._records(), bench.config.goal, self.dense)
         listener.result(record, best[0] if best else None)
-        if bench.config.keep == "front":
-            drop_weights(bench, everything, best[:KEPT_CONTENDERS])
 
     def _draw(self, trial: Trial) -> PruningPlan:
         def suggest(name: str, widths: tuple[int, ...]) -> int:
@@ -194,20 +214,6 @@ class TrialLoop:
         name, value = constraint_of(record, self.bench.config.goal, self.dense)
         trial.set_constraint(name, value)
         self.study.tell(trial, values_of(record))
-
-
-def drop_weights(
-    bench: Workbench, records: list[TrialRecord], contenders: list[TrialRecord]
-) -> None:
-    """Delete weights and exported files of trials neither on the front nor among `contenders`.
-
-    Baselines keep theirs: they are scored on new images beside the front.
-    """
-    kept = {record.name for record in (*pareto_front(records), *contenders)}
-    for record in records:
-        if record.kind == "trial" and record.name not in kept:
-            for name in ("model.pt", "model.onnx", "model.pt2"):
-                (bench.folder.folder_of(record) / name).unlink(missing_ok=True)
 
 
 def _copy_of(known: TrialRecord, number: int) -> TrialRecord:

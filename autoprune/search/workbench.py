@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from autoprune.config import StudyConfig
@@ -17,6 +18,7 @@ from autoprune.evaluation.pruned_yolo import PrunedYOLO, as_pruned_yolo
 from autoprune.evaluation.regrowth_guard import seal
 from autoprune.latency.export import ExportedModel, export_model
 from autoprune.latency.measure import RuntimeOptions, TimingSettings, measure_against
+from autoprune.latency.predictor import LatencyPredictor
 from autoprune.latency.targets import LatencyTarget
 from autoprune.plan import Calibration, PruningPlan
 from autoprune.pruning.prune import Pruner
@@ -37,6 +39,7 @@ class Workbench:
         recalibration_images: Training images that re-estimate batch-norm statistics.
         dense_export: The dense model in the runtime's format, kept for interleaved timing.
         dense_latency: Its calibrated latency; None until it was measured.
+        predictor: Latency of any plan; None until it was learned.
     """
 
     config: StudyConfig
@@ -56,6 +59,7 @@ class Workbench:
     calibration: Calibration | None = None
     dense_export: ExportedModel | None = None
     dense_latency: LatencyResult | None = None
+    predictor: LatencyPredictor | None = None
 
     @property
     def trial_limit(self) -> int | None:
@@ -72,6 +76,17 @@ class Workbench:
     def with_dense(self, exported: ExportedModel, latency: LatencyResult) -> Workbench:
         """The same bench once the dense model is measured."""
         return replace(self, dense_export=exported, dense_latency=latency)
+
+    def with_predictor(self, predictor: LatencyPredictor) -> Workbench:
+        """The same bench once plans' latencies can be predicted."""
+        return replace(self, predictor=predictor)
+
+    def predicted_ms(self, plan: PruningPlan) -> float:
+        """Latency of a plan by the predictor, in ms."""
+        assert self.predictor is not None
+        assert self.dense_latency is not None
+        kept = np.array([self.pruner.signature(plan)])
+        return float(self.predictor.predict(kept)[0]) * self.dense_latency.median_ms
 
     def measure(self, module: nn.Module, folder: Path) -> LatencyResult:
         """Export a model and time it against the dense one in a clean process.

@@ -1,0 +1,228 @@
+"""Times training plans on the target and learns a LatencyPredictor from them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from platformdirs import user_cache_path
+from torch import nn
+
+from autoprune.errors import TrialFailed
+from autoprune.geometry import ModelGeometry
+from autoprune.latency.exported_model import ExportedModel
+from autoprune.latency.measure import (
+    RuntimeOptions,
+    TimingSettings,
+    compare,
+    refuse_other_fingerprint,
+)
+from autoprune.latency.predictor import LatencyPredictor
+from autoprune.latency.slim_onnx import SlimmableOnnx
+from autoprune.latency.table import LatencyTable, TimedPlan
+from autoprune.latency.targets import LatencyTarget
+from autoprune.latency.training_plans import training_plan
+from autoprune.plan import PruningPlan
+from autoprune.pruning.geometry import model_geometry
+from autoprune.pruning.prune import Pruner
+from autoprune.record import Fingerprint
+from autoprune.search.listener import SearchListener
+from autoprune.search.workbench import Workbench
+
+PLANS = 48
+DEMO_LIMIT_S = 45.0
+LIMIT_S = 300.0
+_FEWEST = 16  # timed even if the limit passes: fewer teach nothing
+_BATCH = 6  # most plans interleaved with the dense model in one process
+_BATCH_BYTES = 400_000_000  # of model files in one process: a runtime needs several times as much
+_BATCH_S = (2.0, 30.0)  # shortest and longest timing of one batch
+_SURE_ENOUGH = 0.015  # half-width of a ratio's interval that is not worth timing again
+_FAILURES_ALLOWED = 3
+
+
+@dataclass(frozen=True)
+class PlanTimer:
+    """Makes models of plans, with meaningless weights, and times them against the dense one.
+
+    Attributes:
+        dense: The dense model in the runtime's format.
+        export: (pruned module, folder) -> its file, for runtimes whose files cannot be edited.
+        expected: Fingerprint that the timings must have; None to take the first.
+    """
+
+    pruner: Pruner
+    imgsz: tuple[int, int]
+    target: LatencyTarget
+    options: RuntimeOptions
+    dense: ExportedModel
+    export: Callable[[nn.Module, Path], ExportedModel]
+    expected: Fingerprint | None = None
+
+    @cached_property
+    def geometry(self) -> ModelGeometry:
+        """Of the dense model at `imgsz`."""
+        return model_geometry(self.pruner.model, self.pruner.groups, self.imgsz)
+
+    @cached_property
+    def batch(self) -> int:
+        """Plans to time in one process."""
+        return max(1, min(_BATCH, _BATCH_BYTES // self.dense.path.stat().st_size))
+
+    @cached_property
+    def _slimmable(self) -> SlimmableOnnx | None:
+        """None where plans must be pruned and exported, which takes seconds each."""
+        if self.options.runtime != "onnxruntime":
+            return None
+        slimmable = SlimmableOnnx(self.dense.path)
+        known = slimmable.covers(conv.name for conv in self.geometry.convs)
+        return slimmable if known else None
+
+    def time(self, plans: list[PruningPlan], seconds: float) -> LatencyTable:
+        """Time plans interleaved in one process of about `seconds`.
+
+        Raises:
+            TrialFailed: A model could not be made or timed.
+            StudyMismatch: The timings have not the fingerprint expected.
+            TargetUnreachable: The device is gone.
+        """
+        began = time.monotonic()
+        models = [ExportedModel(self.dense.path, self.options.runtime, self.imgsz, "user")]
+        with tempfile.TemporaryDirectory(prefix="autoprune-plans-") as draft:
+            models += [
+                self._model(plan, Path(draft) / str(number)) for number, plan in enumerate(plans)
+            ]
+            cap_s = 2 * seconds / len(models)  # `compare` allows it per pair of models
+            settings = TimingSettings(
+                warmup_s=0.05, min_blocks=10, min_s=cap_s / 4, dense_s=cap_s / 4, cap_s=cap_s
+            )
+            reference, *results = compare(self.target, models, self.options, settings)
+        if self.expected is not None:
+            refuse_other_fingerprint(self.expected, reference.fingerprint)
+        timed = tuple(
+            TimedPlan.of(self.pruner.signature(plan), result)
+            for plan, result in zip(plans, results, strict=True)
+        )
+        return LatencyTable(
+            geometry=self.geometry.digest,
+            fingerprint=reference.fingerprint,
+            plans=timed,
+            seconds=time.monotonic() - began,
+        )
+
+    def _model(self, plan: PruningPlan, folder: Path) -> ExportedModel:
+        """The plan's model without a reference output: its numbers mean nothing."""
+        if self._slimmable is None:
+            path = self.export(self.pruner.prune(plan), folder).path
+        else:
+            widths = self.geometry.conv_widths(self.pruner.signature(plan))
+            path = self._slimmable.write(widths, folder / "model.onnx")
+        return ExportedModel(path, self.options.runtime, self.imgsz, "user")
+
+
+def learn_latency(
+    bench: Workbench, folder: Path, listener: SearchListener, time_limit_s: float = LIMIT_S
+) -> LatencyPredictor:
+    """Learn to predict the latency of any plan for the bench's model, target and image size.
+
+    Timed plans are kept in `folder/latency_table.json` after every batch. A repeated call goes on
+    from there; once the plans are timed or the time is spent, it only fits, in about a second.
+
+    Args:
+        bench: The study's model, target and settings; measured or not.
+        folder: Where the table is kept.
+        listener: Told about progress.
+        time_limit_s: For timing plans, in seconds, over all calls; 16 plans are timed anyway.
+
+    Raises:
+        StudyMismatch: The table is of another model, image size, machine or runtime.
+        TrialFailed: Plans fail one after another.
+        TargetUnreachable: The device is gone.
+    """
+    with tempfile.TemporaryDirectory(prefix="autoprune-dense-") as own:
+        timer = PlanTimer(
+            pruner=bench.pruner,
+            imgsz=bench.imgsz,
+            target=bench.target,
+            options=bench.options,
+            dense=bench.dense_export or bench.export(bench.pruner.model, Path(own)),
+            export=bench.export,
+            expected=bench.dense_latency.fingerprint if bench.dense_latency else None,
+        )
+        plans = [
+            training_plan(bench.pruner.widths, bench.config.seed, number) for number in range(PLANS)
+        ]
+        path = folder / "latency_table.json"
+        table = time_plans(timer, plans, path, listener, time_limit_s)
+        predictor = table.fit(timer.geometry)
+    error = predictor.error
+    listener.say(
+        f"Latency learned from {error.plans} timed plans: predictions are off by"
+        f" {100 * error.mape:.1f} %, channels count in blocks of {predictor.staircase.block}."
+    )
+    return predictor
+
+
+def shared_folder(bench: Workbench) -> Path:
+    """Where studies of one architecture, target, runtime and image size share their table."""
+    assert bench.dense_latency is not None
+    geometry = model_geometry(bench.pruner.model, bench.pruner.groups, bench.imgsz)
+    facts = geometry.digest + bench.dense_latency.fingerprint.model_dump_json()
+    key = hashlib.sha256(facts.encode()).hexdigest()[:24]
+    return user_cache_path("autoprune") / "latency" / key
+
+
+def time_plans(
+    timer: PlanTimer,
+    plans: list[PruningPlan],
+    path: Path,
+    listener: SearchListener,
+    time_limit_s: float,
+) -> LatencyTable:
+    """Time the plans that the table at `path` lacks; left-over time goes to the least certain.
+
+    Raises:
+        StudyMismatch, TrialFailed, TargetUnreachable: As `learn_latency`.
+    """
+    table = LatencyTable.load(path, timer.geometry) if path.exists() else None
+    if table is not None and timer.expected is not None:
+        refuse_other_fingerprint(table.fingerprint, timer.expected)
+    wanted = {timer.pruner.signature(plan): plan for plan in plans}
+    overhead_s, failures = 2.0, 0
+    if table is None:
+        listener.say(f"Learning what costs time on the target: {len(wanted)} plans are timed.")
+    while todo := _todo(table, list(wanted)):
+        left_s = time_limit_s - (table.seconds if table else 0.0)
+        enough = table is not None and len(table.plans) >= min(_FEWEST, len(wanted))
+        if enough and left_s <= _BATCH_S[0] + overhead_s:
+            break
+        share_s = left_s / math.ceil(len(todo) / timer.batch) - overhead_s
+        seconds = min(max(share_s, _BATCH_S[0]), _BATCH_S[1])
+        try:
+            timed = timer.time([wanted[kept] for kept in todo[: timer.batch]], seconds)
+        except TrialFailed as failure:
+            failures += 1
+            listener.say(f"Timing plans for the latency predictor failed: {failure}")
+            if failures >= _FAILURES_ALLOWED:
+                raise
+            continue
+        overhead_s = max(0.5, timed.seconds - seconds)
+        table = timed if table is None else table.merged(timed)
+        table.save(path)
+        listener.stage(f"{len(table.plans)} of {len(wanted)} plans timed")
+    assert table is not None
+    return table
+
+
+def _todo(table: LatencyTable | None, wanted: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Plans not timed yet; when there are none, the vague ones that were timed once."""
+    known = table.known if table else {}
+    missing = [kept for kept in wanted if kept not in known]
+    vague = [known[kept] for kept in wanted if kept in known]
+    vague = [plan for plan in vague if plan.timings == 1 and plan.half_width > _SURE_ENOUGH]
+    return missing or [plan.kept for plan in sorted(vague, key=lambda plan: -plan.half_width)]

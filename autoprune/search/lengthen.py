@@ -1,0 +1,70 @@
+"""Rung LONG: the plan to be recommended is trained on, as long as time allows."""
+
+from __future__ import annotations
+
+import time
+
+from torch import nn
+
+from autoprune.errors import TrialFailed
+from autoprune.evaluation.checkpoint import load_yolo
+from autoprune.evaluation.quiet import quiet
+from autoprune.evaluation.validate import validate
+from autoprune.record import LONG, TrialRecord
+from autoprune.search.evaluate import train_and_score
+from autoprune.search.listener import SearchListener
+from autoprune.search.workbench import Workbench
+
+LONGER = 3  # times the epochs of the short fine-tune
+
+
+def lengthen(
+    bench: Workbench, best: TrialRecord, listener: SearchListener, stop_at: float | None
+) -> TrialRecord:
+    """Train the best plan's model further; its weights are replaced if val says they are better.
+
+    Args:
+        bench: The prepared study.
+        best: Confirmed, with its weights in place.
+        listener: Hears the stages.
+        stop_at: `time.monotonic()` at which to be finished; fewer epochs are trained to keep it,
+            and none if not even as many as before fit. None for no such limit.
+
+    Returns:
+        The record with its score at rung LONG, saved; as given when there was no time, or when
+        training failed (which is said).
+    """
+    folder = bench.folder.folder_of(best)
+    short = best.compared
+    if short is None or best.at_rung(LONG) is not None or not (folder / "model.pt").exists():
+        return best
+    epochs = bench.fine_tune.epochs * LONGER
+    if stop_at is not None:
+        per_epoch_s = short.seconds / max(1, short.epochs)
+        left_s = stop_at - time.monotonic() - 2 * per_epoch_s  # validation, and slower moments
+        epochs = min(epochs, int(left_s / per_epoch_s))
+    if epochs < bench.fine_tune.epochs:  # a shorter one than before only shakes the weights
+        return best
+    listener.candidate(f"longer fine-tune of {best.name}", None, None)
+    listener.stage("fine-tune")
+    try:
+        with quiet(folder / "log.txt"):
+            trust = bench.config.trust_checkpoint
+            module: nn.Module = load_yolo(folder / "model.pt", trust=trust).model
+            settings = bench.fine_tune.lasting(epochs).after_losing(0.0)
+            trained, score = train_and_score(bench, module, folder, listener, settings, LONG)
+            if score.metrics.map50_95 > short.metrics.map50_95:
+                images = bench.data.final_images
+                final = validate(trained, bench.data, images, bench.train_size, bench.device)
+                score = score.model_copy(update={"final": final})
+                bench.save_model(trained, folder / "model.pt", best.pruning_plan())
+                bench.keep_export(trained, folder)
+    except TrialFailed as failure:
+        listener.say(f"The longer fine-tune of {best.name} failed ({failure}).")
+        return best
+    longer = best.model_copy(update={"rungs": (*best.rungs, score)})
+    bench.folder.save_record(longer)
+    listener.say(
+        f"{best.name}, {score.epochs} more epochs: mAP50-95 {score.metrics.map50_95:.3f} on val."
+    )
+    return longer

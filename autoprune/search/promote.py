@@ -1,0 +1,161 @@
+"""Rung SHORT: the most promising trials are measured on the target and fine-tuned."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+
+import filelock
+
+from autoprune.agreement import agreement
+from autoprune.front import pareto_front
+from autoprune.record import TrialRecord
+from autoprune.search.candidates import meets_goal, promising, ranked
+from autoprune.search.evaluate import Candidate, evaluate_trained
+from autoprune.search.listener import SearchListener
+from autoprune.search.workbench import Workbench
+
+PROMOTIONS = 6
+POOR_AGREEMENT = 0.6  # below, the score without training misleads: twice as many are promoted
+KEPT_CONTENDERS = 5  # weights kept besides the front's, in case confirmation falls back on them
+
+
+class Promotions:
+    """Promotes trials of one study, best first, until enough are trained or time is up.
+
+    Args:
+        bench: The prepared study.
+        dense: The dense model's record.
+        listener: Hears what happens.
+        stop_at: `time.monotonic()` beyond which none but the very first is begun that would,
+            going by the longest fine-tune so far, end later; None for no such limit.
+    """
+
+    def __init__(
+        self,
+        bench: Workbench,
+        dense: TrialRecord,
+        listener: SearchListener,
+        stop_at: float | None,
+    ) -> None:
+        self.bench, self.dense, self.listener, self.stop_at = bench, dense, listener, stop_at
+        assert dense.latency is not None
+        self.budget_ms = bench.config.goal.budget_ms(dense.latency.median_ms)
+        self.warned = False
+        self.held: set[str] = set()  # by another worker
+
+    def run(self) -> None:
+        """Promote until the limit, the time or the candidates are exhausted.
+
+        Raises:
+            TargetUnreachable, StudyMismatch, ConfigError, StorageFailed: The setup is at fault.
+        """
+        while (record := self._next()) is not None:
+            self._promote(record)
+
+    def _next(self) -> TrialRecord | None:
+        records = self._records()
+        trained = [r for r in records if r.kind == "trial" and r.map50_95 is not None]
+        if len({r.name for r in trained if r.same_as is None}) >= self._limit(records):
+            return None
+        if self.stop_at is not None:
+            longest = max((r.seconds for r in records if r.map50_95 is not None), default=0.0)
+            left = self.stop_at - time.monotonic()
+            self.listener.deadline(max(0.0, left))
+            if trained and left < longest:
+                return None
+        waiting = [r for r in self._in_order(records) if r.name not in self.held]
+        return waiting[0] if waiting else None
+
+    def _in_order(self, records: list[TrialRecord]) -> list[TrialRecord]:
+        """Scored trials worth promoting, best first, going by predictions corrected for bias."""
+        goal = self.bench.config.goal
+        ratios = [
+            r.latency.median_ms / r.predicted_ms for r in records if r.latency and r.predicted_ms
+        ]
+        bias = median(ratios) if ratios else 1.0
+        waiting = [
+            record
+            for record in promising(records, goal, self.dense)
+            if record.state == "scored"
+            and record.predicted_ms is not None
+            and (self.budget_ms is None or record.predicted_ms * bias <= self.budget_ms)
+        ]
+        if goal.kind != "max_drop":
+            return waiting
+        return self._possibly_faster(records, waiting)
+
+    def _possibly_faster(
+        self, records: list[TrialRecord], waiting: list[TrialRecord]
+    ) -> list[TrialRecord]:
+        """For an accuracy goal: what may beat the fastest that meets it, by what training adds."""
+        gains = [
+            r.map50_95 - r.untrained_map50_95
+            for r in records
+            if r.map50_95 is not None and r.untrained_map50_95 is not None and r.kind != "dense"
+        ]
+        gain = median(gains) if gains else 0.0
+        least = (self.dense.map50_95 or 0.0) - self.bench.config.goal.value / 100
+        met = [r for r in records if meets_goal(r, self.bench.config.goal, self.dense)]
+        fastest_ms = min((r.latency.median_ms for r in met if r.latency), default=float("inf"))
+        hopeful = [
+            r
+            for r in waiting
+            if (r.untrained_map50_95 or 0.0) + gain >= least
+            and (r.predicted_ms or 0.0) < fastest_ms
+        ]
+        return sorted(hopeful, key=lambda r: r.predicted_ms or 0.0) or ([] if met else waiting)
+
+    def _limit(self, records: list[TrialRecord]) -> int:
+        """PROMOTIONS, or twice as many once the untrained score is seen to mislead."""
+        overall = agreement(records).overall
+        if overall is None or overall >= POOR_AGREEMENT:
+            return PROMOTIONS
+        if not self.warned:
+            self.listener.say(
+                f"The score without training ranks plans poorly here (Spearman {overall:.2f}):"
+                " more plans are fine-tuned."
+            )
+            self.warned = True
+        return 2 * PROMOTIONS
+
+    def _promote(self, record: TrialRecord) -> None:
+        bench, listener = self.bench, self.listener
+        folder = bench.folder.folder_of(record)
+        lock = filelock.FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            self.held.add(record.name)
+            return
+        try:
+            record = TrialRecord.load(folder / "record.json")
+            if record.state != "scored":  # another worker was faster
+                return
+            listener.candidate(record.name, None, None)
+            candidate = Candidate.of(record)
+            record = evaluate_trained(bench, candidate, self.budget_ms, listener, record)
+        finally:
+            lock.release()
+        records = self._records()
+        best = ranked(records, bench.config.goal, self.dense)
+        listener.result(record, best[0] if best else None)
+        if bench.config.keep == "front":
+            drop_weights(bench, records, best[:KEPT_CONTENDERS])
+
+    def _records(self) -> list[TrialRecord]:
+        return [*self.bench.folder.baseline_records(), *self.bench.folder.trial_records()]
+
+
+def drop_weights(
+    bench: Workbench, records: list[TrialRecord], contenders: list[TrialRecord]
+) -> None:
+    """Delete weights and exported files of trials neither on the front nor among `contenders`.
+
+    Baselines keep theirs: they are scored on new images beside the front.
+    """
+    kept = {record.name for record in (*pareto_front(records), *contenders)}
+    for record in records:
+        if record.kind == "trial" and record.name not in kept:
+            for name in ("model.pt", "model.onnx", "model.pt2"):
+                (bench.folder.folder_of(record) / name).unlink(missing_ok=True)

@@ -1,0 +1,49 @@
+"""Edited files have the shapes that pruning and exporting would have given."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import onnx
+import pytest
+
+from autoprune.latency.export import export_model
+from autoprune.latency.slim_onnx import SlimmableOnnx
+from autoprune.pruning.geometry import model_geometry
+from autoprune.pruning.prune import Pruner
+from tests.pruning.architectures import uniform
+from tests.pruning.networks import plan_like, stock
+
+SIZE = (64, 64)
+
+
+def _operations(path):
+    """Operators with the shapes of everything they read and write, constants included."""
+    model = onnx.shape_inference.infer_shapes(onnx.load(path), check_type=True, strict_mode=True)
+    graph = model.graph
+    onnx.checker.check_model(model)
+    shapes = {each.name: tuple(each.dims) for each in graph.initializer}
+    for each in [*graph.value_info, *graph.input, *graph.output]:
+        sides = each.type.tensor_type.shape.dim
+        shapes[each.name] = tuple(side.dim_value or side.dim_param for side in sides)
+    return Counter(
+        (node.op_type, tuple(shapes[name] for name in (*node.input, *node.output) if name))
+        for node in graph.node
+    )
+
+
+def test_an_edited_file_has_every_shape_of_the_exported_pruned_model(tmp_path):
+    pruner = Pruner(stock("yolov8n", classes=2))
+    plan = plan_like(uniform("yolov8n", 0.0), 3, (0.1, 0.25, 0.4, 0.6))
+    dense = export_model(pruner.model, tmp_path / "dense.onnx", SIZE, "onnxruntime")
+    pruned = export_model(pruner.prune(plan), tmp_path / "pruned.onnx", SIZE, "onnxruntime")
+    geometry = model_geometry(pruner.model, pruner.groups, SIZE)
+    slimmable = SlimmableOnnx(dense.path)
+    edited = slimmable.write(
+        geometry.conv_widths(pruner.signature(plan)), tmp_path / "new" / "edited.onnx"
+    )
+    assert _operations(edited) == _operations(pruned.path)
+    again = slimmable.write(geometry.conv_widths(geometry.widths), tmp_path / "again.onnx")
+    assert _operations(again) == _operations(dense.path)
+    with pytest.raises(KeyError):
+        slimmable.write({"model.0.convolution": (3, 8)}, tmp_path / "wrong.onnx")
