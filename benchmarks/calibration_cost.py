@@ -1,6 +1,6 @@
 """Claim: calibration of yolov8x at 640 px takes less than 2 GB more memory than the model itself.
 
-    python benchmarks/calibration_cost.py [--images 4]
+    python benchmarks/calibration_cost.py [--images 6]
 
 Random weights, generated pictures scaled up to 640 px, one thread, nothing cached. Memory is the
 peak resident size of a child process that calibrates, less that of one that only loads the model.
