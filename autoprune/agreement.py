@@ -34,10 +34,8 @@ def agreement(records: Iterable[TrialRecord]) -> Agreement:
     """Compare the two scores over all records that have both and a measured latency."""
     points = sorted(
         (record.latency.ratio, record.untrained_map50_95, record.map50_95)
-        for record in records
-        if record.kind != "dense"
-        and record.same_as is None
-        and record.latency is not None
+        for record in scored_twice(records)
+        if record.latency is not None
         and record.untrained_map50_95 is not None
         and record.map50_95 is not None
     )
@@ -52,6 +50,19 @@ def agreement(records: Iterable[TrialRecord]) -> Agreement:
         within_bands=sum(bands) / len(bands) if bands else None,
         plans=len(points),
     )
+
+
+def scored_twice(records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Measured candidates with a score without training and after the short fine-tune."""
+    return [
+        record
+        for record in records
+        if record.kind != "dense"
+        and record.same_as is None
+        and record.latency is not None
+        and record.untrained_map50_95 is not None
+        and record.map50_95 is not None
+    ]
 
 
 def _spearman(points: list[tuple[float, float, float]]) -> float | None:

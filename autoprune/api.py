@@ -73,8 +73,7 @@ def search(
     from autoprune.search.run import note_stop, prepare_search, run_search
 
     listener = listener or SearchListener()
-    prepared = prepare_search(config, Path(studies), target)
-    listener.prepared(prepared.folder, prepared.demo)
+    prepared = prepare_search(config, Path(studies), listener, target)
     try:
         outcome = run_search(prepared, listener)
     except BaseException as error:
@@ -154,7 +153,7 @@ def prune_detection_model(
     if plan.base not in (None, base):
         message = f"{where}: base: written for the model {plan.base}, applied to {base}"
         warnings.warn(message, stacklevel=2)
-    images = _calibration_images(calibration, plan, seed)
+    images = _calibration_images(yolo, calibration, plan, seed)
     default = DEFAULT_IMPORTANCE if images is None else CALIBRATED_IMPORTANCE
     chosen = importance or plan.importance or default
     criterion_named(chosen)
@@ -287,17 +286,19 @@ def write_report(folder: Path | str) -> Path:
 
 
 def _calibration_images(
-    data: str | Path | None, plan: PruningPlan, seed: int
+    yolo: YOLO, data: str | Path | None, plan: PruningPlan, seed: int
 ) -> Calibration | None:
-    from autoprune.search.calibration import CALIBRATION_IMAGES
+    from autoprune.evaluation.checkpoint import trained_image_size
+    from autoprune.search.calibration import calibration_images
 
     noted = plan.calibration  # comes first: the same file gives the same channels
     if noted is not None and (data is None or Path(noted.data).exists()):
         return noted
     if data is None:
         return None
-    count, seed = (CALIBRATION_IMAGES, seed) if noted is None else (noted.images, noted.seed)
-    return Calibration(str(data), count, seed)
+    if noted is not None:
+        return Calibration(str(data), noted.images, noted.seed)
+    return Calibration(str(data), calibration_images(max(trained_image_size(yolo))), seed)
 
 
 def _statistics(yolo: YOLO, images: Calibration, importance: str) -> CalibrationStatistics:

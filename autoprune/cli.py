@@ -121,13 +121,14 @@ def search(
                 screen.say("Interrupted. Finished work is kept; the same command continues.")
                 raise
         print()
-        print(read_answer(result.folder).text())
+        found = read_answer(result.folder)
+        print(found.text())
         print(f"Report: {result.report}")
         if not result.outcome.goal_met:
             raise typer.Exit(EXIT_NOT_MET)
         print(f"Plan:   {result.folder.best_plan}")
         if result.folder.best_model.exists():
-            print(f"Model:  {result.folder.best_model} (fine-tuned shortly)")
+            print(f"Model:  {result.folder.best_model} ({found.weights})")
         original = config.model or demo_checkpoint()
         print(f"Next:   autoprune prune {original} --plan {result.folder.best_plan} -o pruned.pt")
 

@@ -17,6 +17,7 @@ from autoprune.search.listener import SearchListener
 from autoprune.study_folder import StudyFolder
 
 _STAGES = {
+    "calibrate": "learning what each channel is worth",
     "prune": "pruning",
     "latency": "measuring latency",
     "recalibrate": "recalibrating batch norm",
@@ -63,16 +64,15 @@ class Screen(SearchListener):
     def prepared(self, folder: StudyFolder, demo: bool) -> None:
         """Name the study, and the demo if it is used."""
         if demo:
-            self.console.print(Text(self.demo_notice, style="yellow"))
-        self.console.print(f"Study [bold]{escape(str(folder.root))}[/]  goal: {self.goal}")
-        self.console.print(
-            "ms = one forward pass at batch 1 in the runtime, without pre- and post-processing.",
-            style="dim",
-        )
+            self._print(Text(self.demo_notice, style="yellow"))
+        self._print(f"Study [bold]{escape(str(folder.root))}[/]")
+        self._print(f"Goal: {self.goal}")
+        self._print("[dim]ms: one forward pass, batch 1, without pre- and post-processing[/]")
+        self._print("[dim]mAP: mAP50-95 on val; %: of the dense latency[/]")
 
     def say(self, text: str) -> None:
         """Print a sentence."""
-        self.console.print(escape(text))
+        self._print(escape(text))
 
     def candidate(self, name: str, position: int | None, total: int | None) -> None:
         """Show which candidate is worked on."""
@@ -82,8 +82,8 @@ class Screen(SearchListener):
     def stage(self, name: str) -> None:
         """Show what is done with it."""
         self.activity = _STAGES.get(name, name)
-        if not self.console.is_terminal and name in ("latency", "fine-tune"):
-            self.console.print(f"  {self.title}: {self.activity}")
+        if not self.console.is_terminal and name in ("calibrate", "fine-tune"):  # what takes long
+            self._print(f"  {escape(self.title)}: {self.activity}")
 
     def epoch(self, done: int, total: int) -> None:
         """Show the fine-tune's progress."""
@@ -100,30 +100,36 @@ class Screen(SearchListener):
         self.best = best or self.best
         self.console.print(self._line(record, best), soft_wrap=True)
 
+    def _print(self, text: Text | str) -> None:
+        """Wrap between words on a terminal; lines of a log stay whole."""
+        self.console.print(text, soft_wrap=not self.console.is_terminal)
+
     def _line(self, record: TrialRecord, best: TrialRecord | None) -> Text:
-        line = Text(f"{record.name:<14}")
-        if record.latency is not None:
-            latency = record.latency
-            line.append(f"{latency.median_ms:7.2f} ms ")
-            line.append(f"[{latency.low_ms:.2f}-{latency.high_ms:.2f}] ", style="dim")
-            line.append(f"{latency.ratio:5.0%} of dense " if record.kind != "dense" else " " * 16)
-        elif record.predicted_ms is not None:
-            line.append(f"{record.predicted_ms:7.2f} ms predicted{'':17}")
-        if record.size is not None:
-            line.append(f"{record.size.params / 1e6:6.2f} M  ")
-        if record.map50_95 is not None:
-            line.append(f"mAP50-95 {record.map50_95:.3f}")
-        elif record.untrained_map50_95 is not None:
-            line.append(f"mAP50-95 {record.untrained_map50_95:.3f} untrained")
+        """One candidate in columns that fit 80 characters."""
+        line = Text(f"{record.name:<16}")
+        line.append(f"{_latency(record):<24}", style="" if record.latency else "dim")
+        line.append(f"{self._of_dense(record):>4} ")
+        line.append(f"{record.size.params / 1e6:5.2f} M  " if record.size else "")
         if record.same_as is not None:
-            line.append(f"  same plan as {record.same_as}", style="dim")
+            line.append(f"same plan as {record.same_as}", style="dim")
         elif record.state == "over_budget":
             line.append("over budget, not trained", style="dim")
         elif record.failure is not None:
             line.append(f"failed: {record.failure.reason}: {record.failure.detail}", style="red")
-        elif best is not None and best.name == record.name:
-            line.append("  best so far", style="bold green")
+        else:
+            line.append(_accuracy(record))
+            if best is not None and best.name == record.name:
+                line.append("  best", style="bold green")
         return line
+
+    def _of_dense(self, record: TrialRecord) -> str:
+        if record.kind == "dense" or self.dense is None or self.dense.latency is None:
+            return ""
+        if record.latency is not None:
+            return f"{record.latency.ratio:.0%}"
+        if record.predicted_ms is not None:
+            return f"{record.predicted_ms / self.dense.latency.median_ms:.0%}"
+        return ""
 
     def _status(self) -> Group:
         self.spinner.update(text=Text(f"{self.title}: {self.activity}", style="bold"))
@@ -131,22 +137,38 @@ class Screen(SearchListener):
 
     def _standing(self) -> str:
         parts = []
-        if self.dense is not None:
-            parts.append(f"dense {_short(self.dense)}")
-            best = self.best
-            parts.append(f"best {best.name}: {_short(best)}" if best else "best: none yet")
         if self.stop_at is not None:
             left = max(0, int(self.stop_at - time.monotonic()))
-            parts.append(f"{left // 60}:{left % 60:02d} left for trials")
-        return "  |  ".join(parts)
+            parts.append(f"{left // 60}:{left % 60:02d} left")
+        if self.dense is not None:
+            best = self.best
+            parts.append(f"{best.name}: {_short(best)}" if best else "none within the goal yet")
+            parts.append(f"dense: {_short(self.dense)}")
+        return " | ".join(parts)
 
 
 def _of(total: int | None) -> str:
     return "" if total is None else f" of {total}"
 
 
+def _latency(record: TrialRecord) -> str:
+    if record.latency is not None:
+        result = record.latency
+        return f"{result.median_ms:7.2f} ms [{result.low_ms:.2f}-{result.high_ms:.2f}]"
+    return "" if record.predicted_ms is None else f"{record.predicted_ms:7.2f} ms predicted"
+
+
+def _accuracy(record: TrialRecord) -> str:
+    """The mAP and the training it is of: never one without the other."""
+    if record.kind == "dense":
+        return "" if record.map50_95 is None else f"mAP {record.map50_95:.3f}"
+    if record.map50_95 is not None:
+        return f"mAP {record.map50_95:.3f} fine-tuned"
+    untrained = record.untrained_map50_95
+    return "" if untrained is None else f"mAP {untrained:.3f} untrained"
+
+
 def _short(record: TrialRecord) -> str:
-    if record.map50_95 is None or record.latency is None:
-        predicted_ms, untrained = record.predicted_ms or 0.0, record.untrained_map50_95 or 0.0
-        return f"{predicted_ms:.2f} ms predicted, mAP50-95 {untrained:.3f} untrained"
-    return f"{record.latency.median_ms:.2f} ms, mAP50-95 {record.map50_95:.3f}"
+    ms = record.latency.median_ms if record.latency else record.predicted_ms or 0.0
+    sign = "" if record.latency else "~"
+    return f"{sign}{ms:.2f} ms {_accuracy(record)}"

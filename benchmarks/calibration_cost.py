@@ -1,6 +1,6 @@
 """Claim: calibration of yolov8x at 640 px takes less than 2 GB more memory than the model itself.
 
-    python benchmarks/calibration_cost.py [--images 4]
+    python benchmarks/calibration_cost.py [--images 6]
 
 Random weights, generated pictures scaled up to 640 px, one thread, nothing cached. Memory is the
 peak resident size of a child process that calibrates, less that of one that only loads the model.
@@ -72,7 +72,7 @@ def main() -> None:
     from rich.table import Table
 
     made = provenance("torch", "ultralytics")
-    table = Table("model", "s per image", "s for 256 images", "extra peak memory, MB")
+    table = Table("model", "s per image", "s for 128 images", "extra peak memory, MB")
     rows = []
     for name in asked.models:
         loaded, short, long = (in_child(name, count) for count in (0, FEW, asked.images))
@@ -80,7 +80,7 @@ def main() -> None:
         row = {
             "model": name,
             "seconds_per_image": round(each, 2),
-            "seconds_for_256": round(short["seconds"] + each * (256 - FEW)),
+            "seconds_for_128": round(short["seconds"] + each * (128 - FEW)),
             "extra_mb": round(max(short["peak_mb"], long["peak_mb"]) - loaded["peak_mb"]),
         }
         rows.append(row)

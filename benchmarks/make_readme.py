@@ -181,15 +181,20 @@ def _calibration_cost(content: dict[str, Any]) -> str:
         (
             row["model"],
             f"{row['seconds_per_image']:.2f}",
-            f"{row['seconds_for_256']:.0f}",
+            f"{128 * row['seconds_per_image']:.0f}",
             f"{row['extra_mb']:.0f}",
         )
         for row in content["rows"]
     ]
-    header = ("model", "s per image", "s for 256 images", "peak memory beyond the model's, MB")
+    header = (
+        "model",
+        "s per image",
+        "s for 128 images, the default at this size",
+        "peak memory beyond the model's, MB",
+    )
     about = (
         f"{content['imgsz_px']} px, {content['threads']} thread, measured on {content['images']}"
-        " images and extrapolated to 256. Done once per model and data set."
+        " images and extrapolated. Done once per model and data set."
     )
     return f"{about}\n\n{_table(header, rows)}"
 

@@ -35,11 +35,12 @@ from autoprune.evaluation.validate import validate  # noqa: E402
 from autoprune.pruning import compensation, obs, prune, statistics  # noqa: E402
 from autoprune.pruning.prune import Pruner, uniform_plan  # noqa: E402
 from autoprune.pruning.statistics import CalibrationStatistics  # noqa: E402
-from autoprune.search.calibration import CALIBRATION_IMAGES, calibrate  # noqa: E402
+from autoprune.search.calibration import calibrate, calibration_images  # noqa: E402
 
 RATIOS = (0.15, 0.30, 0.45, 0.60)
 ABLATED_RATIOS = (0.30, 0.45)
 RIVALS = ("l1", "l2", "l2_bn", "bn_scale", "taylor", "random")
+IMAGES = calibration_images(192)
 IMAGE_COUNTS = (64, 128, 512)
 RIDGES = (0.1, 0.001)
 
@@ -53,11 +54,9 @@ class Bench:
         self.yolo = load_yolo(demo_checkpoint())
         self.data = inspect_data(demo_data_yaml())
         self.imgsz = max(trained_image_size(self.yolo))
-        self.recalibration = sample_images(self.data, CALIBRATION_IMAGES, seed=0)
+        self.recalibration = sample_images(self.data, IMAGES, seed=0)
 
-    def statistics(
-        self, images: int = CALIBRATION_IMAGES, *, taylor: bool = False
-    ) -> CalibrationStatistics:
+    def statistics(self, images: int = IMAGES, *, taylor: bool = False) -> CalibrationStatistics:
         """Collected anew: settings under test are not part of the cache's key."""
         with tempfile.TemporaryDirectory() as cache:
             return calibrate(
@@ -87,7 +86,7 @@ def keep_weights(reader: Any, channel: int) -> None:
 def ablations() -> list[tuple[str, int, Setting, Setting]]:
     """(name, images, setting while statistics are collected, setting while pruning)."""
     own = nullcontext
-    as_it_is = CALIBRATION_IMAGES
+    as_it_is = IMAGES
 
     def ridge(value: float) -> AbstractContextManager[Any]:
         both = ExitStack()
@@ -149,7 +148,7 @@ def main() -> None:
     ablated = []
     for name, images, collecting, pruning in ablations():
         with collecting():
-            same = collecting is nullcontext and images == CALIBRATION_IMAGES
+            same = collecting is nullcontext and images == IMAGES
             found = known if same else bench.statistics(images)
         with pruning():
             pruner = Pruner(dense, "obs", found, compensated=True)
@@ -162,7 +161,7 @@ def main() -> None:
         "claim": "accuracy kept without training",
         "dense": round(dense_map, 4),
         "val_images": len(bench.data.val),
-        "calibration_images": CALIBRATION_IMAGES,
+        "calibration_images": IMAGES,
         "imgsz_px": bench.imgsz,
         "rows": rows,
         "ablations": ablated,

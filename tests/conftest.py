@@ -1,4 +1,4 @@
-"""Before anything else: quiet libraries and one thread; calibration caches go to a folder of ours.
+"""Before anything else: quiet libraries and one thread; caches of results go to a folder of ours.
 
 On a busy machine two torch or BLAS threads spin and are slower.
 """
@@ -19,10 +19,11 @@ import pytest  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_calibration_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    from autoprune.search import calibration
+def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    from autoprune.search import calibration, latency_table
 
-    folder = tmp_path_factory.mktemp("calibration")
+    folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibration, "user_cache_path", lambda _name: folder)
+        for module in (calibration, latency_table):
+            patch.setattr(module, "user_cache_path", lambda _name: folder)
         yield

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "autoprune"
 
 NOUNS = {
-    "config", "errors", "front", "geometry", "outcome", "plan", "record", "space",
+    "agreement", "config", "errors", "front", "geometry", "outcome", "plan", "record", "space",
     "study_folder", "yaml_io",
 }  # fmt: skip
 

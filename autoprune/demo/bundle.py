@@ -9,8 +9,8 @@ from autoprune.errors import AutopruneError
 CHECKPOINT = "yolov8n-shapes.pt"
 NOTICE = (
     "No --model given: using the bundled DEMO, a yolov8n trained on generated pictures of"
-    " coloured shapes. For your own detector: autoprune search --budget-ms 5"
-    " --model best.pt --data my.yaml"
+    " coloured shapes. For your own detector:\n"
+    "  autoprune search --budget-ms 5 --model best.pt --data my.yaml"
 )
 
 

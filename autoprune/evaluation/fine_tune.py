@@ -80,7 +80,7 @@ def fine_tune(
             trainer = _trainer(module, data, imgsz, settings, Path(run))
             trainer.add_callback("on_train_start", use_idle_cores)
             trainer.watch(on_epoch, stop_requested)
-            if teacher is not None and settings.distill > 0:
+            if teacher is not None and settings.distill:
                 trainer.distill_from(teacher, settings.distill)
             trainer.train()
         except MemoryError:

@@ -75,12 +75,9 @@ class FineTuneSettings:
     workers: int = 0
     seed: int = 0
     device: str | int | None = None
-    distill: float = 0.0  # share of the loss that compares with the dense model, 0 to 1
+    # share of the loss that compares with the dense model, 0 to 1; None: only in a longer fine-tune
+    distill: float | None = None
     more: Mapping[str, Any] = field(default_factory=dict)  # any other training key
-
-    def lasting(self, epochs: int) -> FineTuneSettings:
-        """The same settings for another number of epochs."""
-        return dataclasses.replace(self, epochs=epochs)
 
     def after_losing(self, share: float) -> FineTuneSettings:
         """The same settings with a learning rate for a network that lost this share of its mAP.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from autoprune.record import LatencyResult, TrialRecord
+from autoprune.record import LONG, SHORT, UNTRAINED, LatencyResult, TrialRecord
 from autoprune.report import wording
-from autoprune.report.study import Study, load_study, points_lost
+from autoprune.report.study import Study, is_repeat, kept_score, load_study
 from autoprune.study_folder import StudyFolder
 
 
@@ -19,11 +19,13 @@ class Answer:
         verdict: "met" and "not met" are final, "so far" is not, "nothing yet" has no candidate.
         headline: One sentence that stands alone.
         details: Further sentences, each a fact of its own.
+        weights: How the weights of the record that the answer is about were trained; "" without.
     """
 
     verdict: Literal["met", "not met", "so far", "nothing yet"]
     headline: str
     details: tuple[str, ...] = ()
+    weights: str = ""
 
     def text(self) -> str:
         """All sentences, one per line."""
@@ -43,19 +45,32 @@ def answer(study: Study) -> Answer:
     """The answer of a study that was read already."""
     record = study.highlight
     details = [sentence for sentence in _about(study, record) if sentence]
+    details += [effort] if (effort := _effort(study)) else []
     details += _ending(study)
     if record is None:
         return Answer("nothing yet", _nothing(study), tuple(details))
+    runs, weights = _runs(study, record), weights_text(record)
     if study.standing == "chosen":
-        return Answer("met", f"{_title(record)} {_runs(study, record)}.", tuple(details))
+        return Answer("met", f"{_title(record)} {runs}.", tuple(details), weights)
     if study.standing == "so far":
-        return Answer("so far", f"So far: {_name(record)} {_runs(study, record)}.", tuple(details))
+        return Answer("so far", f"So far: {_name(record)} {runs}.", tuple(details), weights)
     ended = study.outcome is not None and study.outcome.status == "finished"
     start = "Nothing met the goal; nearest is" if ended else "Nothing has met the goal yet; nearest"
     verdict: Literal["not met", "so far"] = "not met" if ended else "so far"
-    return Answer(
-        verdict, f"{start} {_name(record)}, which {_runs(study, record)}.", tuple(details)
-    )
+    headline = f"{start} {_name(record)}, which {runs}."
+    return Answer(verdict, headline, tuple(details), weights)
+
+
+def weights_text(record: TrialRecord) -> str:
+    """How a record's kept weights were trained: `after the short fine-tune, 3 epochs`."""
+    score, short = kept_score(record), record.at_rung(SHORT)
+    if score is None:
+        return ""
+    if score.rung == LONG and short is not None:
+        return f"after the longer fine-tune, {short.epochs} + {score.epochs} epochs"
+    if score.rung == SHORT:
+        return f"after the short fine-tune, {wording.plural(score.epochs, 'epoch')}"
+    return "as given"
 
 
 def _name(record: TrialRecord) -> str:
@@ -84,11 +99,13 @@ def _against_dense(result: LatencyResult) -> str:
 
 
 def _accuracy(study: Study, record: TrialRecord) -> str:
-    if record.map50_95 is None:
+    score = kept_score(record)
+    if score is None:
         return "not trained, with mAP unknown"
-    lost = points_lost(record, study.dense) if record.kind != "dense" else None
-    compared = f" ({wording.points(lost)})" if lost is not None else ""
-    return f"with mAP50-95 {wording.score(record.map50_95)} on val{compared}"
+    compared, dense = "", study.dense
+    if record.kind != "dense" and dense is not None and dense.map50_95 is not None:
+        compared = f" ({wording.points(100 * (dense.map50_95 - score.metrics.map50_95))})"
+    return f"with mAP50-95 {wording.score(score.metrics.map50_95)} on val{compared}"
 
 
 def _params(study: Study, record: TrialRecord) -> str:
@@ -102,7 +119,7 @@ def _params(study: Study, record: TrialRecord) -> str:
 def _about(study: Study, record: TrialRecord | None) -> list[str]:
     if record is None:
         return []
-    return [_confirmation(study, record), _final(study, record)]
+    return [_confirmation(study, record), _training(study, record), _final(study, record)]
 
 
 def _confirmation(study: Study, record: TrialRecord) -> str:
@@ -120,23 +137,58 @@ def _confirmation(study: Study, record: TrialRecord) -> str:
     return f"Unconfirmed: {again[0].lower()}{again[1:]} and its interval goes beyond {limit}."
 
 
+def _training(study: Study, record: TrialRecord) -> str:
+    """What training did to the record's mAP on val, and which weights came of it."""
+    untrained, short, longer = (record.at_rung(rung) for rung in (UNTRAINED, SHORT, LONG))
+    if record.kind == "dense" or short is None:
+        return ""
+    steps = f"{wording.score(short.metrics.map50_95)} after the short fine-tune"
+    steps += f" ({wording.plural(short.epochs, 'epoch')})"
+    if untrained is not None:
+        steps = f"{wording.score(untrained.metrics.map50_95)} without training, {steps}"
+    if longer is not None:
+        epochs = f"{longer.epochs} more epoch{'' if longer.epochs == 1 else 's'}"
+        steps += f", {wording.score(longer.metrics.map50_95)} after {epochs}"
+    text = f"Its mAP50-95 on val: {steps}."
+    if longer is not None and longer.final is None:
+        text += " The longer fine-tune was no better and is not used."
+    if study.standing == "chosen" and study.folder.best_model.exists():
+        kept = kept_score(record)
+        name = wording.RUNGS[kept.rung if kept else SHORT]
+        text += f" {study.folder.best_model.name} holds the weights of the {name}."
+    return text
+
+
 def _final(study: Study, record: TrialRecord) -> str:
-    if record.final is None:
+    score = kept_score(record)
+    final = score.final if score is not None and score.rung == LONG else record.final
+    if final is None:
         return ""
     text = (
-        f"On {wording.plural(record.final.images, 'image')} that the search never used "
-        f"({record.final.split}) its mAP50-95 is {wording.score(record.final.map50_95)}"
+        f"On {wording.plural(final.images, 'image')} that the search never used "
+        f"({final.split}) its mAP50-95 is {wording.score(final.map50_95)}"
     )
     dense = study.dense.final if study.dense else None
     if dense is not None and study.dense != record:
-        text += f", {wording.points(100 * (dense.map50_95 - record.final.map50_95))}"
+        text += f", {wording.points(100 * (dense.map50_95 - final.map50_95))}"
     return f"{text}."
+
+
+def _effort(study: Study) -> str:
+    """How many plans were tried at which effort; nothing for a study without rungs."""
+    fresh = [record for record in study.trials if not is_repeat(record)]
+    scored = sum(record.at_rung(UNTRAINED) is not None for record in fresh)
+    if not scored:
+        return ""
+    trained = sum(record.at_rung(SHORT) is not None for record in fresh)
+    found = f"{trained} of them fine-tuned and measured" if trained else "none fine-tuned yet"
+    return f"{wording.plural(scored, 'plan')} scored without training, {found}."
 
 
 def _nothing(study: Study) -> str:
     if study.dense is None:
         return "Nothing has been measured yet."
-    return "No trial has been measured yet."
+    return "No pruned model has been measured yet."
 
 
 def _ending(study: Study) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
-from autoprune.record import Fingerprint, TrialRecord
+from autoprune.record import LONG, UNTRAINED, Fingerprint
 from autoprune.report import wording
+from autoprune.report.shortcuts import shortcuts
 from autoprune.report.study import Study, is_repeat
 
 _CLASSES_SHOWN = 20
@@ -23,9 +25,11 @@ def facts(study: Study) -> list[tuple[str, str]]:
         ("Image size", _image_size(study)),
         ("Noise", _noise(study)),
         ("Clock", _clock(study)),
-        ("Fine-tune", _fine_tune(study)),
+        ("Pruning", _pruning(study)),
         ("Search", _search(study)),
         ("Trials", _trials(study)),
+        *((name.capitalize(), _rung(study, rung)) for rung, name in wording.RUNGS.items()),
+        ("Fine-tune", _fine_tune(study)),
         ("Time", _time(study)),
         ("Versions", ", ".join(f"{k} {v}" for k, v in study.settings.versions.items() if v)),
     ]
@@ -48,7 +52,25 @@ def warnings(study: Study) -> list[str]:
             "Records of this study were measured on different runtimes or machines; "
             "their milliseconds are not comparable."
         )
+    found += [shortcut.warning for shortcut in shortcuts(study) if shortcut.warning]
+    if harmed := _harmed(study):
+        found.append(harmed)
     return found
+
+
+def _harmed(study: Study) -> str:
+    """A sentence when the short fine-tune made the highlighted plan worse."""
+    record = study.highlight
+    if record is None or record.kind == "dense":
+        return ""
+    before, after = record.untrained_map50_95, record.map50_95
+    if before is None or after is None or after >= before:
+        return ""
+    return (
+        f"The short fine-tune lowered this plan's mAP50-95 on val, from {wording.score(before)} to"
+        f" {wording.score(after)}. That can be chance where val is small; or the fine-tune is too"
+        " short or its lr0 too high."
+    )
 
 
 def overlap_text(overlap: Any) -> str:
@@ -141,23 +163,58 @@ def _clock(study: Study) -> str:
 
 
 def _fine_tune(study: Study) -> str:
-    settings = study.settings.fine_tune
-    seen = sorted({r.rungs[-1].images_seen for r in study.trials if r.rungs})
-    images = ""
-    if seen:
-        span = f"{seen[0]:,}" if seen[0] == seen[-1] else f"{seen[0]:,} to {seen[-1]:,}"
-        images = f"{span} images seen per trial"
     device = study.settings.device
-    named = [f"{key} {value}" for key, value in settings.items() if value is not None]
-    return _joined(*named, f"device {device}" if device else "", images)
+    named = [
+        f"{key} {value}"
+        for key, value in study.settings.fine_tune.items()
+        if value is not None and key != "device"
+    ]
+    return _joined(*named, f"device {device}" if device else "")
+
+
+def _rung(study: Study, rung: int) -> str:
+    """How many plans got how much training at a rung; nothing when none got there."""
+    candidates = [r for r in study.records if r.kind != "dense" and not is_repeat(r)]
+    scores = [score for r in candidates if (score := r.at_rung(rung)) is not None]
+    if not scores:
+        return ""
+    counts = Counter(r.kind for r in candidates if r.at_rung(rung) is not None)
+    plans = " and ".join(wording.plural(n, kind) for kind, n in sorted(counts.items()))
+    if rung == UNTRAINED:
+        images = max(score.metrics.images for score in scores)
+        return f"{plans}, validated right after pruning on {wording.plural(images, 'image')}"
+    epochs = _span(score.epochs for score in scores)
+    more = " on top of the short fine-tune" if rung == LONG else ""
+    each = "" if len(scores) == 1 else " each"
+    seen = _span(score.images_seen for score in scores)
+    return f"{plans}, epochs: {epochs}{more}, images seen: {seen}{each}"
+
+
+def _span(values: Iterable[int]) -> str:
+    found = sorted(values)
+    return f"{found[0]:,}" if found[0] == found[-1] else f"{found[0]:,} to {found[-1]:,}"
+
+
+def _pruning(study: Study) -> str:
+    """How channels were ranked, and which images were looked at for it."""
+    settings, asked = study.settings, study.settings.asked
+    importance = settings.importance or asked.importance
+    compensate = asked.compensate if settings.compensate is None else settings.compensate
+    plans = (record.plan.get("calibration") for record in study.records)
+    calibration: Any = next((found for found in plans if found), {})
+    images = calibration.get("images") if isinstance(calibration, dict) else None
+    said = {True: "weights compensated in closed form", False: "not compensated", None: ""}
+    return _joined(
+        f"channels ranked by {importance}" if importance else "",
+        said[compensate],
+        f"calibrated on {images} training images" if images else "",
+    )
 
 
 def _search(study: Study) -> str:
     asked, space = study.settings.asked, study.settings.space
     return _joined(
         f"sampler {asked.sampler}" if asked.sampler else "",
-        f"importance {asked.importance}" if asked.importance else "",
-        "compensated" if asked.compensate else "",
         f"seed {asked.seed}" if asked.seed is not None else "",
         f"space {space['file']}" if space.get("file") else "",
     )
@@ -166,7 +223,7 @@ def _search(study: Study) -> str:
 def _trials(study: Study) -> str:
     if not study.trials:
         return "none yet"
-    states = Counter("repeated plan" if is_repeat(r) else _state(r) for r in study.trials)
+    states = Counter("repeated plan" if is_repeat(r) else wording.state(r) for r in study.trials)
     counted = ", ".join(f"{number} {state}" for state, number in states.items())
     return f"{len(study.trials)}: {counted}"
 
@@ -181,10 +238,6 @@ def _time(study: Study) -> str:
         f"started {wording.moment(study.settings.started)}" if study.settings.started else "",
         f"ended {wording.moment(outcome.finished)}" if outcome and outcome.finished else "",
     )
-
-
-def _state(record: TrialRecord) -> str:
-    return wording.STATES[record.state]
 
 
 def _fingerprints(study: Study) -> set[Fingerprint]:

@@ -7,22 +7,32 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from autoprune.record import TrialRecord
+from autoprune.record import LONG, SHORT, TrialRecord
 from autoprune.report import palette, wording
 from autoprune.report.plot_frame import frame
-from autoprune.report.study import Study, is_scored, points_lost
+from autoprune.report.study import Study, is_comparable, points_lost
+
+UNTRAINED = "scored without training (latency predicted)"
+LENGTHENED = "after the longer fine-tune"
+OVER_BUDGET = "over budget, not trained"
+"""Legend entries that the page's plot and the PNG share."""
 
 _BASELINE_SYMBOLS = ("diamond", "square", "triangle-up", "pentagon")
 
 
 def front_figure(study: Study) -> go.Figure | None:
-    """Latency x mAP50-95 with every measured candidate; None when there is none."""
+    """Latency x mAP50-95: measured candidates, and, apart from them, those only scored.
+
+    None when there is nothing to draw.
+    """
     figure = go.Figure()
-    if study.unscored:
+    if study.over_budget:
         figure.add_trace(_rug(study))
-    if study.scored:
+    if study.untrained:
+        figure.add_trace(_untrained(study))
+    if study.others:
         figure.add_trace(
-            _points(study, study.scored, "other trials", palette.OTHER, "circle", opacity=0.75)
+            _points(study, study.others, "other trials", palette.OTHER, "circle", opacity=0.75)
         )
     if stairs := best_at_each_latency(study):
         figure.add_trace(_stairs(stairs))
@@ -32,7 +42,7 @@ def front_figure(study: Study) -> go.Figure | None:
     if members:
         figure.add_trace(_points(study, members, "front", palette.FRONT, "circle"))
     for index, record in enumerate(study.baselines):
-        if is_scored(record) and record != study.highlight:
+        if is_comparable(record) and record != study.highlight:
             symbol = _BASELINE_SYMBOLS[index % len(_BASELINE_SYMBOLS)]
             figure.add_trace(
                 _points(
@@ -43,9 +53,11 @@ def front_figure(study: Study) -> go.Figure | None:
                     symbol,
                 )
             )
-    if study.dense is not None and is_scored(study.dense):
+    if study.dense is not None and is_comparable(study.dense):
         figure.add_trace(_points(study, [study.dense], "dense", palette.DENSE, "hexagon"))
-    if study.highlight is not None and is_scored(study.highlight):
+    if study.lengthened:
+        figure.add_trace(_lengthened(study))
+    if study.highlight is not None and is_comparable(study.highlight):
         label = f"{study.standing}: {wording.short(study.highlight.name)}"
         figure.add_trace(_points(study, [study.highlight], label, palette.CHOSEN, "star", grow=6))
     if not figure.data:
@@ -62,7 +74,7 @@ def front_figure(study: Study) -> go.Figure | None:
             annotation_position="top",
         )
     figure.update_layout(
-        **frame(height=520, bottom=130),
+        **frame(height=540, bottom=150),
         xaxis={"title": {"text": "latency in ms"}, "automargin": True},
         yaxis={"title": {"text": "mAP50-95 on val"}, "automargin": True},
         yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
@@ -120,13 +132,13 @@ def _points(
 
 
 def _rug(study: Study) -> go.Scatter:
-    records = study.unscored
+    records = study.over_budget
     return go.Scatter(
         x=[record.latency.median_ms for record in records if record.latency is not None],
         y=[0.02] * len(records),
         yaxis="y2",
         mode="markers",
-        name="over budget, not trained",
+        name=OVER_BUDGET,
         marker={
             "symbol": "line-ns-open",
             "size": 12,
@@ -134,6 +146,44 @@ def _rug(study: Study) -> go.Scatter:
             "line": {"width": 1.5, "color": palette.OTHER},
         },
         hovertext=[_hover(study, record) for record in records],
+        hoverinfo="text",
+    )
+
+
+def _untrained(study: Study) -> go.Scatter:
+    """Small crosses, unlike any measured marker, and never on the front's line."""
+    return go.Scatter(
+        x=[record.predicted_ms for record in study.untrained],
+        y=[record.untrained_map50_95 for record in study.untrained],
+        mode="markers",
+        name=UNTRAINED,
+        opacity=0.7,
+        marker={
+            "symbol": "x-thin",
+            "size": 7,
+            "color": palette.OTHER,
+            "line": {"width": 1.5, "color": palette.OTHER},
+        },
+        hovertext=[_hover(study, record) for record in study.untrained],
+        hoverinfo="text",
+    )
+
+
+def _lengthened(study: Study) -> go.Scatter:
+    """Where the longer fine-tune took a plan: its own marker, above or below the short one's."""
+    pairs = [(r, r.latency, r.at_rung(LONG)) for r in study.lengthened]
+    return go.Scatter(
+        x=[latency.median_ms for _, latency, _ in pairs if latency],
+        y=[score.metrics.map50_95 for _, _, score in pairs if score],
+        mode="markers",
+        name=LENGTHENED,
+        marker={
+            "symbol": "star-open",
+            "size": [palette.marker_diameter(r, study.dense) + 6 for r, _, _ in pairs],
+            "color": palette.CHOSEN,
+            "line": {"width": 1.5, "color": palette.CHOSEN},
+        },
+        hovertext=[_hover(study, record) for record, _, _ in pairs],
         hoverinfo="text",
     )
 
@@ -155,12 +205,16 @@ def _hover(study: Study, record: TrialRecord) -> str:
         lines.append(wording.latency(record.latency))
         if record.kind != "dense":
             lines.append(f"{record.latency.ratio:.3f} of dense")
-    if record.map50_95 is not None:
-        score = record.rungs[-1]
-        lines.append(f"mAP50-95 {wording.score(record.map50_95)} (rung {score.rung})")
+    elif record.predicted_ms is not None:
+        lines.append(f"{wording.milliseconds(record.predicted_ms)} predicted, not measured")
+    for score in record.rungs:
+        named = "as given" if record.kind == "dense" else wording.RUNGS.get(score.rung, "")
+        lines.append(f"mAP50-95 {wording.score(score.metrics.map50_95)} {named}")
+        if score.rung == LONG and score.final is None:
+            lines[-1] += " (not kept)"
     lost = points_lost(record, study.dense)
     if lost is not None and record.kind != "dense":
-        lines.append(wording.points(lost))
+        lines.append(f"{wording.points(lost)}, after the {wording.RUNGS[SHORT]}")
     if record.size is not None:
         lines.append(f"{wording.count(record.size.params)} parameters")
         lines.append(f"{wording.count(record.size.macs)} MACs")

@@ -15,7 +15,10 @@ from autoprune.report import facts, wording
 from autoprune.report.answer import answer
 from autoprune.report.front_plot import front_figure
 from autoprune.report.kept_plot import kept_figure
-from autoprune.report.rows import failures, front_rows, rows, rungs_reached
+from autoprune.report.profile_plot import profile_figure
+from autoprune.report.rows import failures, on_front, rows, rungs_reached
+from autoprune.report.shortcut_plots import latency_figure, training_figure
+from autoprune.report.shortcuts import shortcuts
 from autoprune.report.study import Study
 from autoprune.report.tiles import tiles
 
@@ -46,7 +49,14 @@ def render(study: Study) -> str:
     assert loader is not None
     draw = loader.get_source(environment, _DRAW)[0]
     goal = study.settings.asked.goal
-    front, kept = front_figure(study), kept_figure(study)
+    figures = {
+        "front": front_figure(study),
+        "kept": kept_figure(study),
+        "latency": latency_figure(study),
+        "training": training_figure(study),
+        "profile": profile_figure(study),
+    }
+    shown = on_front(study)
     return environment.get_template("template.html.j2").render(
         study=study,
         goal=goal.text() if goal else "",
@@ -54,14 +64,16 @@ def render(study: Study) -> str:
         tiles=tiles(study),
         warnings=facts.warnings(study),
         facts=facts.facts(study),
-        front_rows=front_rows(study),
+        shortcuts=shortcuts(study),
+        front_rows=rows(study, shown),
+        front_rungs=rungs_reached(shown),
         all_rows=rows(study, study.records),
         failures=failures(study),
-        rungs=rungs_reached(study),
+        rungs=rungs_reached(study.records),
+        rung_names=wording.RUNGS,
         verdicts=_VERDICTS,
         plural=wording.plural,
-        front_data=_data(front) if front else None,
-        kept_data=_data(kept) if kept else None,
+        figures={name: _data(figure) if figure else None for name, figure in figures.items()},
         plotly_js=Markup(get_plotlyjs()),  # noqa: S704  (plotly's own file)
         draw_js=Markup(draw),  # noqa: S704  (our own file)
         script_hashes=[_hash(get_plotlyjs()), _hash(draw)],

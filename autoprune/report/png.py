@@ -12,10 +12,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from autoprune.record import TrialRecord
+from autoprune.record import LONG, TrialRecord
 from autoprune.report import palette, wording
-from autoprune.report.front_plot import best_at_each_latency
-from autoprune.report.study import Study, is_scored
+from autoprune.report.front_plot import (
+    LENGTHENED,
+    OVER_BUDGET,
+    UNTRAINED,
+    best_at_each_latency,
+)
+from autoprune.report.study import Study, is_comparable
 
 _BASELINE_MARKERS = ("D", "s", "^", "p")
 _CORNERS: tuple[tuple[tuple[int, int], Literal["left", "right"], Literal["bottom", "top"]], ...] = (
@@ -27,7 +32,7 @@ _CORNERS: tuple[tuple[tuple[int, int], Literal["left", "right"], Literal["bottom
 
 
 def draw_front(study: Study) -> bytes:
-    """Latency x mAP50-95 of every measured candidate, as PNG bytes of 1600 x 1000 px."""
+    """The page's first plot, latency x mAP50-95, as PNG bytes of 1600 x 1000 px."""
     figure = Figure(figsize=(10, 6.25), dpi=160, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -54,17 +59,28 @@ def draw_front(study: Study) -> bytes:
 
 
 def _draw(axes: Axes, study: Study) -> None:
-    if study.unscored:
+    if study.over_budget:
         axes.plot(
-            [record.latency.median_ms for record in study.unscored if record.latency],
-            [0.02] * len(study.unscored),
+            [record.latency.median_ms for record in study.over_budget if record.latency],
+            [0.02] * len(study.over_budget),
             "|",
             color=palette.OTHER,
             markersize=10,
             transform=axes.get_xaxis_transform(),
-            label="over budget, not trained",
+            label=OVER_BUDGET,
         )
-    _points(axes, study, study.scored, "other trials", palette.OTHER, "o")
+    if study.untrained:
+        axes.scatter(
+            [record.predicted_ms or 0.0 for record in study.untrained],
+            [record.untrained_map50_95 or 0.0 for record in study.untrained],
+            s=16,
+            c=palette.OTHER,
+            marker="x",
+            linewidths=0.8,
+            alpha=0.7,
+            label=UNTRAINED,
+        )
+    _points(axes, study, study.others, "other trials", palette.OTHER, "o")
     if steps := best_at_each_latency(study):
         latencies, scores = zip(*steps, strict=True)
         axes.step(latencies, scores, where="post", color=palette.FRONT, linewidth=0.8)
@@ -73,13 +89,14 @@ def _draw(axes: Axes, study: Study) -> None:
     ]
     _points(axes, study, members, "front", palette.FRONT, "o")
     for index, record in enumerate(study.baselines):
-        if is_scored(record) and record != study.highlight:
+        if is_comparable(record) and record != study.highlight:
             marker = _BASELINE_MARKERS[index % len(_BASELINE_MARKERS)]
             label = f"baseline {wording.short(record.name)}"
             _points(axes, study, [record], label, palette.BASELINE, marker)
-    if study.dense is not None and is_scored(study.dense):
+    if study.dense is not None and is_comparable(study.dense):
         _points(axes, study, [study.dense], "dense", palette.DENSE, "h")
-    if study.highlight is not None and is_scored(study.highlight):
+    _lengthened(axes, study)
+    if study.highlight is not None and is_comparable(study.highlight):
         label = f"{study.standing}: {wording.short(study.highlight.name)}"
         _points(axes, study, [study.highlight], label, palette.CHOSEN, "*", grow=6)
     if study.budget_ms is not None:
@@ -122,6 +139,27 @@ def _points(
         label=label,
         zorder=3,
     )
+
+
+def _lengthened(axes: Axes, study: Study) -> None:
+    pairs = [
+        (record.latency.median_ms, score.metrics.map50_95)
+        for record in study.lengthened
+        if record.latency is not None and (score := record.at_rung(LONG)) is not None
+    ]
+    if pairs:
+        latencies, scores = zip(*pairs, strict=True)
+        axes.scatter(
+            latencies,
+            scores,
+            s=110,
+            facecolors="none",
+            edgecolors=palette.CHOSEN,
+            linewidths=1,
+            marker="*",
+            label=LENGTHENED,
+            zorder=3,
+        )
 
 
 def _number_front(axes: Axes, study: Study) -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from autoprune.record import DetectionMetrics, RungScore, TrialRecord
+from autoprune.record import LONG, SHORT, UNTRAINED, DetectionMetrics, RungScore, TrialRecord
 from autoprune.report import wording
-from autoprune.report.study import Study, is_repeat, is_scored
+from autoprune.report.study import Study, is_comparable, is_repeat, kept_score
 
 EMPTY = "-"
 
@@ -28,17 +28,19 @@ class Row:
     latency: str
     interval: str
     ratio: str
+    predicted: str
     confirmed: str
     confirmed_interval: str
-    map50: str
-    map50_95: str
-    final: str
-    trained: str
-    rungs: dict[int, str]  # rung -> score, for the table that keeps rungs apart
+    map50: str  # of the score that records are compared on
+    given: str  # the dense model's mAP50-95; dense stands outside the rungs
+    rungs: dict[int, str]  # rung -> mAP50-95 on val, never two rungs in one column
+    epochs: dict[int, str]  # rung -> `3 epochs`, or "" without any
+    finals: dict[int, str]  # rung -> mAP50-95 on unused images, of that rung's weights
+    kept: int | None  # the rung whose weights were kept
     state: str
 
 
-def front_rows(study: Study) -> list[Row]:
+def on_front(study: Study) -> list[TrialRecord]:
     """Dense, the baselines, the front and the highlighted record, slowest first."""
     shown: dict[str, TrialRecord] = {
         record.name: record
@@ -47,7 +49,7 @@ def front_rows(study: Study) -> list[Row]:
         and (record in study.front or record == study.highlight or record.kind != "trial")
         and record.state != "failed"
     }
-    return rows(study, sorted(shown.values(), key=_slowest_first))
+    return sorted(shown.values(), key=_slowest_first)
 
 
 def rows(study: Study, records: Iterable[TrialRecord]) -> list[Row]:
@@ -55,9 +57,9 @@ def rows(study: Study, records: Iterable[TrialRecord]) -> list[Row]:
     return [_row(study, record) for record in records]
 
 
-def rungs_reached(study: Study) -> list[int]:
-    """Every rung that some trial or baseline reached, ascending."""
-    return sorted({score.rung for record in study.records for score in record.rungs})
+def rungs_reached(records: Iterable[TrialRecord]) -> list[int]:
+    """Every rung that some trial or baseline among the records reached, ascending."""
+    return sorted({score.rung for r in records if r.kind != "dense" for score in r.rungs})
 
 
 def failures(study: Study) -> list[tuple[str, list[TrialRecord]]]:
@@ -71,7 +73,9 @@ def failures(study: Study) -> list[tuple[str, list[TrialRecord]]]:
 
 def _row(study: Study, record: TrialRecord) -> Row:
     result, size = record.latency, record.size
-    top = record.compared
+    top, kept, longer = record.compared, kept_score(record), record.at_rung(LONG)
+    scores = record.rungs if record.kind != "dense" else ()
+    predicted_ms = record.predicted_ms
     return Row(
         name=record.name,
         badge=_badge(study, record),
@@ -82,16 +86,18 @@ def _row(study: Study, record: TrialRecord) -> Row:
         latency=wording.milliseconds(result.median_ms) if result else EMPTY,
         interval=wording.interval(result) if result else "",
         ratio=f"{result.ratio:.3f}" if result else EMPTY,
+        predicted=wording.milliseconds(predicted_ms) if predicted_ms is not None else EMPTY,
         confirmed=wording.milliseconds(record.confirmed.median_ms) if record.confirmed else EMPTY,
         confirmed_interval=wording.interval(record.confirmed) if record.confirmed else "",
         map50=_score(top.metrics if top else None, "map50"),
-        map50_95=_score(top.metrics if top else None, "map50_95"),
-        final=_score(record.final, "map50_95"),
-        trained=_trained(top),
-        rungs={
-            score.rung: f"{wording.score(score.metrics.map50_95)} ({_epochs(score)})"
-            for score in record.rungs
+        given=_score(top.metrics if top else None, "map50_95") if record.kind == "dense" else "",
+        rungs={score.rung: wording.score(score.metrics.map50_95) for score in scores},
+        epochs={score.rung: _epochs(score) for score in scores},
+        finals={
+            SHORT: _score(record.final, "map50_95"),
+            LONG: _score(longer.final if longer else None, "map50_95"),
         },
+        kept=kept.rung if kept is not None and record.kind != "dense" else None,
         state=_state(record),
     )
 
@@ -115,22 +121,19 @@ def _score(metrics: DetectionMetrics | None, name: str) -> str:
     return EMPTY if value is None else wording.score(value)
 
 
-def _trained(score: RungScore | None) -> str:
-    if score is None:
-        return "not trained"
-    return f"rung {score.rung}, {_epochs(score)}" if score.epochs else _epochs(score)
-
-
 def _epochs(score: RungScore) -> str:
-    return wording.plural(score.epochs, "epoch") if score.epochs else "as given"
+    if score.rung == UNTRAINED:
+        return ""
+    count = wording.plural(score.epochs, "epoch")
+    return f"+ {count}" if score.rung == LONG else count
 
 
 def _state(record: TrialRecord) -> str:
     if is_repeat(record):
         return f"same plan as {record.same_as}"
-    return wording.STATES[record.state]
+    return wording.state(record)
 
 
 def _slowest_first(record: TrialRecord) -> tuple[bool, float]:
     slowness = record.latency.median_ms if record.latency else 0.0
-    return not is_scored(record), -slowness
+    return not is_comparable(record), -slowness

@@ -66,6 +66,8 @@ class StudySettings(_Part):
     model: ModelFacts = Field(default_factory=ModelFacts)
     data: DataFacts = Field(default_factory=DataFacts)
     fine_tune: dict[str, Any] = Field(default_factory=dict)
+    importance: str | None = None  # in effect, where `asked` has what was asked for
+    compensate: bool | None = None
     space: dict[str, Any] = Field(default_factory=dict)
     train_size: Any = None
     device: str | None = None

@@ -10,7 +10,8 @@ from typing import Literal
 from autoprune.config import Goal
 from autoprune.front import pareto_front
 from autoprune.outcome import Outcome
-from autoprune.record import TrialRecord
+from autoprune.record import LONG, RungScore, TrialRecord
+from autoprune.report.learned import SavedPredictor, SavedProfile, load_predictor, load_profile
 from autoprune.report.settings import StudySettings, load_settings
 from autoprune.study_folder import StudyFolder
 
@@ -27,6 +28,8 @@ class Study:
         highlight: The record the answer is about, if there is one, and
         standing: what it is.
         budget_ms: The latency limit, None for an accuracy goal or when it is not known yet.
+        predictor: What the search learned about latency, and
+        profile: about accuracy; None where a study has none.
     """
 
     folder: StudyFolder
@@ -39,6 +42,8 @@ class Study:
     highlight: TrialRecord | None
     standing: Standing | None
     budget_ms: float | None
+    predictor: SavedPredictor | None = None
+    profile: SavedProfile | None = None
 
     @property
     def name(self) -> str:
@@ -51,18 +56,39 @@ class Study:
         return (*((self.dense,) if self.dense else ()), *self.baselines, *self.trials)
 
     @property
-    def scored(self) -> tuple[TrialRecord, ...]:
-        """Trials with latency and mAP that are not on the front; repeated plans left out."""
+    def others(self) -> tuple[TrialRecord, ...]:
+        """Measured and fine-tuned trials that are not on the front; repeated plans left out."""
         on_front = {record.name for record in self.front}
         return tuple(
             record
             for record in self.trials
-            if record.name not in on_front and not is_repeat(record) and is_scored(record)
+            if record.name not in on_front and not is_repeat(record) and is_comparable(record)
         )
 
     @property
-    def unscored(self) -> tuple[TrialRecord, ...]:
-        """Trials whose latency was measured but which were never trained: over the budget."""
+    def untrained(self) -> tuple[TrialRecord, ...]:
+        """Trials scored without training and not promoted: their latency is only predicted."""
+        return tuple(
+            record
+            for record in self.trials
+            if record.state == "scored"
+            and record.predicted_ms is not None
+            and record.untrained_map50_95 is not None
+            and not is_repeat(record)
+        )
+
+    @property
+    def lengthened(self) -> tuple[TrialRecord, ...]:
+        """Measured records with a score after the longer fine-tune."""
+        return tuple(
+            record
+            for record in self.records
+            if is_comparable(record) and not is_repeat(record) and record.at_rung(LONG)
+        )
+
+    @property
+    def over_budget(self) -> tuple[TrialRecord, ...]:
+        """Trials measured but, not being surely within the budget, never trained."""
         return tuple(
             record
             for record in self.trials
@@ -105,11 +131,13 @@ def load_study(folder: StudyFolder) -> Study:
         highlight=highlight,
         standing=standing,
         budget_ms=budget_ms,
+        predictor=load_predictor(folder),
+        profile=load_profile(folder),
     )
 
 
-def is_scored(record: TrialRecord) -> bool:
-    """Whether latency and mAP are both known."""
+def is_comparable(record: TrialRecord) -> bool:
+    """Whether the measured latency and the mAP that records are compared on are both known."""
     return record.state != "failed" and record.latency is not None and record.map50_95 is not None
 
 
@@ -123,6 +151,12 @@ def points_lost(record: TrialRecord, dense: TrialRecord | None) -> float | None:
     if dense is None or dense.map50_95 is None or record.map50_95 is None:
         return None
     return 100 * (dense.map50_95 - record.map50_95)
+
+
+def kept_score(record: TrialRecord) -> RungScore | None:
+    """The score of the weights that were kept: the longer fine-tune's if val found them better."""
+    longer = record.at_rung(LONG)
+    return longer if longer is not None and longer.final is not None else record.compared
 
 
 def _within(record: TrialRecord, budget_ms: float | None) -> bool:

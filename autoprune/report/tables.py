@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from autoprune.record import TrialRecord
-from autoprune.report.study import Study, points_lost
+from autoprune.record import LONG, SHORT, UNTRAINED, TrialRecord
+from autoprune.report.study import Study, kept_score, points_lost
 
 COLUMNS = {
     "kind": "string",  # dense, baseline or trial
@@ -31,14 +31,14 @@ COLUMNS = {
     "confirmed_ms": "Float64",  # measured again in a fresh process
     "confirmed_low_ms": "Float64",
     "confirmed_high_ms": "Float64",
-    "rung": "Int64",  # the highest rung reached: scores of different rungs are not comparable
+    "rung": "Int64",  # that records are compared on: 1, after the short fine-tune; dense: 0
     "epochs": "Int64",
     "images_seen": "Int64",
     "val_map50": "Float64",
     "val_map50_95": "Float64",
     "points_lost": "Float64",  # mAP50-95 points below dense, on val
-    "earlier_rungs": "string",  # JSON: the lower rungs' scores
-    "final_split": "string",  # images the search never used
+    "earlier_rungs": "string",  # JSON: the scores of rungs below that one
+    "final_split": "string",  # images the search never used, by the weights of `rung`
     "final_map50": "Float64",
     "final_map50_95": "Float64",
     "failure": "string",
@@ -47,6 +47,16 @@ COLUMNS = {
     "started": "string",
     "seconds": "Float64",
     "plan_file": "string",  # relative to the study's folder
+    "predicted_ms": "Float64",  # by the latency predictor, before anything was exported
+    "untrained_map50": "Float64",  # on val, right after pruning
+    "untrained_map50_95": "Float64",
+    "longer_epochs": "Int64",  # of the longer fine-tune, on top of `epochs`
+    "longer_images_seen": "Int64",
+    "longer_map50": "Float64",  # on val, after the longer fine-tune
+    "longer_map50_95": "Float64",
+    "longer_final_map50": "Float64",  # on unused images; empty when its weights were not kept
+    "longer_final_map50_95": "Float64",
+    "kept_weights_rung": "Int64",  # 1: of the short fine-tune, 2: of the longer one
 }
 """Column -> pandas type. Readers rely on these names: add at the end, never rename."""
 
@@ -93,6 +103,8 @@ def _row(study: Study, record: TrialRecord) -> dict[str, Any]:
     }
     if record.size is not None:
         row |= {"params": record.size.params, "macs": record.size.macs}
+    if record.predicted_ms is not None:
+        row["predicted_ms"] = record.predicted_ms
     if record.latency is not None:
         row |= {
             "latency_ms": record.latency.median_ms,
@@ -124,21 +136,48 @@ def _row(study: Study, record: TrialRecord) -> dict[str, Any]:
 
 def _scores(record: TrialRecord) -> dict[str, Any]:
     row: dict[str, Any] = {}
-    if record.rungs:
-        *earlier, top = record.rungs
+    if (compared := record.compared) is not None:
         row |= {
-            "rung": top.rung,
-            "epochs": top.epochs,
-            "images_seen": top.images_seen,
-            "val_map50": top.metrics.map50,
-            "val_map50_95": top.metrics.map50_95,
+            "rung": compared.rung,
+            "epochs": compared.epochs,
+            "images_seen": compared.images_seen,
+            "val_map50": compared.metrics.map50,
+            "val_map50_95": compared.metrics.map50_95,
         }
+        earlier = [score.model_dump() for score in record.rungs if score.rung < compared.rung]
         if earlier:
-            row["earlier_rungs"] = json.dumps([score.model_dump() for score in earlier])
+            row["earlier_rungs"] = json.dumps(earlier)
+    if record.kind != "dense":
+        row |= _other_rungs(record)
     if record.final is not None:
         row |= {
             "final_split": record.final.split,
             "final_map50": record.final.map50,
             "final_map50_95": record.final.map50_95,
         }
+    return row
+
+
+def _other_rungs(record: TrialRecord) -> dict[str, Any]:
+    """Scores that are not compared between records, each in columns of its own."""
+    row: dict[str, Any] = {}
+    if (untrained := record.at_rung(UNTRAINED)) is not None:
+        row |= {
+            "untrained_map50": untrained.metrics.map50,
+            "untrained_map50_95": untrained.metrics.map50_95,
+        }
+    if (longer := record.at_rung(LONG)) is not None:
+        row |= {
+            "longer_epochs": longer.epochs,
+            "longer_images_seen": longer.images_seen,
+            "longer_map50": longer.metrics.map50,
+            "longer_map50_95": longer.metrics.map50_95,
+        }
+        if longer.final is not None:
+            row |= {
+                "longer_final_map50": longer.final.map50,
+                "longer_final_map50_95": longer.final.map50_95,
+            }
+    if (kept := kept_score(record)) is not None and kept.rung in (SHORT, LONG):
+        row["kept_weights_rung"] = kept.rung
     return row

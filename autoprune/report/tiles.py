@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from autoprune.record import TrialRecord
 from autoprune.report import wording
-from autoprune.report.study import Study, points_lost
+from autoprune.report.answer import weights_text
+from autoprune.report.study import Study, kept_score
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,15 @@ def _latency(record: TrialRecord, dense: TrialRecord | None) -> Tile | None:
 
 
 def _accuracy(record: TrialRecord, dense: TrialRecord | None) -> Tile | None:
-    if record.map50_95 is None:
+    score = kept_score(record)
+    if score is None:
         return None
-    lost = points_lost(record, dense)
-    compared = ["on val"]
-    if lost is not None and dense is not None and dense.map50_95 is not None and dense != record:
+    reached = score.metrics.map50_95
+    compared = ["on val" if record.kind == "dense" else f"on val, {weights_text(record)}"]
+    if dense is not None and dense.map50_95 is not None and dense != record:
+        lost = 100 * (dense.map50_95 - reached)
         compared.insert(0, f"dense {wording.score(dense.map50_95)}: {wording.points(lost)}")
-    return Tile("mAP50-95", wording.score(record.map50_95), tuple(compared))
+    return Tile("mAP50-95", wording.score(reached), tuple(compared))
 
 
 def _size(record: TrialRecord, dense: TrialRecord | None) -> Tile | None:

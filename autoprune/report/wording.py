@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from autoprune.record import LatencyResult
+from autoprune.record import LONG, SHORT, UNTRAINED, LatencyResult, TrialRecord
 
-STATES = {
-    "scored": "scored without training",
-    "complete": "measured and fine-tuned",
-    "over_budget": "over budget",
-    "failed": "failed",
+RUNGS = {
+    UNTRAINED: "without training",
+    SHORT: "short fine-tune",
+    LONG: "longer fine-tune",
 }
+
+
+def state(record: TrialRecord) -> str:
+    """What became of a record, e.g. `scored without training`."""
+    if record.state == "over_budget":
+        return "measured over budget" if record.latency else "predicted over budget"
+    return {
+        "scored": "scored without training",
+        "complete": "measured and fine-tuned" if record.kind != "dense" else "measured",
+        "failed": "failed",
+    }[record.state]
 
 
 def milliseconds(value: float) -> str:
@@ -60,6 +70,13 @@ def count(value: int) -> str:
         if value >= size:
             return f"{value / size:#.3g} {unit}"
     return str(value)
+
+
+def share(value: float) -> str:
+    """A share as percent with two digits or more: `1.7 %`, `0.35 %`, `12 %`."""
+    percent = 100 * value
+    digits = 0 if abs(percent) >= 9.95 else 1 if abs(percent) >= 0.95 else 2
+    return f"{percent:.{digits}f} %"
 
 
 def duration(seconds: float) -> str:

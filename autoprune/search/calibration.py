@@ -26,7 +26,8 @@ from autoprune.evaluation.training_loss import (
 from autoprune.families import family_of
 from autoprune.pruning.statistics import CalibrationStatistics, InputMoments, collect_statistics
 
-CALIBRATION_IMAGES = 256
+_IMAGES = {320: 256, 640: 128}  # up to this side in pixels; larger pictures show more places
+_FEWEST = 64
 CACHE_BYTES = 3_000_000_000
 _VERSION = 2  # of the statistics: raise it when their meaning changes
 
@@ -35,7 +36,7 @@ def calibrate(
     module: nn.Module,
     data: DataSummary,
     imgsz: int,
-    images: int = CALIBRATION_IMAGES,
+    images: int,
     seed: int = 0,
     device: str = "cpu",
     *,
@@ -72,6 +73,11 @@ def calibrate(
         return statistics
     gradients = collect_taylor(module, data, imgsz, images, seed, device)
     return CalibrationStatistics(gradients, statistics.inputs, statistics.output_fisher)
+
+
+def calibration_images(imgsz: int) -> int:
+    """How many training images to look at, by the side of the pictures in pixels."""
+    return next((count for side, count in _IMAGES.items() if imgsz <= side), _FEWEST)
 
 
 def _collect(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import tempfile
 import time
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from platformdirs import user_cache_path
 from torch import nn
 
 from autoprune.errors import TrialFailed
@@ -160,10 +162,19 @@ def learn_latency(
         predictor = table.fit(timer.geometry)
     error = predictor.error
     listener.say(
-        f"Latency predictor: error {100 * error.mape:.1f} % on {error.plans} timed plans;"
-        f" channel blocks of {predictor.staircase.block}."
+        f"Latency learned from {error.plans} timed plans: predictions are off by"
+        f" {100 * error.mape:.1f} %, channels count in blocks of {predictor.staircase.block}."
     )
     return predictor
+
+
+def shared_folder(bench: Workbench) -> Path:
+    """Where studies of one architecture, target, runtime and image size share their table."""
+    assert bench.dense_latency is not None
+    geometry = model_geometry(bench.pruner.model, bench.pruner.groups, bench.imgsz)
+    facts = geometry.digest + bench.dense_latency.fingerprint.model_dump_json()
+    key = hashlib.sha256(facts.encode()).hexdigest()[:24]
+    return user_cache_path("autoprune") / "latency" / key
 
 
 def time_plans(
@@ -183,6 +194,8 @@ def time_plans(
         refuse_other_fingerprint(table.fingerprint, timer.expected)
     wanted = {timer.pruner.signature(plan): plan for plan in plans}
     overhead_s, failures = 2.0, 0
+    if table is None:
+        listener.say(f"Learning what costs time on the target: {len(wanted)} plans are timed.")
     while todo := _todo(table, list(wanted)):
         left_s = time_limit_s - (table.seconds if table else 0.0)
         enough = table is not None and len(table.plans) >= min(_FEWEST, len(wanted))
@@ -201,7 +214,7 @@ def time_plans(
         overhead_s = max(0.5, timed.seconds - seconds)
         table = timed if table is None else table.merged(timed)
         table.save(path)
-        listener.say(f"Learning latency: {len(table.plans)} of {len(wanted)} plans timed.")
+        listener.stage(f"{len(table.plans)} of {len(wanted)} plans timed")
     assert table is not None
     return table
 

@@ -22,7 +22,8 @@ from autoprune.latency.targets import LatencyTarget, target_from
 from autoprune.plan import Calibration
 from autoprune.pruning.importance import NEEDS_IMAGES, criterion_named
 from autoprune.pruning.prune import Pruner
-from autoprune.search.calibration import CALIBRATION_IMAGES, calibrate
+from autoprune.search.calibration import calibrate, calibration_images
+from autoprune.search.listener import SearchListener
 from autoprune.search.workbench import Workbench
 from autoprune.space import SearchSpace
 from autoprune.study_folder import StudyFolder
@@ -52,13 +53,17 @@ def complete(config: StudyConfig) -> tuple[StudyConfig, bool]:
 
 
 def prepare(
-    config: StudyConfig, studies: Path, target: LatencyTarget | None = None
+    config: StudyConfig,
+    studies: Path,
+    listener: SearchListener,
+    target: LatencyTarget | None = None,
 ) -> tuple[Workbench, bool]:
     """Load and check model, data, space and target.
 
     Args:
         config: What the user asked.
         studies: Folder that holds one folder per study.
+        listener: Told where the study lives as soon as the input is checked, and of calibration.
         target: Where latency is measured, instead of what `config.target` names.
 
     Returns:
@@ -86,9 +91,13 @@ def prepare(
     _check_space_on_disk(folder.root)
     data = inspect_data(config.data or demo_data_yaml())
     _check_classes(yolo, data)
+    listener.prepared(folder, demo)
     statistics, calibration = None, None
     if config.compensate or config.importance in NEEDS_IMAGES:
-        calibration = Calibration(str(data.path), CALIBRATION_IMAGES, config.seed)
+        images = calibration_images(max(trained_size))
+        calibration = Calibration(str(data.path), images, config.seed)
+        listener.candidate(f"dense model, {images} training images", None, None)
+        listener.stage("calibrate")
         statistics = calibrate(
             yolo.model,
             data,

@@ -30,7 +30,7 @@ from autoprune.search.finish import (
     publish_best,
     score_on_new_images,
 )
-from autoprune.search.latency_table import DEMO_LIMIT_S, LIMIT_S, learn_latency
+from autoprune.search.latency_table import DEMO_LIMIT_S, LIMIT_S, learn_latency, shared_folder
 from autoprune.search.lengthen import lengthen
 from autoprune.search.listener import SearchListener
 from autoprune.search.objectives import OBJECTIVES
@@ -83,16 +83,19 @@ class Clock:
 
 
 def prepare_search(
-    config: StudyConfig, studies: Path, target: LatencyTarget | None = None
+    config: StudyConfig,
+    studies: Path,
+    listener: SearchListener,
+    target: LatencyTarget | None = None,
 ) -> Prepared:
-    """Load and check everything, and open the study's folder.
+    """Load and check everything, calibrate, and open the study's folder.
 
     Raises:
         ConfigError, UnsupportedModel, PlanError: Wrong input.
         StudyMismatch: The folder holds a study with other settings.
     """
     began = time.monotonic()
-    bench, demo = prepare(config, studies, target)
+    bench, demo = prepare(config, studies, listener, target)
     save_or_compare(bench, settings_of(bench, demo))
     return Prepared(bench, demo, began)
 
@@ -221,10 +224,13 @@ def _open_study(bench: Workbench, dense: TrialRecord) -> optuna.Study:
 
 
 def _learned(prepared: Prepared, bench: Workbench, listener: SearchListener) -> LatencyPredictor:
-    """Learn the target's latency, within the share of --timeout that is meant for it."""
+    """Learn the target's latency, within the share of --timeout that is meant for it.
+
+    What was timed for an earlier study of the same architecture and target is used again.
+    """
     limit_s = DEMO_LIMIT_S if prepared.demo else LIMIT_S
     if bench.config.timeout_s is not None:
         limit_s = min(limit_s, LEARNING_SHARE * bench.config.timeout_s)
     listener.candidate("latency predictor", None, None)
     listener.stage("latency")
-    return learn_latency(bench, bench.folder.root, listener, limit_s)
+    return learn_latency(bench, shared_folder(bench), listener, limit_s)

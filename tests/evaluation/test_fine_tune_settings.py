@@ -66,6 +66,21 @@ def test_a_wrong_override_is_one_line_that_names_the_key(
 
 
 def test_every_key_named_here_is_a_key_of_the_installed_ultralytics() -> None:
-    own = set(FineTuneSettings().as_mapping())
+    own = set(FineTuneSettings().as_mapping()) - {"distill"}  # the only one of ours
     named = own | set(fine_tune_settings._MORE) | (set(fine_tune_settings._OWNED) - {"save_dir"})
     assert named <= set(DEFAULT_CFG_DICT)
+
+
+def test_the_rate_follows_the_damage_unless_one_is_named() -> None:
+    settings = settings_from({})
+    rates = [settings.after_losing(lost).lr0 or 0.0 for lost in (-0.1, 0.0, 0.1, 0.3, 0.9)]
+    assert rates == sorted(rates)
+    assert rates[0] == rates[1] < rates[2] < rates[3] == rates[4]
+    assert settings.as_train_args()["lr0"] == rates[0]
+    assert settings_from({"lr0": 0.02}).after_losing(0.5).lr0 == 0.02
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, True, "half"])
+def test_the_teachers_share_is_checked(share: Any) -> None:
+    with pytest.raises(ConfigError, match=r"distill: .*from 0 to 1"):
+        settings_from({"distill": share})

@@ -1,7 +1,12 @@
-"""Studies made of invented but plausible records, written to disk as a search would."""
+"""Studies made of invented but plausible records, written to disk as a search would.
+
+`busy_study` is one of the first version, all trials measured and trained at once; `rung_study` is
+one whose trials are scored without training first.
+"""
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -186,6 +191,99 @@ def write_study(
             one.pruning_plan().save(folder.folder_of(one) / "plan.yaml")
     if outcome is not None:
         outcome.save(folder.outcome)
+    return folder
+
+
+def untrained(score: float) -> RungScore:
+    """A score right after pruning."""
+    return rung(score, 0, 0)
+
+
+def scored(number: int, share: float, score: float, **given: Any) -> TrialRecord:
+    """A trial scored without training, its latency predicted only."""
+    sized = record("trial", "", share)
+    assert sized.latency is not None
+    values = {
+        "state": "scored",
+        "latency": None,
+        "predicted_ms": sized.latency.median_ms * 1.02,
+        "rungs": (untrained(score),),
+    }
+    return trial(number, share, score, **{**values, **given})
+
+
+def promoted(number: int, share: float, before: float, after: float, **given: Any) -> TrialRecord:
+    """A trial scored without training, then measured and fine-tuned."""
+    known = scored(number, share, before)
+    values = {"predicted_ms": known.predicted_ms, "rungs": (untrained(before), rung(after))}
+    return trial(number, share, after, **{**values, **given})
+
+
+def longer(record: TrialRecord, score: float, *, kept: bool) -> TrialRecord:
+    """The record after a longer fine-tune of 9 more epochs."""
+    top = rung(score, 2, 9)
+    if kept:
+        top = top.model_copy(update={"final": final(score - 0.015)})
+    return record.model_copy(update={"rungs": (*record.rungs, top)})
+
+
+def learned(root: Path, **given: Any) -> None:
+    """Leave what a search learns before its trials."""
+    predictor: dict[str, Any] = {
+        "error": {"mape": 0.0173, "spearman": 0.9954, "plans": 48},
+        "staircase": {"block": 16, "pads_inputs": True, "align": 4},
+        "prices": {},
+    }
+    names = [f"keep_{i}" for i, w in WIDTHS.items() if len(w) == 1] + ["keep_22_box", "keep_22_cls"]
+    dense = [w[0] for w in WIDTHS.values() if len(w) == 1] + [64, 64]
+    choices = [list(range(max(8, width // 4), width + 1, max(8, width // 8))) for width in dense]
+    profile = {
+        "names": names,
+        "choices": choices,
+        "costs": [
+            [0.02 / (i + 1) * (1 - kept / row[-1]) ** 2 for kept in row]
+            for i, row in enumerate(choices)
+        ],
+    }
+    write_atomic(root / "latency_predictor.json", json.dumps({**predictor, **given}))
+    write_atomic(root / "profile.json", json.dumps(profile))
+
+
+def rung_study(root: Path, *, kept: bool = True, seed: int = 0) -> StudyFolder:
+    """30 trials scored without training, 6 promoted (one over budget), the best trained longer."""
+    draw = random.Random(seed)
+    records = [dense()]
+    for share in (0.75, 0.5):
+        before, after = 0.70 * share, 0.742 - 0.3 * (1 - share)
+        records.append(
+            record(
+                "baseline",
+                f"uniform-{1 - share:.2f}-r16",
+                share,
+                predicted_ms=DENSE_MS * (0.1 + 0.9 * share**1.3),
+                rungs=(untrained(before), rung(after)),
+                final=final(after - 0.01),
+            )
+        )
+    for number in range(30):
+        share = draw.uniform(0.35, 0.56)
+        before = 0.74 - 0.9 * (1 - share) ** 2 + draw.gauss(0, 0.02)
+        records.append(scored(number, share, before))
+    for number in range(5):
+        share = 0.54 - 0.04 * number
+        before, after = 0.6 - 0.05 * number, 0.70 - 0.03 * number - 0.01 * (number == 2)
+        records[3 + number] = promoted(number, share, before, after, final=final(after - 0.012))
+    over = promoted(5, 0.57, 0.6, 0.7, latency=latency(5.2))
+    records[8] = over.model_copy(update={"state": "over_budget", "rungs": over.rungs[:1]})
+    best = next(r for r in records if r.name == "trial 0")
+    assert best.latency is not None
+    best = best.model_copy(
+        update={"confirmed": latency(best.latency.median_ms * 1.004, error=0.008)}
+    )
+    records[3] = longer(best, 0.716 if kept else 0.688, kept=kept)
+    folder = write_study(root, records, finished(best.name))
+    learned(root)
+    write_atomic(folder.best_model, "weights")
     return folder
 
 

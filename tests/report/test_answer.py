@@ -20,11 +20,12 @@ def test_a_confirmed_plan_is_told_with_all_its_numbers(tmp_path: Path) -> None:
         "mAP50-95 0.700 on val (4.2 points below dense) and 865 k of 3.01 M parameters."
     )
     assert answer.details[0].startswith("Confirmed: ")
-    assert answer.details[1] == (
+    assert answer.details[1] == "Its mAP50-95 on val: 0.700 after the short fine-tune (3 epochs)."
+    assert answer.details[2] == (
         "On 200 images that the search never used (test) its mAP50-95 is 0.690, "
         "4.1 points below dense."
     )
-    assert answer.details[2] == "The search ended: --trials 40 reached."
+    assert answer.details[3] == "The search ended: --trials 40 reached."
 
 
 def test_without_a_second_measurement_it_says_unconfirmed(tmp_path: Path) -> None:
@@ -91,4 +92,40 @@ def test_a_plan_slower_than_dense_is_not_called_faster(tmp_path: Path) -> None:
 
 def test_a_study_without_measurements_says_so(tmp_path: Path) -> None:
     assert read_answer(fake.write_study(tmp_path, [])).verdict == "nothing yet"
-    assert "No trial" in read_answer(fake.write_study(tmp_path, [fake.dense()])).headline
+    assert "No pruned model" in read_answer(fake.write_study(tmp_path, [fake.dense()])).headline
+
+
+def test_better_weights_of_a_longer_fine_tune_are_the_answer_and_named(tmp_path: Path) -> None:
+    answer = read_answer(fake.rung_study(tmp_path, kept=True))
+    assert "mAP50-95 0.716 on val (2.6 points below dense)" in answer.headline
+    assert answer.weights == "after the longer fine-tune, 3 + 9 epochs"
+    assert answer.details[1] == (
+        "Its mAP50-95 on val: 0.600 without training, 0.700 after the short fine-tune (3 epochs), "
+        "0.716 after 9 more epochs. best.pt holds the weights of the longer fine-tune."
+    )
+    assert "its mAP50-95 is 0.701, 3.0 points below dense" in answer.details[2]
+
+
+def test_a_longer_fine_tune_that_did_not_help_is_said_and_not_used(tmp_path: Path) -> None:
+    answer = read_answer(fake.rung_study(tmp_path, kept=False))
+    assert "mAP50-95 0.700 on val" in answer.headline
+    assert answer.weights == "after the short fine-tune, 3 epochs"
+    assert "0.688 after 9 more epochs. The longer fine-tune was no better" in answer.details[1]
+    assert "best.pt holds the weights of the short fine-tune." in answer.details[1]
+    assert "its mAP50-95 is 0.688" in answer.details[2]  # the short one's on the unused images
+
+
+def test_best_pt_is_not_spoken_of_when_there_is_none(tmp_path: Path) -> None:
+    folder = fake.rung_study(tmp_path)
+    folder.best_model.unlink()
+    assert "best.pt" not in read_answer(folder).text()
+
+
+def test_a_search_stopped_before_any_fine_tune_takes_no_untrained_score_for_an_answer(
+    tmp_path: Path,
+) -> None:
+    records = [fake.dense(), fake.scored(0, 0.5, 0.72), fake.scored(1, 0.45, 0.7)]
+    answer = read_answer(fake.write_study(tmp_path, records, Outcome(status="interrupted")))
+    assert answer.verdict == "nothing yet"
+    assert answer.weights == ""
+    assert "2 plans scored without training, none fine-tuned yet." in answer.details

@@ -84,21 +84,27 @@ def test_what_users_wrote_is_shown_as_text_and_runs_nothing(tmp_path: Path, payl
         started=payload,
     )
     name = payload.replace("/", "")
-    best = fake.trial(0, 0.5, 0.6).model_copy(update={"name": payload})
+    best = fake.longer(fake.promoted(0, 0.5, 0.5, 0.6), 0.65, kept=True)
+    best = best.model_copy(update={"name": payload})
     records = [
         fake.dense(),
         fake.record("baseline", name, 0.6, rungs=(fake.rung(0.6),)),
         best,
         fake.failed(1, "exception", payload),
+        fake.scored(2, 0.5, 0.4).model_copy(update={"name": payload}),
     ]
+    fake.learned(tmp_path / name)
+    odd = {"names": [payload, "b"], "choices": [[8, 16], [8, 16]], "costs": [[0.1, 0], [0.2, 0]]}
+    (tmp_path / name / "profile.json").write_text(json.dumps(odd))
     ended = fake.finished(payload).model_copy(update={"message": payload, "stopped_by": payload})
     source, page = page_of(fake.write_study(tmp_path / name, records, ended, content))
 
     _, harmless = page_of(fake.busy_study(tmp_path / "busy", trials=15))
-    allowed = {tag for tag, _ in harmless.tags}
+    _, later = page_of(fake.rung_study(tmp_path / "rungs"))
+    allowed = {tag for tag, _ in (*harmless.tags, *later.tags)}
     assert {tag for tag, _ in page.tags} <= allowed
     assert all(not key.startswith("on") for _, attrs in page.tags for key in attrs)
-    assert [kind for kind, _ in page.scripts] == ["application/json"] * 2 + [None, None]
+    assert [kind for kind, _ in page.scripts] == ["application/json"] * 5 + [None, None]
     assert payload not in source.replace(get_plotlyjs(), "") or "<" not in payload
     assert page.text.count(payload) >= 10
     for _, attrs in page.tags:
@@ -107,12 +113,17 @@ def test_what_users_wrote_is_shown_as_text_and_runs_nothing(tmp_path: Path, payl
 
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_plot_labels_carry_no_markup_of_the_users(tmp_path: Path, payload: str) -> None:
-    best = fake.trial(0, 0.5, 0.6).model_copy(update={"name": payload})
-    folder = fake.write_study(tmp_path / "s", [fake.dense(), best], fake.finished(payload))
+    best = fake.longer(fake.promoted(0, 0.5, 0.5, 0.6), 0.65, kept=True)
+    named = [one.model_copy(update={"name": payload}) for one in (best, fake.scored(1, 0.4, 0.3))]
+    folder = fake.write_study(tmp_path / "s", [fake.dense(), *named], fake.finished(payload))
+    odd = {"names": [payload], "choices": [[8, 16]], "costs": [[0.1, 0]]}
+    folder.profile.write_text(json.dumps(odd))
     _, page = page_of(folder)
     figures = [json.loads(body) for kind, body in page.scripts if kind == "application/json"]
     labels = [trace.get("name", "") for figure in figures for trace in figure["data"]]
     labels += [text for f in figures for t in f["data"] for text in t.get("hovertext", [])]
+    labels += [str(text) for f in figures for t in f["data"] for text in t.get("y", [])]
+    labels += [str(text) for f in figures for text in f["layout"]["yaxis"].get("categoryarray", [])]
     assert any("window.hit" in label or "7*7" in label for label in labels)
     ours = re.compile(r"</?b>|<br>")
     assert all("<" not in ours.sub("", label) for label in labels)
@@ -157,7 +168,7 @@ def test_the_tables_numbers_are_the_records(tmp_path: Path) -> None:
     folder = fake.busy_study(tmp_path / "busy")
     study = load_study(folder)
     _, page = page_of(folder)
-    cells = {row[0]: row for row in page.rows if len(row) == 10}
+    cells = {row[0]: row for row in page.rows if len(row) == 8}
     expected = {record.name for record in (*study.front, *study.baselines)} | {"dense"}
     assert {name.split()[0] for name in cells} - {"plan", "trial"} == {
         name for name in expected if not name.startswith("trial")
@@ -170,33 +181,69 @@ def test_the_tables_numbers_are_the_records(tmp_path: Path) -> None:
         row = cells[name]
         assert row[1].startswith(f"{record.latency.median_ms:.2f} ms")
         assert f"{record.latency.low_ms:.2f} to {record.latency.high_ms:.2f}" in row[1]
-        assert row[2] == f"{record.map50_95:.3f}"
-        assert row[3] == (f"{record.final.map50_95:.3f}" if record.final else "-")
+        assert row[2].startswith(f"{record.map50_95:.3f}")
+        assert row[3].startswith(f"{record.final.map50_95:.3f}" if record.final else "-")
         assert row[4] == f"{record.latency.ratio:.3f}"
-        assert float(row[5].split()[0]) == pytest.approx(
-            record.size.params / {"M": 1e6, "k": 1e3}[row[5].split()[1]], rel=0.006
+        assert float(row[6].split()[0]) == pytest.approx(
+            record.size.params / {"M": 1e6, "k": 1e3}[row[6].split()[1]], rel=0.006
         )
-        assert row[7] == f"{record.rungs[-1].metrics.map50:.3f}"
 
 
 def test_dense_baselines_and_the_choice_are_marked(tmp_path: Path) -> None:
     _, page = page_of(fake.busy_study(tmp_path / "busy"))
-    first = [" ".join(row[0].split()) for row in page.rows if len(row) == 10]
+    first = [" ".join(row[0].split()) for row in page.rows if len(row) == 8]
     assert "dense" in first
     assert "uniform-0.25 baseline" in first
     assert sum(cell.endswith(" chosen") for cell in first) == 1
 
 
-def test_scores_of_different_rungs_stand_in_different_columns(tmp_path: Path) -> None:
-    two = fake.trial(0, 0.5, rungs=(fake.rung(0.5, 1, 3), fake.rung(0.6, 2, 12)), state="complete")
-    folder = fake.write_study(tmp_path / "s", [fake.dense(), two, fake.trial(1, 0.6, 0.55)])
-    _, page = page_of(folder)
-    table = [row for row in page.rows if len(row) == 8]
-    assert table[0][5:] == ["mAP50-95rung 0", "mAP50-95rung 1", "mAP50-95rung 2"]
-    cells = {row[0]: row[5:] for row in table}
-    assert cells["dense"] == ["0.742 (as given)", "-", "-"]
-    assert cells["trial 0"] == ["-", "0.500 (3 epochs)", "0.600 (12 epochs)"]
-    assert cells["trial 1"] == ["-", "0.550 (3 epochs)", "-"]
+def test_every_amount_of_training_has_a_column_of_its_own_and_dense_stands_outside(
+    tmp_path: Path,
+) -> None:
+    _, page = page_of(fake.rung_study(tmp_path / "s"))
+    short, longer = "shortfine-tune", "longerfine-tune"
+    assert ["withouttraining", short, longer, short, longer] in page.rows
+    front = page.rows[: next(i for i, row in enumerate(page.rows) if "state" in row)]
+    rows = {" ".join(row[0].split()): row[2:7] for row in front if len(row) == 11}
+    chosen = ["0.600", "0.7003 epochs", "0.716+ 9 epochs", "0.688", "0.701kept"]
+    assert rows["trial 0 chosen"] == chosen
+    assert rows["trial 1"] == ["0.550", "0.6703 epochs", "-", "0.658", "-"]
+    dense = next(row for row in page.rows if row[:1] == ["dense"] and len(row) == 8)
+    assert dense[2:4] == ["0.742as given", "0.731as given"]
+
+
+def test_of_weights_that_were_not_kept_no_final_score_is_shown(tmp_path: Path) -> None:
+    _, page = page_of(fake.rung_study(tmp_path / "s", kept=False))
+    chosen = next(row for row in page.rows if "chosen" in row[:1][0])
+    assert chosen[2:7] == ["0.600", "0.7003 epochs", "0.688+ 9 epochs", "0.688kept", "-"]
+
+
+def test_the_table_of_all_records_tells_predicted_from_measured_latency(tmp_path: Path) -> None:
+    _, page = page_of(fake.rung_study(tmp_path / "s"))
+    table = [row for row in page.rows if "state" in row or row[0].startswith("trial ")]
+    (head,) = (row for row in table if "state" in row)
+    one = dict(zip(head, next(row for row in table if row[0] == "trial 20"), strict=True))
+    assert one["state"] == "scored without training"
+    assert one["latency95 % interval"] == "-"
+    assert one["latencypredicted"].endswith(" ms")
+    assert one["mAP50-95without training"] != "-"
+    assert one["mAP50-95short fine-tune"] == "-"
+
+
+def test_records_of_an_earlier_study_show_no_columns_for_what_it_did_not_do(
+    tmp_path: Path,
+) -> None:
+    _, page = page_of(fake.busy_study(tmp_path / "busy"))
+    assert "without training" not in page.text.replace("withouttraining", "without training")
+    assert "longer" not in page.text
+    assert "Thin crosses" not in page.text
+    assert "shortcuts" not in page.text
+
+
+def test_the_front_is_explained_apart_from_what_was_only_scored(tmp_path: Path) -> None:
+    _, page = page_of(fake.rung_study(tmp_path / "s"))
+    assert "Thin crosses were neither measured nor trained" in page.text
+    assert "never across" in page.text
 
 
 def test_failures_are_listed_by_reason_with_their_details(tmp_path: Path) -> None:
@@ -232,10 +279,11 @@ def test_the_meaning_of_ms_and_the_way_of_measuring_are_said(tmp_path: Path) -> 
         "256 x 256 px",
         "±1.2 %",
         "optimizer SGD",
-        "1,800 images seen per trial",
+        "2 baselines and 20 trials, epochs: 3, images seen: 1,800 each",
+        "channels ranked by l2_bn",
         "seed 0",
-        "17 over budget, 3 failed, 20 complete, 1 repeated plan",
-        "chosen on val",
+        "17 measured over budget, 3 failed, 20 measured and fine-tuned, 1 repeated plan",
+        "chosen on val, by the score after the short fine-tune",
         "the search never used (test, 200 images)",
     ):
         assert said in page.text, said

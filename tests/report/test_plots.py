@@ -4,7 +4,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from autoprune.report.front_plot import best_at_each_latency, front_figure
+from autoprune.report.front_plot import (
+    LENGTHENED,
+    OVER_BUDGET,
+    UNTRAINED,
+    best_at_each_latency,
+    front_figure,
+)
 from autoprune.report.kept_plot import kept_figure
 from autoprune.report.png import draw_front
 from autoprune.report.study import is_repeat, load_study
@@ -26,10 +32,56 @@ def test_every_measured_candidate_is_drawn_exactly_once(tmp_path: Path) -> None:
     assert drawn == expected
 
 
+def test_what_was_only_scored_is_drawn_apart_at_its_predicted_latency(tmp_path: Path) -> None:
+    study = load_study(fake.rung_study(tmp_path))
+    drawn = traces(front_figure(study))
+    crosses = drawn[UNTRAINED]
+    scored = [record for record in study.trials if record.state == "scored"]
+    assert list(crosses.x) == [record.predicted_ms for record in scored]
+    assert list(crosses.y) == [record.untrained_map50_95 for record in scored]
+    others = {trace.marker.symbol for name, trace in drawn.items() if name != UNTRAINED}
+    assert crosses.marker.symbol not in others
+    assert "scored without training (latency predicted)" in UNTRAINED
+    assert all("predicted, not measured" in text for text in crosses.hovertext)
+
+
+def test_the_fronts_line_never_touches_an_untrained_or_longer_score(tmp_path: Path) -> None:
+    study = load_study(fake.rung_study(tmp_path))
+    compared = {
+        (record.latency.median_ms, record.map50_95) for record in study.front if record.latency
+    }
+    assert set(best_at_each_latency(study)) <= compared
+    figure = front_figure(study)
+    (line,) = (trace for trace in figure.data if trace.mode == "lines")
+    assert set(zip(line.x, line.y, strict=True)) <= compared
+    assert 0.716 not in line.y
+
+
+def test_the_longer_fine_tune_has_a_marker_of_its_own_beside_the_short_one(
+    tmp_path: Path,
+) -> None:
+    for kept, score in ((True, 0.716), (False, 0.688)):
+        study = load_study(fake.rung_study(tmp_path / str(kept), kept=kept))
+        drawn = traces(front_figure(study))
+        assert list(drawn[LENGTHENED].y) == [score]
+        assert list(drawn["chosen: trial 0"].y) == [0.7]
+        assert drawn[LENGTHENED].x[0] == drawn["chosen: trial 0"].x[0]
+        assert ("(not kept)" in drawn[LENGTHENED].hovertext[0]) is not kept
+
+
+def test_a_png_shows_untrained_and_longer_scores_too(tmp_path: Path) -> None:
+    with_rungs = draw_front(load_study(fake.rung_study(tmp_path / "a")))
+    records = [fake.dense(), fake.scored(0, 0.5, 0.4)]
+    only_scored = draw_front(load_study(fake.write_study(tmp_path / "b" / "s", records)))
+    empty = draw_front(load_study(fake.write_study(tmp_path / "c" / "s", [fake.dense()])))
+    assert all(png.startswith(b"\x89PNG") for png in (with_rungs, only_scored, empty))
+    assert only_scored != empty
+
+
 def test_trials_over_budget_stand_at_the_bottom_at_their_measured_latency(tmp_path: Path) -> None:
     records = [fake.dense(), fake.trial(0, 0.9), fake.trial(1, 0.5, 0.6)]
     study = load_study(fake.write_study(tmp_path, records))
-    rug = traces(front_figure(study))["over budget, not trained"]
+    rug = traces(front_figure(study))[OVER_BUDGET]
     assert list(rug.x) == [records[1].latency.median_ms]
     assert rug.yaxis == "y2"
 

@@ -16,7 +16,9 @@ HEADER = (
     "latency_p90_ms,latency_ratio,latency_ratio_low,latency_ratio_high,latency_steady,confirmed_ms,"
     "confirmed_low_ms,confirmed_high_ms,rung,epochs,images_seen,val_map50,val_map50_95,points_lost,"
     "earlier_rungs,final_split,final_map50,final_map50_95,failure,failure_detail,same_as,started,"
-    "seconds,plan_file"
+    "seconds,plan_file,predicted_ms,untrained_map50,untrained_map50_95,longer_epochs,"
+    "longer_images_seen,longer_map50,longer_map50_95,longer_final_map50,longer_final_map50_95,"
+    "kept_weights_rung"
 )
 
 
@@ -41,7 +43,7 @@ def test_a_csv_read_back_holds_the_records_exact_numbers(tmp_path: Path) -> None
         assert row["state"] == record.state
         if record.rungs:
             assert row["val_map50_95"] == record.map50_95
-            assert row["epochs"] == record.rungs[-1].epochs
+            assert row["epochs"] == record.rungs[0].epochs
         else:
             assert pd.isna(row["val_map50_95"])
     assert rows["chosen"].sum() == 1
@@ -64,13 +66,40 @@ def test_the_pareto_table_is_the_front_alone_fastest_first(tmp_path: Path) -> No
     assert set(trials_table(study).query("on_front")["name"]) == set(table["name"])
 
 
-def test_scores_of_lower_rungs_are_kept_apart(tmp_path: Path) -> None:
-    rungs = (fake.rung(0.5, 1, 3), fake.rung(0.6, 2, 12))
-    folder = fake.write_study(tmp_path, [fake.trial(0, 0.5, rungs=rungs, state="complete")])
-    row = trials_table(load_study(folder)).iloc[0]
-    assert (row["rung"], row["epochs"], row["val_map50_95"]) == (2, 12, 0.6)
-    (earlier,) = json.loads(row["earlier_rungs"])
-    assert (earlier["rung"], earlier["metrics"]["map50_95"]) == (1, 0.5)
+def test_the_compared_columns_hold_one_rung_only_and_the_others_have_their_own(
+    tmp_path: Path,
+) -> None:
+    rows = trials_table(load_study(fake.rung_study(tmp_path / "s"))).set_index("name")
+    assert set(rows["rung"].dropna().drop(index="dense")) == {1}
+    assert rows["val_map50_95"].notna().sum() == 1 + 2 + 5  # dense, baselines, promoted trials
+    best = rows.loc["trial 0"]
+    assert (best["untrained_map50_95"], best["val_map50_95"], best["longer_map50_95"]) == (
+        0.6,
+        0.7,
+        0.716,
+    )
+    assert (best["epochs"], best["longer_epochs"], best["kept_weights_rung"]) == (3, 9, 2)
+    assert (best["final_map50_95"], best["longer_final_map50_95"]) == (0.688, 0.701)
+    (earlier,) = json.loads(best["earlier_rungs"])
+    assert (earlier["rung"], earlier["metrics"]["map50_95"]) == (0, 0.6)
+
+
+def test_a_trial_only_scored_has_no_measured_latency_and_no_trained_score(tmp_path: Path) -> None:
+    rows = trials_table(load_study(fake.rung_study(tmp_path / "s"))).set_index("name")
+    one = rows.loc["trial 20"]
+    assert one["state"] == "scored"
+    assert one["predicted_ms"] > 0
+    assert one["untrained_map50_95"] > 0
+    for column in ("latency_ms", "rung", "val_map50_95", "points_lost", "kept_weights_rung"):
+        assert pd.isna(one[column]), column
+
+
+def test_longer_weights_that_were_not_kept_have_no_final_score(tmp_path: Path) -> None:
+    rows = trials_table(load_study(fake.rung_study(tmp_path / "s", kept=False))).set_index("name")
+    best = rows.loc["trial 0"]
+    assert best["longer_map50_95"] == 0.688
+    assert pd.isna(best["longer_final_map50_95"])
+    assert best["kept_weights_rung"] == 1
 
 
 def test_text_with_commas_quotes_and_line_breaks_survives(tmp_path: Path) -> None:

@@ -1,0 +1,103 @@
+"""What a search learned before its trials, as it left it on disk for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from autoprune.errors import ConfigError
+from autoprune.study_folder import StudyFolder
+
+
+class _Saved(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class SavedError(_Saved):
+    """The latency predictor's error on plans it had not learned from."""
+
+    mape: float  # mean absolute relative error
+    spearman: float
+    plans: int
+
+
+class SavedStaircase(_Saved):
+    """The channel block by which the target's latency falls."""
+
+    block: int
+
+
+class SavedPredictor(_Saved):
+    """The part of latency_predictor.json that the report shows."""
+
+    error: SavedError
+    staircase: SavedStaircase
+
+
+class SavedProfile(_Saved):
+    """profile.json: the estimated cost in accuracy of every kept width, by parameter.
+
+    Attributes:
+        names: Parameter names, e.g. `keep_4` and `keep_22_box`.
+        choices: Kept widths on offer per parameter, ascending; the last keeps everything.
+        costs: Relative rise of the loss for each of them.
+    """
+
+    names: tuple[str, ...]
+    choices: tuple[tuple[int, ...], ...]
+    costs: tuple[tuple[float, ...], ...]
+
+    @model_validator(mode="after")
+    def _one_cost_per_choice(self) -> SavedProfile:
+        offered, priced = (tuple(map(len, table)) for table in (self.choices, self.costs))
+        if len(offered) != len(self.names) or offered != priced or 0 in offered:
+            raise ValueError("one cost per kept width of every parameter")
+        if any(tuple(sorted(set(row))) != row or row[0] < 1 for row in self.choices):
+            raise ValueError("kept widths that rise from 1 or more")
+        return self
+
+    def as_table(self) -> Mapping[str, tuple[tuple[int, float], ...]]:
+        """Parameter name -> (kept width, cost) pairs."""
+        return {
+            name: tuple(zip(offered, priced, strict=True))
+            for name, offered, priced in zip(self.names, self.choices, self.costs, strict=True)
+        }
+
+
+def load_predictor(folder: StudyFolder) -> SavedPredictor | None:
+    """What is known of the latency predictor; None where a study learned none.
+
+    Raises:
+        ConfigError: The file is there and broken.
+    """
+    return _load(SavedPredictor, folder.predictor)
+
+
+def load_profile(folder: StudyFolder) -> SavedProfile | None:
+    """The sensitivity profile; None where a study has none.
+
+    Raises:
+        ConfigError: The file is there and broken.
+    """
+    return _load(SavedProfile, folder.profile)
+
+
+_Noun = TypeVar("_Noun", bound=_Saved)
+
+
+def _load(noun: type[_Noun], path: Path) -> _Noun | None:
+    try:
+        return noun.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        got = first["input"] if key else "something else"
+        raise ConfigError.of(str(path), key, got, message) from None
