@@ -48,7 +48,8 @@ from autoprune.yaml_io import write_atomic
 # How --timeout is divided once the baselines are done: trials without training, then short
 # fine-tunes, then the longer one; what is left confirms the best plan and scores the front.
 TRIALS_UNTIL, SHORT_UNTIL, LONG_UNTIL = 0.3, 0.6, 0.92
-LEARNING_SHARE = 0.12  # of --timeout, at most, for learning to predict latency
+LEARNING_SHARE = 0.12  # of --timeout, at most, for learning to predict latency; without one:
+LEARNING_PER_MS, LEAST_LEARNING_S = 5.0, 20.0  # seconds per ms of the dense model, and at least
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,9 @@ def _learned(prepared: Prepared, bench: Workbench, listener: SearchListener) -> 
 
     What was timed for an earlier study of the same architecture and target is used again.
     """
-    limit_s = DEMO_LIMIT_S if prepared.demo else LIMIT_S
+    assert bench.dense_latency is not None
+    wanted_s = LEARNING_PER_MS * bench.dense_latency.median_ms
+    limit_s = DEMO_LIMIT_S if prepared.demo else min(LIMIT_S, max(LEAST_LEARNING_S, wanted_s))
     if bench.config.timeout_s is not None:
         limit_s = min(limit_s, LEARNING_SHARE * bench.config.timeout_s)
     listener.candidate("latency predictor", None, None)
