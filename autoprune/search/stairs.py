@@ -15,7 +15,7 @@ Array = np.ndarray[Any, Any]
 
 WASTE_ALLOWED = 1.5  # channels; predictions are not exact either
 _SPACE_STEP = 8  # widths offered in a space: multiples of it
-_SHOWN_STEP, _SHOWN_SPAN, _SHOWN_WIDEST = 4, 64, 160  # channels, of the one index that is shown
+_SHOWN_STEP, _SHOWN_SPAN, _SHOWN_WIDTHS = 4, 64, (64, 160)  # channels, of the one index shown
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,12 @@ def shown_stairs(pruner: Pruner, space: SearchSpace, predictor: LatencyPredictor
         for name in parameter_names(index, reference)
         if len(reference) == 1 and sum(group.index == index for group in pruner.groups) == 1
     ]
-    names = [name for name in plain if dense[name] <= _SHOWN_WIDEST] or plain or list(dense)
+    least, most = _SHOWN_WIDTHS
+    names = [name for name in plain if least <= dense[name] <= most] or plain or list(dense)
     stairs = []
     for name in names:
         widest = dense[name]
-        fours = range(max(1, widest - _SHOWN_SPAN + _SHOWN_STEP), widest, _SHOWN_STEP)
+        fours = range(max(widest // 4, widest - _SHOWN_SPAN) + _SHOWN_STEP - 1, widest, _SHOWN_STEP)
         widths = tuple(sorted({*({width - width % _SHOWN_STEP for width in fours} - {0}), widest}))
         stairs.append(stairs_of(pruner, space, predictor, name, widths, round_to=1))
     return max(stairs, key=lambda each: max(each.ratios) - min(each.ratios))

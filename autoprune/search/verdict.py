@@ -75,10 +75,10 @@ def verdict_of(
     limit = f"{limit_ms:.4g} ms"
     if dense.high_ms <= limit_ms:
         return Verdict("already met", f"Already met: dense takes {dense.median_ms:.2f} of {limit}.")
-    within = plan if plan and plan.latency.median_ms <= limit_ms else floor
-    if min(within.latency.high_ms, floor.latency.high_ms) <= limit_ms:
-        about = f"about {within.removed or 0.0:.0%} of channels"
-        how = f"{within.name}: {within.latency.median_ms:.2f} ms, {_of_dense(within)}"
+    proofs = [option for option in (plan, floor) if option and option.latency.high_ms <= limit_ms]
+    if proofs:
+        about = f"about {_removed_for(limit_ms, floor, plan):.0%} of channels"
+        how = ", ".join(f"{each.name}: {each.latency.median_ms:.2f} ms" for each in proofs)
         return Verdict("reachable", f"{limit} is reachable by pruning, {about} ({how}).")
     nearest = f"not reachable by pruning: the floor is {floor.latency.median_ms:.2f} ms"
     if floor.latency.low_ms <= limit_ms:
@@ -112,6 +112,17 @@ def early_verdict(limit_ms: float | None, dense_ms: float, floor_ms: float, erro
         f"{floor}: {limit_ms:.4g} ms is NOT reachable by pruning within this space; a smaller "
         "image (--imgsz) or a smaller sibling would be the way. `autoprune probe` times both."
     )
+
+
+def _removed_for(limit_ms: float, floor: Option, plan: Option | None) -> float:
+    """Fraction of channels: the plan's; where it missed the limit, as much more as that takes."""
+    most = floor.removed or 0.0
+    if plan is None:
+        return most
+    least, missed_ms = plan.removed or 0.0, plan.latency.median_ms - limit_ms
+    if missed_ms <= 0:
+        return least
+    return least + (most - least) * missed_ms / (plan.latency.median_ms - floor.latency.median_ms)
 
 
 def _of_dense(option: Option) -> str:
