@@ -17,9 +17,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autoprune.api import load, measure, prune_detection_model, search, write_report
+    from autoprune.api import load, measure, probe, prune_detection_model, search, write_report
 
-__all__ = ["load", "measure", "prune_detection_model", "search", "write_report"]
+__all__ = ["load", "measure", "probe", "prune_detection_model", "search", "write_report"]
 __version__ = "0.1.0"
 
 

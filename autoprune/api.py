@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from autoprune.latency.targets import LatencyTarget
     from autoprune.pruning.statistics import CalibrationStatistics
     from autoprune.search.listener import SearchListener
+    from autoprune.search.probe import ProbeResult
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,82 @@ def search(
             write_report(prepared.folder.root)
         raise
     return SearchResult(prepared.folder, outcome, write_report(prepared.folder.root))
+
+
+def probe(
+    model: str | Path | None = None,
+    *,
+    budget_ms: float | None = None,
+    speedup: float | None = None,
+    imgsz: int | tuple[int, ...] | None = None,
+    runtime: str = "onnxruntime",
+    threads: int = 1,
+    target: LatencyTarget | str = "local",
+    target_python: str = DEFAULT_TARGET_PYTHON,
+    protect: tuple[int, ...] = (),
+    space: str | Path | None = None,
+    write_space: str | Path | None = None,
+    trust_checkpoint: bool = False,
+    listener: SearchListener | None = None,
+) -> ProbeResult:
+    """Find out in two minutes, without data or training, whether pruning can meet a limit.
+
+    Args:
+        model: A .pt or model .yaml; the bundled demo by default.
+        budget_ms: Latency limit in ms; give this, `speedup` or neither.
+        speedup: Or: this many times faster than the dense model.
+        imgsz: Side, or (height, width), in pixels; by default what the model was trained at.
+        runtime: "onnxruntime" or "torch".
+        threads: Threads of one forward pass.
+        target: Where: "local", "ssh://user@host[:port]", or an object that measures.
+        target_python: The interpreter on an ssh target.
+        protect: Layer indices that keep all their channels.
+        space: Search space YAML; the shipped one by default.
+        write_space: New file for a search space of only those widths that are on this target's
+            steps.
+        trust_checkpoint: Load a .pt that holds more than torch and Ultralytics classes.
+        listener: Hears progress; silent by default.
+
+    Returns:
+        Dense latency, floor, stairs, alternatives and the verdict.
+
+    Raises:
+        ConfigError: Wrong input, before anything is measured.
+        UnsupportedModel: The model cannot be pruned.
+        TrialFailed: The model cannot be exported or measured.
+        TargetUnreachable: The device does not answer.
+    """
+    if budget_ms is not None and speedup is not None:
+        expected = "one of --budget-ms and --speedup, or neither"
+        raise ConfigError(f"arguments: goal: got budget_ms and speedup, expected {expected}")
+    limit = {"budget_ms": budget_ms, "speedup": speedup}
+    given = [{"kind": kind, "value": value} for kind, value in limit.items() if value is not None]
+    settings = {
+        "goal": given[0] if given else {"kind": "max_drop", "value": 100},  # no latency limit
+        "imgsz": imgsz,
+        "space": space,
+        "runtime": runtime,
+        "threads": threads,
+        "protect": protect,
+        **({"target": target, "target_python": target_python} if isinstance(target, str) else {}),
+        "trust_checkpoint": trust_checkpoint,
+    }
+    config = StudyConfig.of(settings, "arguments")
+    if model is not None:  # without data, which a search would ask for
+        config = config.model_copy(update={"model": Path(model)})
+    from autoprune.evaluation.quiet import prepare_environment
+
+    prepare_environment()
+    from autoprune.search.listener import SearchListener
+    from autoprune.search.probe import probe as run_probe
+
+    return run_probe(
+        config,
+        config.goal if given else None,
+        listener or SearchListener(),
+        None if isinstance(target, str) else target,
+        None if write_space is None else Path(write_space),
+    )
 
 
 def prune_detection_model(

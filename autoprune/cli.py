@@ -134,6 +134,66 @@ def search(
 
 
 @app.command()
+def probe(
+    model: Annotated[
+        Optional[Path], typer.Option(help="Your .pt or model .yaml; the demo's if left out.")
+    ] = None,
+    budget_ms: Annotated[Optional[float], typer.Option(help="Latency limit, ms.")] = None,
+    speedup: Annotated[
+        Optional[float], typer.Option(help="Or: this much faster than dense.")
+    ] = None,
+    imgsz: Annotated[
+        Optional[str], typer.Option(help="Image size in pixels: N or HxW. Default: as trained.")
+    ] = None,
+    target: Annotated[str, typer.Option(help="Where: local or ssh://user@host.")] = "local",
+    target_python: Annotated[
+        str, typer.Option(help="The Python on an ssh target: python3, or a path there.")
+    ] = "python3",
+    runtime: Annotated[str, typer.Option(help="onnxruntime or torch.")] = "onnxruntime",
+    threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
+    protect: Annotated[Optional[str], typer.Option(help="Indices to leave alone: 0,22.")] = None,
+    space: Annotated[Optional[Path], typer.Option(help="Search space YAML.")] = None,
+    write_space: Annotated[
+        Optional[Path], typer.Option(help="New file: a space of widths on this target's steps.")
+    ] = None,
+    trust_checkpoint: Annotated[
+        bool, typer.Option(help="Load a .pt that may run code of its own.")
+    ] = False,
+) -> None:
+    """Say in two minutes, without data or training, whether pruning can meet a limit."""
+    with _exit_codes():
+        from rich.console import Console
+
+        from autoprune import api
+        from autoprune.arguments import image_size, layer_indices
+        from autoprune.probe_screen import probe_page
+        from autoprune.screen import Screen
+
+        with Screen("", "") as screen:
+            result = api.probe(
+                model,
+                budget_ms=budget_ms,
+                speedup=speedup,
+                imgsz=image_size(imgsz, None),
+                runtime=runtime,
+                threads=threads,
+                target=target,
+                target_python=target_python,
+                protect=layer_indices(protect) or (),
+                space=space,
+                write_space=write_space,
+                trust_checkpoint=trust_checkpoint,
+                listener=screen,
+            )
+        print()
+        Console(highlight=False).print(probe_page(result))
+        if write_space is not None:
+            print(f"Space:  {write_space} (search --space {write_space})")
+        if not result.verdict.good:
+            raise typer.Exit(EXIT_NOT_MET)
+
+
+@app.command()
 def prune(
     model: Annotated[Path, typer.Argument(help="A .pt or model .yaml.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The pruned .pt to write.")],

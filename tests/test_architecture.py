@@ -29,8 +29,9 @@ ALLOWED: dict[str, set[str]] = {
     "demo": {"evaluation"},
     "search": {"pruning", "families", "latency", "evaluation", "demo"},
     "screen": {"search"},
+    "probe_screen": {"search"},
     "api": {"search", "pruning", "families", "latency", "evaluation", "report"},
-    "cli": {"api", "screen", "recipe", "arguments", "report", "demo", "evaluation"},
+    "cli": {"api", "screen", "probe_screen", "recipe", "arguments", "report", "demo", "evaluation"},
     "__init__": {"api"},
 }
 
@@ -44,7 +45,7 @@ DOORS: dict[str, set[str]] = {
     "jinja2": {"report"},
     "pandas": {"report"},
     "typer": {"cli"},
-    "rich": {"cli", "screen"},
+    "rich": {"cli", "screen", "probe_screen"},
     "torch": {
         "pruning",
         "families",

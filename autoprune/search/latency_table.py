@@ -10,10 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 from platformdirs import user_cache_path
 from torch import nn
 
+from autoprune.config import StudyConfig
 from autoprune.errors import TrialFailed
 from autoprune.geometry import ModelGeometry
 from autoprune.latency.exported_model import ExportedModel
@@ -31,9 +33,8 @@ from autoprune.latency.training_plans import training_plan
 from autoprune.plan import PruningPlan
 from autoprune.pruning.geometry import model_geometry
 from autoprune.pruning.prune import Pruner
-from autoprune.record import Fingerprint
+from autoprune.record import Fingerprint, LatencyResult
 from autoprune.search.listener import SearchListener
-from autoprune.search.workbench import Workbench
 
 PLANS = 48
 DEMO_LIMIT_S = 45.0
@@ -44,6 +45,41 @@ _BATCH_BYTES = 400_000_000  # of model files in one process: a runtime needs sev
 _BATCH_S = (2.0, 30.0)  # shortest and longest timing of one batch
 _SURE_ENOUGH = 0.015  # half-width of a ratio's interval that is not worth timing again
 _FAILURES_ALLOWED = 3
+
+
+class LatencyBench(Protocol):
+    """What learning needs of a `Workbench`: no data, no training."""
+
+    @property
+    def config(self) -> StudyConfig:
+        """Its seed chooses the plans."""
+
+    @property
+    def pruner(self) -> Pruner:
+        """Holds the dense model."""
+
+    @property
+    def imgsz(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+
+    @property
+    def target(self) -> LatencyTarget:
+        """Where plans are timed."""
+
+    @property
+    def options(self) -> RuntimeOptions:
+        """The runtime."""
+
+    @property
+    def dense_export(self) -> ExportedModel | None:
+        """The dense model in the runtime's format, if there is one already."""
+
+    @property
+    def dense_latency(self) -> LatencyResult | None:
+        """As measured; None if it was not."""
+
+    def export(self, module: nn.Module, folder: Path) -> ExportedModel:
+        """Write the runtime's file for a module into `folder`."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +162,7 @@ class PlanTimer:
 
 
 def learn_latency(
-    bench: Workbench, folder: Path, listener: SearchListener, time_limit_s: float = LIMIT_S
+    bench: LatencyBench, folder: Path, listener: SearchListener, time_limit_s: float = LIMIT_S
 ) -> LatencyPredictor:
     """Learn to predict the latency of any plan for the bench's model, target and image size.
 
@@ -168,7 +204,7 @@ def learn_latency(
     return predictor
 
 
-def shared_folder(bench: Workbench) -> Path:
+def shared_folder(bench: LatencyBench) -> Path:
     """Where studies of one architecture, target, runtime and image size share their table."""
     assert bench.dense_latency is not None
     geometry = model_geometry(bench.pruner.model, bench.pruner.groups, bench.imgsz)

@@ -84,7 +84,7 @@ def prepare(
     yolo = load_yolo(config.model, trust=config.trust_checkpoint)
     trained_size = trained_image_size(yolo)
     imgsz = config.imgsz or trained_size
-    _check_stride(yolo, imgsz)
+    check_stride(yolo, imgsz)
     widths = family_of(yolo.model).widths(yolo.model)
     space = SearchSpace.load(config.space, widths, config.protect)
     folder = StudyFolder(studies / config.name)
@@ -149,7 +149,12 @@ def _default_name(config: StudyConfig) -> str:
     return f"{stem}{size}-{goal}-{config.runtime}-{config.threads}t{target}"
 
 
-def _check_stride(yolo: Any, imgsz: tuple[int, int]) -> None:
+def check_stride(yolo: Any, imgsz: tuple[int, int]) -> None:
+    """Refuse an image size that the model's maps do not divide.
+
+    Raises:
+        ConfigError: A side is not a multiple of the model's largest stride.
+    """
     stride = int(max(yolo.model.stride))
     if any(side % stride for side in imgsz):
         expected = f"multiples of {stride}, this model's largest stride"

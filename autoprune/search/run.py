@@ -41,6 +41,7 @@ from autoprune.search.proposals import proposals
 from autoprune.search.samplers import FreshPerTrial, Known
 from autoprune.search.settings import save_or_compare, settings_of
 from autoprune.search.trials import TrialLoop
+from autoprune.search.verdict import early_verdict
 from autoprune.search.workbench import Workbench
 from autoprune.study_folder import StudyFolder
 from autoprune.yaml_io import write_atomic
@@ -48,7 +49,8 @@ from autoprune.yaml_io import write_atomic
 # How --timeout is divided once the baselines are done: trials without training, then short
 # fine-tunes, then the longer one; what is left confirms the best plan and scores the front.
 TRIALS_UNTIL, SHORT_UNTIL, LONG_UNTIL = 0.3, 0.6, 0.92
-LEARNING_SHARE = 0.12  # of --timeout, at most, for learning to predict latency
+LEARNING_SHARE = 0.12  # of --timeout, at most, for learning to predict latency; without one:
+LEARNING_PER_MS, LEAST_LEARNING_S = 5.0, 20.0  # seconds per ms of the dense model, and at least
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
             listener.say("The dense model is within the budget already: nothing to prune.")
             return dense_is_enough(bench, dense)
         bench = bench.with_predictor(_learned(prepared, bench, listener))
+        listener.say(_early_verdict(bench, budget_ms))
         baselines = evaluate_baselines(bench, budget_ms, listener)
         study = _open_study(bench, dense)
     clock = Clock.after_baselines(began, limit)
@@ -228,9 +231,24 @@ def _learned(prepared: Prepared, bench: Workbench, listener: SearchListener) -> 
 
     What was timed for an earlier study of the same architecture and target is used again.
     """
-    limit_s = DEMO_LIMIT_S if prepared.demo else LIMIT_S
+    assert bench.dense_latency is not None
+    wanted_s = LEARNING_PER_MS * bench.dense_latency.median_ms
+    limit_s = DEMO_LIMIT_S if prepared.demo else min(LIMIT_S, max(LEAST_LEARNING_S, wanted_s))
     if bench.config.timeout_s is not None:
         limit_s = min(limit_s, LEARNING_SHARE * bench.config.timeout_s)
     listener.candidate("latency predictor", None, None)
     listener.stage("latency")
     return learn_latency(bench, shared_folder(bench), listener, limit_s)
+
+
+def _early_verdict(bench: Workbench, budget_ms: float | None) -> str:
+    """Whether pruning can meet the limit at all, by the predictor just learned."""
+    assert bench.predictor is not None
+    assert bench.dense_latency is not None
+    floor = bench.space.plan({name: offered[0] for name, offered in bench.space.choices.items()})
+    return early_verdict(
+        budget_ms,
+        bench.dense_latency.median_ms,
+        bench.predicted_ms(floor),
+        bench.predictor.error.mape,
+    )
