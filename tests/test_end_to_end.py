@@ -69,8 +69,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
     data = write_detection_set(folder / "tiny-set", splits)
     (folder / "space.yaml").write_text(SPACE)
     files = ["--model", str(demo_checkpoint()), "--data", str(data), "--space", "space.yaml"]
-    _autoprune(folder, "search", *files, *ARGUMENTS, "--trials", "2")
-    _autoprune(folder, "search", *files, *ARGUMENTS, "--trials", "8")
+    began = _autoprune(folder, "search", *files, *ARGUMENTS, "--trials", "2")
+    continued = _autoprune(folder, "search", *files, *ARGUMENTS, "--trials", "8")
+    assert ("Latency learned" in began, "Latency learned" in continued) == (True, False)
     refused = _autoprune(folder, "search", *files, *ARGUMENTS, "--trials", "9", "batch=4", code=2)
     assert "fine-tune batch: was 8, now 4" in refused
     return StudyFolder(folder / "studies" / "tiny")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from autoprune.errors import ConfigError, StudyMismatch
 from autoprune.geometry import ModelGeometry
 from autoprune.latency.features import WORK, Staircase, work
+from autoprune.yaml_io import write_atomic
 
 Array = np.ndarray[Any, Any]
 
@@ -81,6 +84,26 @@ class LatencyPredictor:
             "prices": {name: row.tolist() for name, row in zip(WORK, self.prices, strict=True)},
             "error": asdict(self.error),
         }
+
+    def save(self, path: Path) -> None:
+        """Write as JSON, atomically."""
+        write_atomic(path, json.dumps(self.to_mapping(), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path, geometry: ModelGeometry) -> LatencyPredictor:
+        """Read what `save` wrote.
+
+        Raises:
+            StudyMismatch: It was learned for another model or image size.
+            ConfigError: Missing, or not a predictor.
+        """
+        try:
+            content = json.loads(path.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+        except ValueError as error:
+            raise ConfigError.of(str(path), "", str(error), "JSON") from None
+        return cls.from_mapping(content, geometry, str(path))
 
     @classmethod
     def from_mapping(

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from autoprune.errors import TrialFailed
 from autoprune.plan import PruningPlan
+from autoprune.pruning.geometry import model_geometry
 from autoprune.pruning.prune import uniform_plan
-from autoprune.pruning.size import model_size
 from autoprune.record import LatencyResult, TrialRecord
 from autoprune.search.evaluate import Candidate, evaluate_trained
 from autoprune.search.listener import SearchListener
@@ -69,6 +71,7 @@ def blocks_of(isa: str) -> tuple[int, ...]:
 def uniform_plans(bench: Workbench) -> list[UniformPlan]:
     """All different block-aligned uniform plans, from the mildest to the strongest by MACs."""
     assert bench.dense_latency is not None
+    geometry = model_geometry(bench.pruner.model, bench.pruner.groups, bench.imgsz)
     found: dict[tuple[int, ...], UniformPlan] = {}
     for block in reversed(blocks_of(bench.dense_latency.fingerprint.isa)):
         for ratio in RATIOS:
@@ -76,7 +79,7 @@ def uniform_plans(bench: Workbench) -> list[UniformPlan]:
             plan = bench.annotated(_without_protected(plan, bench))
             signature = bench.pruner.signature(plan)
             if signature not in found and not plan.removes_nothing():
-                macs = model_size(bench.pruner.prune(plan), bench.imgsz).macs
+                macs = int(geometry.macs(np.array([signature]))[0])
                 found[signature] = UniformPlan(ratio, block, plan, macs)
     return sorted(found.values(), key=lambda uniform: -uniform.macs)
 

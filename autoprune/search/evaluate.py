@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 import time
 from collections.abc import Callable
@@ -13,14 +12,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from autoprune.errors import (
-    ConfigError,
-    FailureReason,
-    StorageFailed,
-    StudyMismatch,
-    TargetUnreachable,
-    TrialFailed,
-)
+from autoprune.errors import TrialFailed
 from autoprune.evaluation.fine_tune import fine_tune
 from autoprune.evaluation.fine_tune_settings import FineTuneSettings
 from autoprune.evaluation.quiet import quiet
@@ -30,11 +22,11 @@ from autoprune.plan import PruningPlan
 from autoprune.pruning.size import model_size
 from autoprune.record import SHORT, UNTRAINED, Failure, RungScore, State, TrialRecord
 from autoprune.search.attempts import MAX_ATTEMPTS, attempt
+from autoprune.search.failures import candidate_failure
 from autoprune.search.listener import SearchListener
 from autoprune.search.workbench import Workbench
 from autoprune.study_folder import StudyFolder
 
-FULL_DISK_BYTES = 20_000_000
 CLEARLY_OVER = 2.0  # times the predictor's mean error: beyond that a plan is not even scored
 
 
@@ -148,12 +140,8 @@ class _Run:
         try:
             with quiet(self.folder / "log.txt"):
                 state = work(self)
-        except (TargetUnreachable, StudyMismatch, ConfigError):
-            raise  # the setup is wrong, not the candidate
-        except Exception as error:  # any other failure concerns this candidate only
-            if _is_disk_full(error, self.folder):
-                raise StorageFailed(f"{self.folder}: the disk is full") from error
-            return self.save("failed", failure_of(error))
+        except Exception as error:
+            return self.save("failed", candidate_failure(error, self.folder))
         return self.save(state)
 
     def score_untrained(self, budget_ms: float | None) -> State:
@@ -269,27 +257,9 @@ def train_and_score(
     return tuned.module, score
 
 
-def failure_of(error: Exception) -> Failure:
-    """Sort an exception into the reasons the report counts."""
-    text = " ".join(str(error).split())[:500] or type(error).__name__
-    if isinstance(error, TrialFailed):
-        return Failure(reason=error.reason, detail=error.detail)
-    reason: FailureReason = "exception"
-    if isinstance(error, MemoryError) or "out of memory" in text.lower():
-        reason = "oom"
-    return Failure(reason=reason, detail=f"{type(error).__name__}: {text}")
-
-
 def failed_record(bench: Workbench, candidate: Candidate, failure: Failure) -> TrialRecord:
     """Write the record of a candidate that is given up without being evaluated."""
     return _Run(bench, candidate, SearchListener()).save("failed", failure)
-
-
-def _is_disk_full(error: Exception, folder: Path) -> bool:
-    """Whether the disk is to blame; torch reports a full one as a RuntimeError of its own."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    return shutil.disk_usage(folder).free < FULL_DISK_BYTES
 
 
 def _clear_leftovers(folder: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from torch import nn
 
-from autoprune.errors import TrialFailed
 from autoprune.evaluation.checkpoint import load_yolo
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.validate import validate
@@ -17,6 +16,7 @@ from autoprune.front import pareto_front
 from autoprune.outcome import Outcome
 from autoprune.record import LatencyResult, TrialRecord
 from autoprune.search.candidates import nearest_miss, ranked
+from autoprune.search.failures import candidate_failure
 from autoprune.search.listener import SearchListener
 from autoprune.search.workbench import Workbench
 
@@ -80,8 +80,9 @@ def score_on_new_images(
                     module, bench.data, bench.data.final_images, bench.train_size, bench.device
                 )
                 bench.keep_export(module, folder)
-        except TrialFailed as failure:
-            listener.say(f"{record.name}: no final score ({failure})")
+        except Exception as error:
+            failure = candidate_failure(error, folder)
+            listener.say(f"{record.name}: no final score ({failure.reason}: {failure.detail})")
             continue
         bench.folder.save_record(latest.model_copy(update={"final": final}))
 
@@ -132,8 +133,11 @@ def _measured_again(
         longer = replace(bench, timing=bench.timing.for_dense())
         try:
             return longer.measure(module, folder)
-        except TrialFailed as failure:
-            listener.say(f"{record.name}: could not be measured again ({failure})")
+        except Exception as error:
+            failure = candidate_failure(error, folder)
+            listener.say(
+                f"{record.name}: could not be measured again ({failure.reason}: {failure.detail})"
+            )
             return None
 
 

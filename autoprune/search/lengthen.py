@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from torch import nn
 
-from autoprune.errors import TrialFailed
 from autoprune.evaluation.checkpoint import load_yolo
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.validate import validate
 from autoprune.record import LONG, TrialRecord
 from autoprune.search.evaluate import train_and_score
+from autoprune.search.failures import candidate_failure
 from autoprune.search.listener import SearchListener
 from autoprune.search.workbench import Workbench
 
@@ -69,8 +69,11 @@ def lengthen(
                 score = score.model_copy(update={"final": final})
                 bench.save_model(trained, folder / "model.pt", best.pruning_plan())
                 bench.keep_export(trained, folder)
-    except TrialFailed as failure:
-        listener.say(f"The longer fine-tune of {best.name} failed ({failure}).")
+    except Exception as error:
+        failure = candidate_failure(error, folder)
+        listener.say(
+            f"The longer fine-tune of {best.name} failed ({failure.reason}: {failure.detail})."
+        )
         return best
     longer = best.model_copy(update={"rungs": (*best.rungs, score)})
     bench.folder.save_record(longer)

@@ -111,9 +111,10 @@ class Promotions:
         return sorted(hopeful, key=lambda r: r.predicted_ms or 0.0) or ([] if met else waiting)
 
     def _limit(self, records: list[TrialRecord]) -> int:
-        """PROMOTIONS, or twice as many once the untrained score is seen to mislead."""
-        overall = agreement(records).overall
-        if overall is None or overall >= POOR_AGREEMENT:
+        """PROMOTIONS, or twice as many if after these the untrained score is seen to mislead."""
+        agreed = agreement(records)
+        overall = agreed.overall
+        if overall is None or overall >= POOR_AGREEMENT or agreed.plans < PROMOTIONS:
             return PROMOTIONS
         if not self.warned:
             self.listener.say(

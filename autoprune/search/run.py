@@ -20,6 +20,7 @@ from autoprune.errors import StorageFailed, TargetUnreachable
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.latency.targets import LatencyTarget
 from autoprune.outcome import Outcome
+from autoprune.pruning.geometry import model_geometry
 from autoprune.record import TrialRecord
 from autoprune.search.baselines import evaluate_baselines
 from autoprune.search.candidates import ranked
@@ -199,11 +200,8 @@ def _open_study(bench: Workbench, dense: TrialRecord) -> optuna.Study:
     goal, profile = bench.config.goal, Profile.of(bench.pruner, bench.space, bench.predictor)
     budget_ms = goal.budget_ms(dense.latency.median_ms)
     limit_ratio = None if budget_ms is None else budget_ms / dense.latency.median_ms
-    for path, content in (
-        (bench.folder.profile, profile.to_mapping()),
-        (bench.folder.predictor, bench.predictor.to_mapping()),
-    ):
-        write_atomic(path, json.dumps(content, indent=1) + "\n")
+    write_atomic(bench.folder.profile, json.dumps(profile.to_mapping(), indent=1) + "\n")
+    bench.predictor.save(bench.folder.predictor)
     known = Known(profile, limit_ratio, dense.map50_95 or 1.0)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -229,9 +227,13 @@ def _open_study(bench: Workbench, dense: TrialRecord) -> optuna.Study:
 def _learned(prepared: Prepared, bench: Workbench, listener: SearchListener) -> LatencyPredictor:
     """Learn the target's latency, within the share of --timeout that is meant for it.
 
-    What was timed for an earlier study of the same architecture and target is used again.
+    What was timed for an earlier study of the same architecture and target is used again. A study
+    that is continued keeps the predictor it began with.
     """
     assert bench.dense_latency is not None
+    if bench.folder.predictor.exists():
+        geometry = model_geometry(bench.pruner.model, bench.pruner.groups, bench.imgsz)
+        return LatencyPredictor.load(bench.folder.predictor, geometry)
     wanted_s = LEARNING_PER_MS * bench.dense_latency.median_ms
     limit_s = DEMO_LIMIT_S if prepared.demo else min(LIMIT_S, max(LEAST_LEARNING_S, wanted_s))
     if bench.config.timeout_s is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -80,13 +78,23 @@ def test_work_is_counted_by_hand():
     assert not plain[3:].any()
 
 
-def test_storage_is_a_round_trip():
+def test_storage_is_a_round_trip(tmp_path):
     kept = random_kept(GEOMETRY, 30, 1)
     predictor = fit_predictor(GEOMETRY, kept, ratios(kept, 16, 4))
-    text = json.dumps(predictor.to_mapping(), allow_nan=False)
-    again = LatencyPredictor.from_mapping(json.loads(text), GEOMETRY)
+    predictor.save(tmp_path / "latency_predictor.json")
+    again = LatencyPredictor.load(tmp_path / "latency_predictor.json", GEOMETRY)
     assert np.array_equal(again.predict(kept), predictor.predict(kept))
     assert (again.error, again.staircase) == (predictor.error, predictor.staircase)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b"7"])
+def test_a_file_that_holds_no_predictor_is_named(tmp_path, content):
+    path = tmp_path / "latency_predictor.json"
+    with pytest.raises(ConfigError, match="cannot be read"):
+        LatencyPredictor.load(path, GEOMETRY)
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"latency_predictor\.json: got"):
+        LatencyPredictor.load(path, GEOMETRY)
 
 
 def test_another_models_predictor_is_refused():

@@ -103,8 +103,14 @@ def test_without_time_nothing_is_trained(bench: Any, invented: Invented, left_s:
     assert invented.asked == []
 
 
-def test_a_failure_is_said_and_changes_nothing(bench: Any, invented: Invented) -> None:
-    invented.broken["fine-tune"] = TrialFailed("oom", "out of memory while training")
+@pytest.mark.parametrize(
+    "error",
+    [TrialFailed("oom", "out of memory while training"), RuntimeError("CUDA out of memory")],
+)
+def test_a_failure_is_said_and_changes_nothing(
+    bench: Any, invented: Invented, error: Exception
+) -> None:
+    invented.broken["fine-tune"] = error
     heard = Heard()
     assert lengthen(bench, BEST, heard, None) == BEST
     assert _weights(bench) == b"short"
