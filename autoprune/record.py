@@ -34,6 +34,10 @@ class Fingerprint(Noun):
     runner_version: int
 
 
+LASTING_CHANGE_ALLOWED = 0.12
+"""Of the machine's speed within one steady measurement: half-way, in the logarithm, to 30 %."""
+
+
 class LatencyResult(Noun):
     """Time of one forward pass at batch 1, measured interleaved with the dense model.
 
@@ -47,9 +51,11 @@ class LatencyResult(Noun):
     ratio: float  # to the dense model; 1.0 for the dense model itself
     ratio_low: float
     ratio_high: float
-    dense_ms: float
+    dense_ms: float  # as calibrated
+    dense_now_ms: float | None = None  # as it ran beside this model
     blocks: int
-    steady: bool  # False: the interval is still wide at the time cap
+    steady: bool  # False: the interval is still wide at the time cap, or the speed changed
+    lasting_change: float = 0.0  # of the machine's speed meanwhile, 0.3: dense took 30 % longer
     samples_ms: tuple[float, ...]  # the candidate's raw times
     dense_samples_ms: tuple[float, ...]
     load_1min: float | None  # the machine's load average when the measurement began

@@ -110,6 +110,40 @@ def _search_demo(content: dict[str, Any]) -> str:
     return f"{about}\n\n{_table(header, rows)}"
 
 
+def _latency_repeatability(content: dict[str, Any]) -> str:
+    parts = [
+        f"The model {content['model']} at {content['imgsz'][0]}x{content['imgsz'][1]} px, ONNX"
+        f" Runtime, 1 thread: {content['pairs']} measurements against itself (A/A), and as many"
+        f" against itself made {content['burden']:.0%} slower. **Bold**: what autoprune uses."
+    ]
+    for row in content["rows"]:
+        beside = ("as it is", "beside one busy process", "beside two busy processes")
+        rows = []
+        for each in row["estimators"]:
+            mark = "**" if each["name"] == content["product"] else ""
+            shares = [
+                "-" if each[key] is None else f"{each[key]:.0%}"
+                for key in ("found", "false_alarms")
+            ]
+            error, bias = f"{mark}{each['error_95']:.2%}{mark}", f"{each['bias']:+.2%}"
+            rows.append((f"{mark}{each['name']}{mark}", error, bias, *shares))
+        header = (
+            "estimator",
+            "error of 95 % of A/A ratios is below",
+            "median error",
+            f"{content['burden']:.0%} difference found",
+            "false alarms",
+        )
+        parts.append(
+            f"The machine {beside[row['neighbours']]}: {row['seconds']:.1f} s per measurement, at"
+            f" most {row['seconds_most']:.1f} s. Recorded times after a random moment multiplied by"
+            f" {content['slower']:g}: noticed in {row['change_noticed']:.0%}; suspected in"
+            f" {row['change_suspected']:.0%} as recorded."
+        )
+        parts.append(_table(header, rows))
+    return "\n\n".join(parts)
+
+
 def _latency_predictor(content: dict[str, Any]) -> str:
     rows = [
         (
@@ -225,6 +259,11 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
         "The search against the best uniform plan",
         "python benchmarks/search_demo.py --speedup 1.7 --seeds 0 1 2 --timeout 330",
         _search_demo,
+    ),
+    "latency_repeatability": (
+        "How repeatable a measured latency is",
+        "python benchmarks/latency_repeatability.py",
+        _latency_repeatability,
     ),
     "latency_predictor": (
         "Latency of any plan, predicted",

@@ -18,6 +18,8 @@ from autoprune.latency.runner import block_times, log_interval
 
 Array = np.ndarray[Any, Any]
 
+_SHORTEST_SPELL = 5  # blocks: a median of fewer is chance
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -56,6 +58,26 @@ def ratio_to(dense_ms: Array, candidate_ms: Array) -> Interval:
 def typical_ms(times_ms: Array) -> Interval:
     """A model's own time in ms, from blocks of counted times, shape (blocks, runs)."""
     return Interval(*map(math.exp, log_interval(times_ms, None)))
+
+
+def lasting_change(dense_ms: Array) -> float:
+    """The largest lasting change of the machine's speed during a measurement, as a fraction.
+
+    Over all ways to cut the measurement in two, both parts at least _SHORTEST_SPELL blocks and a
+    fifth of it: by how much longer the dense model took in the slower part than in the other, in
+    the median. A few slow blocks change no median; a neighbour that came or went does.
+
+    Args:
+        dense_ms: Counted times of the dense model, shape (blocks, runs).
+
+    Returns:
+        0.3 for 30 % longer; 0 for fewer than twice _SHORTEST_SPELL blocks.
+    """
+    times = np.log(block_times(dense_ms))
+    shortest = max(_SHORTEST_SPELL, len(times) // 5)
+    cuts = range(shortest, len(times) - shortest + 1)
+    changes = [abs(np.median(times[cut:]) - np.median(times[:cut])) for cut in cuts]
+    return math.expm1(max(changes, default=0.0))
 
 
 def tail_factor(times_ms: Array) -> float:

@@ -51,6 +51,7 @@ class FakeTarget:
         paths = [Path(path) for path in (job["dense"], *job["candidates"])]
         state = {"load_1min": 0.0, "temperature_c": None, "frequency_mhz": None}
         timed = paths if job["timing"] is not None else []
+        burden_ms = 1e3 * (job["timing"] or {}).get("burden_s", 0.0)
         check = {"max_abs_diff": 0.0, "max_rel_diff": 0.0, "problem": None}
         return {
             "runner_version": RUNNER_VERSION,
@@ -66,7 +67,10 @@ class FakeTarget:
             "isa": "fake",
             "system": "fake",
             "python": "0.0",
-            "models": [{"wall_ms": self._blocks(path), "cpu_ms": None} for path in timed],
+            "models": [
+                {"wall_ms": self._blocks(path, burden_ms if place else 0.0), "cpu_ms": None}
+                for place, path in enumerate(timed)
+            ],
             "stopped": "tight" if timed else "untimed",
             "checks": [check] * len(job["checks"]),
             "before": state,
@@ -74,8 +78,8 @@ class FakeTarget:
             **self.overrides,
         }
 
-    def _blocks(self, path: Path) -> list[list[float]]:
+    def _blocks(self, path: Path, burden_ms: float) -> list[list[float]]:
         seed = int.from_bytes(hashlib.sha256(path.read_bytes()).digest()[:8], "big")
         spread = np.abs(np.random.default_rng(seed).normal(0, self.noise, (self.blocks, 5)))
-        blocks: list[list[float]] = (self.time_ms(path) * (1 + spread)).tolist()
-        return blocks
+        times: list[list[float]] = (self.time_ms(path) * (1 + spread) + burden_ms).tolist()
+        return times

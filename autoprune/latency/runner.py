@@ -12,7 +12,8 @@ Job (paths as this machine sees them, `_s` in seconds):
     dense            path of the reference model
     candidates       paths of the models compared with it; empty: the reference is timed alone
     timing           null: outputs are checked only. Otherwise warmup_s, block_s, min_blocks,
-                     max_blocks, min_s, cap_s, half_width (relative, of the 95 % interval)
+                     max_blocks, min_s, cap_s, half_width (relative, of the 95 % interval), and
+                     burden_s: busy seconds added to every run of a candidate, to test the timing
     checks           list of {model, input, expected}: .npy files compared with the model's output
 
 Answer: {"runner_version", "error": {"kind", "message"}}, or the fields of `run_job`.
@@ -137,6 +138,25 @@ class _Stopwatch:
     def counted(self) -> Array:
         """See `counted_ms`."""
         return counted_ms(self.wall_ms, self.cpu_ms if self.cpu_counts() else None)
+
+
+class _Burdened:
+    """A model that takes a known time longer: it keeps the core busy after every run."""
+
+    def __init__(self, model: Any, burden_s: float) -> None:
+        self.model, self.burden_s = model, burden_s
+        self.single_threaded: bool = model.single_threaded
+
+    def timed_run(self) -> tuple[float, float]:
+        """(wall, processor) seconds of the model and of the burden together."""
+        wall, busy = self.model.timed_run()
+        began, busy_began = time.perf_counter(), time.thread_time()
+        while time.thread_time() - busy_began < self.burden_s:
+            pass
+        return (
+            wall + time.perf_counter() - began,
+            busy + time.thread_time() - busy_began,
+        )
 
 
 def time_models(models: list[Any], timing: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
@@ -432,7 +452,12 @@ def run_job(job: Job) -> dict[str, Any]:
     times: list[Job] = []
     stopped = "untimed"
     if job["timing"] is not None:
-        timed = [models[path] for path in (job["dense"], *job["candidates"])]
+        # the reference as its own candidate is loaded again, as any other model would be
+        timed = [models[job["dense"]]] + [
+            load(path, job) if path == job["dense"] else models[path] for path in job["candidates"]
+        ]
+        if burden_s := job["timing"].get("burden_s", 0.0):
+            timed[1:] = [_Burdened(model, burden_s) for model in timed[1:]]
         times, stopped = time_models(timed, job["timing"])
     dense = models[job["dense"]]
     return {

@@ -68,6 +68,7 @@ class TimingSettings:
         steady_half_width: Wider than this at the end, a result is marked unsteady.
         dense_s: Shortest calibration of the dense model alone.
         load_s: Time allowed, beyond `cap_s`, for starting the process and loading models.
+        burden_s: Busy time added to every run of a candidate, to test the measurement itself.
     """
 
     warmup_s: float = 0.2
@@ -80,12 +81,15 @@ class TimingSettings:
     steady_half_width: float = 0.02
     dense_s: float = 4.0
     load_s: float = 60.0
+    burden_s: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("block_s", "cap_s", "half_width", "steady_half_width", "load_s"):
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
                 raise ConfigError.of("latency", name, value, "a positive number")
+        if not 0 <= self.burden_s < 10:
+            raise ConfigError.of("latency", "burden_s", self.burden_s, "0 to 10 seconds")
         if not 2 <= self.min_blocks <= self.max_blocks <= 2000:
             shown = (self.min_blocks, self.max_blocks)
             raise ConfigError.of("latency", "min_blocks, max_blocks", shown, "2 <= min <= max")
@@ -102,4 +106,4 @@ class TimingSettings:
     def as_job(self) -> dict[str, Any]:
         """The runner's `timing`."""
         names = ("warmup_s", "block_s", "min_blocks", "max_blocks", "min_s", "cap_s", "half_width")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in (*names, "burden_s")}

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from autoprune.record import LONG, UNTRAINED, Fingerprint
+from autoprune.record import LASTING_CHANGE_ALLOWED, LONG, UNTRAINED, Fingerprint
 from autoprune.report import wording
 from autoprune.report.shortcuts import shortcuts
 from autoprune.report.study import Study, is_repeat
@@ -46,6 +46,15 @@ def warnings(study: Study) -> list[str]:
         found.append(
             f"{wording.plural(len(unsteady), 'measurement')} did not become steady in the time "
             "allowed (another program was probably busy): the intervals are wide for a reason."
+        )
+    changed = [
+        r for r in unsteady if r.latency and r.latency.lasting_change > LASTING_CHANGE_ALLOWED
+    ]
+    if changed:
+        most = max(r.latency.lasting_change for r in changed if r.latency)
+        found.append(
+            f"During {wording.plural(len(changed), 'measurement')} the machine changed its speed"
+            f" for good, by up to {most:.0%}."
         )
     if len(_fingerprints(study)) > 1:
         found.append(
@@ -147,8 +156,15 @@ def _noise(study: Study) -> str:
     result = study.dense.latency
     return (
         f"the dense model, measured repeatedly, is known to {wording.half_width(result)}: "
-        f"{wording.latency(result)}; every candidate was timed interleaved with it"
+        f"{wording.latency(result)}; every candidate was timed interleaved with it{_beside(study)}"
     )
+
+
+def _beside(study: Study) -> str:
+    """What the dense model took beside the candidates: how far the machine drifted."""
+    times = [r.latency.dense_now_ms for r in study.records if r.latency and r.kind != "dense"]
+    known = [time_ms for time_ms in times if time_ms is not None]
+    return f", taking {min(known):.2f} to {max(known):.2f} ms then" if known else ""
 
 
 def _clock(study: Study) -> str:

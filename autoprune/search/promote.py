@@ -14,6 +14,7 @@ from autoprune.record import TrialRecord
 from autoprune.search.candidates import meets_goal, promising, ranked
 from autoprune.search.evaluate import Candidate, evaluate_trained
 from autoprune.search.listener import SearchListener
+from autoprune.search.sentinel import Sentinel
 from autoprune.search.trials import MAX_FAILURES_IN_A_ROW
 from autoprune.search.workbench import Workbench
 
@@ -48,6 +49,7 @@ class Promotions:
         self.warned = False
         self.begun = self.failures_in_a_row = 0
         self.held: set[str] = set()  # by another worker
+        self.sentinel = Sentinel(listener)
 
     def run(self) -> None:
         """Promote until the limit, the time or the candidates are exhausted.
@@ -141,6 +143,7 @@ class Promotions:
             candidate = Candidate.of(record)
             self.begun += 1
             record = evaluate_trained(bench, candidate, self.budget_ms, listener, record)
+            self.sentinel.look(record.latency)
         finally:
             lock.release()
         self._count_failures(record)

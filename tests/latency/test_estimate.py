@@ -3,7 +3,13 @@ import math
 import numpy as np
 import pytest
 
-from autoprune.latency.estimate import Interval, ratio_to, tail_factor, typical_ms
+from autoprune.latency.estimate import (
+    Interval,
+    lasting_change,
+    ratio_to,
+    tail_factor,
+    typical_ms,
+)
 
 
 def blocks(rng, base_ms, count=40, runs=5, weather=None, interrupted=0.2):
@@ -71,3 +77,20 @@ def test_tail_sees_slow_runs_but_not_a_slower_half():
     spiky[:, :2] *= 2
     assert tail_factor(halves) == pytest.approx(1.0)
     assert tail_factor(spiky) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("slow_from", [8, 15, 20, 32])
+def test_a_neighbour_that_comes_for_good_is_noticed(slow_from):
+    rng = np.random.default_rng(5)
+    weather = [1.0] * slow_from + [1.3] * (40 - slow_from)
+    assert lasting_change(blocks(rng, 6.0, weather=weather)) == pytest.approx(0.3, abs=0.05)
+    assert lasting_change(blocks(rng, 6.0, weather=weather[::-1])) == pytest.approx(0.3, abs=0.05)
+
+
+def test_a_few_slow_blocks_and_noise_are_no_lasting_change():
+    rng = np.random.default_rng(6)
+    assert lasting_change(blocks(rng, 6.0)) < 0.05
+    weather = np.ones(40)
+    weather[[4, 19, 20, 33]] = 1.5
+    assert lasting_change(blocks(rng, 6.0, weather=weather)) < 0.05
+    assert lasting_change(blocks(rng, 6.0, count=9)) == 0

@@ -76,6 +76,48 @@ def test_a_wide_interval_is_marked_unsteady(models):
     assert not measure_dense(fake(blocks=4), models["dense"], OPTIONS, SETTINGS).steady
 
 
+class Slowing(FakeTarget):
+    """Half-way through its first jobs the machine becomes 30 % slower, for all models."""
+
+    def __init__(self, bad_jobs):
+        super().__init__(lambda path: TIMES[path.name])
+        self.bad_jobs = bad_jobs
+
+    def run(self, job, files, timeout_s):
+        answer = super().run(job, files, timeout_s)
+        for model in answer["models"] if len(self.jobs) <= self.bad_jobs else []:
+            later = [[1.3 * time for time in block] for block in model["wall_ms"][12:]]
+            model["wall_ms"] = model["wall_ms"][:12] + later
+        return answer
+
+
+def test_a_measurement_during_which_the_machine_slowed_down_is_repeated(models):
+    dense = measure_dense(fake(), models["dense"], OPTIONS, SETTINGS)
+    once = Slowing(bad_jobs=1)
+    result = measure_against(once, models["half"], models["dense"], dense, OPTIONS, SETTINGS)
+    assert (len(once.jobs), result.steady) == (2, True)
+    once = Slowing(bad_jobs=1)
+    assert measure_dense(once, models["dense"], OPTIONS, SETTINGS).steady
+
+
+def test_a_machine_that_goes_on_changing_its_speed_is_marked(models):
+    dense = measure_dense(fake(), models["dense"], OPTIONS, SETTINGS)
+    always = Slowing(bad_jobs=9)
+    result = measure_against(always, models["half"], models["dense"], dense, OPTIONS, SETTINGS)
+    assert (len(always.jobs), result.steady) == (2, False)
+    assert result.lasting_change == pytest.approx(0.3, abs=0.03)
+    assert result.ratio == pytest.approx(0.5, rel=0.01)  # the ratio holds all the same
+    reference, _ = compare(Slowing(9), [models["dense"], models["half"]], OPTIONS, SETTINGS)
+    assert not reference.steady
+
+
+def test_the_dense_time_beside_a_candidate_is_kept(models):
+    dense = measure_dense(fake(), models["dense"], OPTIONS, SETTINGS)
+    later = FakeTarget(lambda path: 1.1 * TIMES[path.name])
+    result = measure_against(later, models["half"], models["dense"], dense, OPTIONS, SETTINGS)
+    assert result.dense_now_ms == pytest.approx(1.1 * dense.median_ms, rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("cpu", "another"), ("runtime_version", "9.9"), ("threads", 2), ("layout", "channels_last")],

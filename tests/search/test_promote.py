@@ -374,3 +374,18 @@ def test_a_plan_whose_fine_tune_kills_its_worker_twice_is_given_up(tmp_path: Pat
     assert made.state == "failed"
     assert made.failure is not None
     assert "died 2 times" in made.failure.detail
+
+
+def test_a_machine_that_became_slower_is_mentioned_once(tmp_path: Path, trainer: Trainer) -> None:
+    def on_a_slower_day(known: TrialRecord) -> TrialRecord:
+        made = complete(known)
+        assert made.latency is not None
+        slower = made.latency.model_copy(update={"dense_now_ms": 1.2 * made.latency.dense_ms})
+        return made.model_copy(update={"latency": slower})
+
+    records = [scored(number, 4.0 + number / 10, 0.4) for number in range(PROMOTIONS)]
+    heard = _promoted(_bench(tmp_path / "calm", records))
+    assert not any("machine" in text for text in heard.said)
+    trainer.answer = on_a_slower_day
+    heard = _promoted(_bench(tmp_path / "slower", records))
+    assert sum("20% slower" in text for text in heard.said) == 1
