@@ -93,6 +93,8 @@ def probe(
     imgsz: int | tuple[int, ...] | None = None,
     runtime: str = "onnxruntime",
     threads: int = 1,
+    provider: str | None = None,
+    channels_last: bool = False,
     target: LatencyTarget | str = "local",
     target_python: str = DEFAULT_TARGET_PYTHON,
     protect: tuple[int, ...] = (),
@@ -110,6 +112,8 @@ def probe(
         imgsz: Side, or (height, width), in pixels; by default what the model was trained at.
         runtime: "onnxruntime" or "torch".
         threads: Threads of one forward pass.
+        provider: ONNX Runtime's execution provider or torch's device; None for the CPU.
+        channels_last: Memory layout, torch only.
         target: Where: "local", "ssh://user@host[:port]", or an object that measures.
         target_python: The interpreter on an ssh target.
         protect: Layer indices that keep all their channels.
@@ -139,6 +143,8 @@ def probe(
         "space": space,
         "runtime": runtime,
         "threads": threads,
+        "provider": provider,
+        "channels_last": channels_last,
         "protect": protect,
         **({"target": target, "target_python": target_python} if isinstance(target, str) else {}),
         "trust_checkpoint": trust_checkpoint,
@@ -276,6 +282,8 @@ def measure(
     *,
     runtime: RuntimeName = "onnxruntime",
     threads: int = 1,
+    provider: str | None = None,
+    channels_last: bool = False,
     imgsz: int | tuple[int, int] | None = None,
     target: LatencyTarget | str = "local",
     target_python: str = DEFAULT_TARGET_PYTHON,
@@ -286,6 +294,8 @@ def measure(
         models: .pt or .onnx files (a model .yaml works too: latency depends on shapes alone).
         runtime: "onnxruntime" or "torch".
         threads: Threads of one forward pass.
+        provider: ONNX Runtime's execution provider or torch's device; None for the CPU.
+        channels_last: Memory layout, torch only.
         imgsz: Side, or (height, width), in pixels; by default what the first model was trained at.
         target: Where: "local", "ssh://user@host[:port]", or an object that measures.
         target_python: The interpreter on an ssh target.
@@ -294,10 +304,19 @@ def measure(
         File -> latency of one forward pass at batch 1, in the order given.
 
     Raises:
-        ConfigError: A file or setting is wrong.
+        ConfigError: A file or setting is wrong, or the target lacks the runtime or provider.
         TrialFailed: A model cannot be exported or measured.
         TargetUnreachable: The device does not answer.
     """
+    from autoprune.latency.settings import RuntimeOptions, TimingSettings
+
+    options = RuntimeOptions(  # refuses wrong settings before anything heavy is loaded
+        runtime=runtime,
+        threads=threads,
+        imgsz=(640, 640),
+        provider=provider,
+        channels_last=channels_last,
+    )
     from autoprune.evaluation.quiet import prepare_environment
 
     prepare_environment()
@@ -305,7 +324,7 @@ def measure(
 
     from autoprune.evaluation.checkpoint import load_yolo, trained_image_size
     from autoprune.latency.export import ExportedModel, export_model
-    from autoprune.latency.measure import RuntimeOptions, TimingSettings, compare
+    from autoprune.latency.measure import compare
     from autoprune.latency.targets import target_from
 
     where = target_from(target, target_python) if isinstance(target, str) else target
@@ -325,7 +344,7 @@ def measure(
             suffix = "onnx" if runtime == "onnxruntime" else "pt2"
             path = Path(folder) / f"{number}.{suffix}"
             exported.append(export_model(yolo.model, path, size, runtime))
-        options = RuntimeOptions(runtime=runtime, threads=threads, imgsz=size or (640, 640))
+        options = replace(options, imgsz=size or options.imgsz)
         results = compare(where, exported, options, TimingSettings())
     return dict(zip((str(file) for file in files), results, strict=True))
 

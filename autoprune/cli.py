@@ -31,6 +31,8 @@ EXIT_OK, EXIT_WRONG_INPUT, EXIT_NOT_MET, EXIT_PAUSED, EXIT_FAILED, EXIT_INTERRUP
 )
 
 COMPENSATE = "Let the channels that stay take over for those removed."
+PROVIDER = "ONNX Runtime's execution provider or torch's device; the CPU if left out."
+CHANNELS_LAST = "Memory layout, torch only."
 Overrides = Annotated[
     Optional[list[str]],
     typer.Argument(
@@ -61,13 +63,15 @@ def search(
     space: Annotated[Optional[Path], typer.Option(help="Search space YAML.")] = None,
     runtime: Annotated[Optional[str], typer.Option(help="onnxruntime or torch.")] = None,
     threads: Annotated[Optional[int], typer.Option(help="Threads of the runtime.")] = None,
+    provider: Annotated[Optional[str], typer.Option(help=PROVIDER)] = None,
+    channels_last: Annotated[Optional[bool], typer.Option(help=CHANNELS_LAST)] = None,
     target: Annotated[
         Optional[str], typer.Option(help="Where latency is measured: local or ssh://user@host.")
     ] = None,
     target_python: Annotated[
         Optional[str], typer.Option(help="The Python on an ssh target: python3, or a path there.")
     ] = None,
-    sampler: Annotated[Optional[str], typer.Option(help="tpe, nsga2 or random.")] = None,
+    sampler: Annotated[Optional[str], typer.Option(help="profile, tpe, nsga2 or random.")] = None,
     importance: Annotated[Optional[str], typer.Option(help="How channels are ranked.")] = None,
     compensate: Annotated[Optional[bool], typer.Option(help=COMPENSATE)] = None,
     seed: Annotated[Optional[int], typer.Option(help="Seed of the sampler.")] = None,
@@ -97,6 +101,8 @@ def search(
                 "space": space,
                 "runtime": runtime,
                 "threads": threads,
+                "provider": provider,
+                "channels_last": channels_last,
                 "target": target,
                 "target_python": target_python,
                 "sampler": sampler,
@@ -151,6 +157,8 @@ def probe(
     ] = "python3",
     runtime: Annotated[str, typer.Option(help="onnxruntime or torch.")] = "onnxruntime",
     threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
+    provider: Annotated[Optional[str], typer.Option(help=PROVIDER)] = None,
+    channels_last: Annotated[bool, typer.Option(help=CHANNELS_LAST)] = False,
     protect: Annotated[Optional[str], typer.Option(help="Indices to leave alone: 0,22.")] = None,
     space: Annotated[Optional[Path], typer.Option(help="Search space YAML.")] = None,
     write_space: Annotated[
@@ -177,6 +185,8 @@ def probe(
                 imgsz=image_size(imgsz, None),
                 runtime=runtime,
                 threads=threads,
+                provider=provider,
+                channels_last=channels_last,
                 target=target,
                 target_python=target_python,
                 protect=layer_indices(protect) or (),
@@ -262,6 +272,8 @@ def measure(
     models: Annotated[list[Path], typer.Argument(help=".pt and .onnx files; the first is 1x.")],
     runtime: Annotated[str, typer.Option(help="onnxruntime or torch.")] = "onnxruntime",
     threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
+    provider: Annotated[Optional[str], typer.Option(help=PROVIDER)] = None,
+    channels_last: Annotated[bool, typer.Option(help=CHANNELS_LAST)] = False,
     imgsz: Annotated[Optional[str], typer.Option(help="Image size in pixels: N or HxW.")] = None,
     target: Annotated[str, typer.Option(help="Where: local or ssh://user@host.")] = "local",
     target_python: Annotated[
@@ -282,6 +294,8 @@ def measure(
             models,
             runtime=checked_runtime(runtime),
             threads=threads,
+            provider=provider,
+            channels_last=channels_last,
             imgsz=(size[0], size[-1]) if size else None,
             target=target,
             target_python=target_python,

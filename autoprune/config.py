@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from autoprune.errors import ConfigError
 
@@ -13,6 +21,9 @@ GoalKind = Literal["budget_ms", "speedup", "max_drop"]
 RuntimeName = Literal["onnxruntime", "torch"]
 SamplerName = Literal["profile", "tpe", "nsga2", "random"]
 DEFAULT_TARGET_PYTHON = "python3"
+DEFAULT_PROVIDERS: dict[str, str] = {"onnxruntime": "CPUExecutionProvider", "torch": "cpu"}
+PROVIDER_EXPECTED = "1 to 100 printable characters, such as CUDAExecutionProvider or cuda:0"
+CHANNELS_LAST_EXPECTED = "the torch runtime with it: ONNX Runtime chooses layouts itself"
 
 
 def checked_runtime(name: str) -> RuntimeName:
@@ -24,6 +35,11 @@ def checked_runtime(name: str) -> RuntimeName:
     if name not in get_args(RuntimeName):
         raise ConfigError.of("--runtime", "", name, f"one of {', '.join(get_args(RuntimeName))}")
     return cast(RuntimeName, name)
+
+
+def is_provider_name(text: str) -> bool:
+    """Whether a text can name an ONNX Runtime execution provider or a torch device."""
+    return 1 <= len(text) <= 100 and text.isprintable() and not text.isspace()
 
 
 class Goal(BaseModel):
@@ -74,6 +90,8 @@ class StudyConfig(BaseModel):
     space: Path | None = None
     runtime: RuntimeName = "onnxruntime"
     threads: int = Field(default=1, ge=1, le=1024)
+    provider: str | None = None  # ONNX Runtime's execution provider, torch's device; None: the CPU
+    channels_last: bool = False  # memory layout, torch only
     target: str = Field(default="local", min_length=1, max_length=500)
     target_python: str = Field(default=DEFAULT_TARGET_PYTHON, min_length=1, max_length=500)
     sampler: SamplerName = "profile"
@@ -113,6 +131,20 @@ class StudyConfig(BaseModel):
             or set(value) & set('/\\:*?"<>|')
         ):
             raise ValueError('a study name becomes a folder: no / \\ : * ? " < > | and not empty')
+        return value
+
+    @field_validator("provider")
+    @classmethod
+    def _provider_name(cls, value: str | None) -> str | None:
+        if value is not None and not is_provider_name(value):
+            raise ValueError(PROVIDER_EXPECTED)
+        return value
+
+    @field_validator("channels_last")
+    @classmethod
+    def _channels_last_with_torch(cls, value: bool, given: ValidationInfo) -> bool:
+        if value and given.data.get("runtime", "torch") != "torch":
+            raise ValueError(CHANNELS_LAST_EXPECTED)
         return value
 
     @model_validator(mode="after")

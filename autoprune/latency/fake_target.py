@@ -59,7 +59,7 @@ class FakeTarget:
             "runtime_version": "0.0",
             "provider": job["provider"],
             "providers": [job["provider"]],
-            "layout": "contiguous",
+            "layout": "channels_last" if job.get("channels_last") else "contiguous",
             "threads": job["threads"],
             "imgsz": job["imgsz"],
             "batch": job["batch"],

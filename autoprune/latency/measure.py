@@ -30,6 +30,7 @@ from autoprune.record import LASTING_CHANGE_ALLOWED, Fingerprint, LatencyResult
 __all__ = [
     "RuntimeOptions",
     "TimingSettings",
+    "check_loads",
     "check_outputs",
     "compare",
     "measure_against",
@@ -123,6 +124,16 @@ def refuse_other_fingerprint(known: Fingerprint, measured: Fingerprint) -> None:
     changes = [f"{key}: {before[key]} -> {now[key]}" for key in before if before[key] != now[key]]
     if changes:
         raise StudyMismatch(f"latency was measured under other conditions: {'; '.join(changes)}")
+
+
+def check_loads(target: LatencyTarget, model: ExportedModel, options: RuntimeOptions) -> None:
+    """Load a model on the target, with the runtime and the provider asked for, and no more.
+
+    Raises:
+        ConfigError: The target lacks the runtime or the provider; it names those it has.
+        TrialFailed, TargetUnreachable: As `LatencyTarget.run`.
+    """
+    _measured(target, [model], [], options, None)
 
 
 def check_outputs(

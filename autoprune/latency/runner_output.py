@@ -168,6 +168,8 @@ def _raise_error(error: Any) -> NoReturn:
     known = isinstance(error, dict)
     kind = error.get("kind") if known else None
     message = " ".join(printable_lines(str(error.get("message") if known else error)))[:500]
-    if kind in ("runtime", "provider"):
+    if kind == "provider":
+        raise ConfigError(f"--provider: {message}")
+    if kind == "runtime":
         raise ConfigError(message)
     raise TrialFailed("oom" if kind == "memory" else "latency", message)

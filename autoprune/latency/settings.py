@@ -6,7 +6,13 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from autoprune.config import RuntimeName
+from autoprune.config import (
+    CHANNELS_LAST_EXPECTED,
+    DEFAULT_PROVIDERS,
+    PROVIDER_EXPECTED,
+    RuntimeName,
+    is_provider_name,
+)
 from autoprune.errors import ConfigError
 
 BATCH = 1
@@ -25,7 +31,8 @@ class RuntimeOptions:
         channels_last: Memory layout, torch only.
 
     Raises:
-        ConfigError: An unknown runtime, or threads below 1.
+        ConfigError: An unknown runtime, threads below 1, a provider that cannot be meant, or
+            channels_last without torch.
     """
 
     runtime: RuntimeName
@@ -40,15 +47,16 @@ class RuntimeOptions:
             raise ConfigError.of("latency", "runtime", self.runtime, choices)
         if self.threads < 1:
             raise ConfigError.of("latency", "threads", self.threads, "a whole number from 1")
+        if self.provider is not None and not is_provider_name(self.provider):
+            raise ConfigError.of("latency", "provider", self.provider, PROVIDER_EXPECTED)
         if self.channels_last and self.runtime != "torch":
-            raise ConfigError.of("latency", "channels_last", True, "the torch runtime with it")
+            raise ConfigError.of("latency", "channels_last", True, CHANNELS_LAST_EXPECTED)
 
     def as_job(self) -> dict[str, Any]:
         """The runner's fields."""
-        cpu = "CPUExecutionProvider" if self.runtime == "onnxruntime" else "cpu"
         return {
             "runtime": self.runtime,
-            "provider": self.provider or cpu,
+            "provider": self.provider or DEFAULT_PROVIDERS[self.runtime],
             "threads": self.threads,
             "imgsz": list(self.imgsz),
             "batch": BATCH,

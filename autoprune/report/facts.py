@@ -172,6 +172,8 @@ def _clock(study: Study) -> str:
     mark = _fingerprint(study)
     if mark is None:
         return ""
+    if mark.runtime == "torch" and mark.provider.startswith("cuda"):
+        return "time on the GPU, between two of its events"
     own_core = mark.threads == 1 and mark.provider.lower().startswith("cpu")
     if own_core and not mark.system.startswith("Windows"):
         return "time on a core of its own: what another program on that core took is not counted"

@@ -5,10 +5,14 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autoprune.config import StudyConfig
+from torch import nn
+
+from autoprune.config import DEFAULT_PROVIDERS, StudyConfig
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import demo_data_yaml
 from autoprune.errors import AutopruneError, ConfigError, StorageFailed
@@ -17,7 +21,8 @@ from autoprune.evaluation.dataset import DataSummary, inspect_data
 from autoprune.evaluation.device import choose_device
 from autoprune.evaluation.fine_tune_settings import settings_from
 from autoprune.families import family_of
-from autoprune.latency.measure import RuntimeOptions, TimingSettings
+from autoprune.latency.export import export_model
+from autoprune.latency.measure import RuntimeOptions, TimingSettings, check_loads
 from autoprune.latency.targets import LatencyTarget, target_from
 from autoprune.plan import Calibration
 from autoprune.pruning.importance import NEEDS_IMAGES, criterion_named
@@ -89,6 +94,8 @@ def prepare(
     space = SearchSpace.load(config.space, widths, config.protect)
     folder = StudyFolder(studies / config.name)
     _check_space_on_disk(folder.root)
+    options = runtime_options(config, imgsz)
+    _check_provider(target, options)
     data = inspect_data(config.data or demo_data_yaml())
     _check_classes(yolo, data)
     listener.prepared(folder, demo)
@@ -122,7 +129,7 @@ def prepare(
         fine_tune=fine_tune,
         device=device,
         target=target,
-        options=RuntimeOptions(runtime=config.runtime, threads=config.threads, imgsz=imgsz),
+        options=options,
         timing=TimingSettings(),
         calibration=calibration,
     )
@@ -139,14 +146,38 @@ def default_space() -> Path:
 
 
 def _default_name(config: StudyConfig) -> str:
-    """Model, goal, runtime and device: `demo-5ms-onnxruntime-1t-on-pi-raspberrypi.local`."""
+    """Model, goal, runtime and device: `demo-5ms-onnxruntime-1t-on-pi-raspberrypi.local`.
+
+    A provider or layout other than the default follows the runtime: `torch-cuda-channels-last`.
+    """
     stem = "demo" if config.model is None else config.model.stem
     unit = {"budget_ms": "ms", "speedup": "x", "max_drop": "pt"}[config.goal.kind]
     size = "" if config.imgsz is None else f"-{config.imgsz[0]}x{config.imgsz[1]}"
     goal = f"{config.goal.value:g}{unit}"
-    place = re.sub(r"[^A-Za-z0-9._]+", "-", config.target.removeprefix("ssh://"))[:40]
+    runtime: str = config.runtime
+    if config.provider not in (None, DEFAULT_PROVIDERS[config.runtime]):
+        runtime += f"-{_plain(config.provider)}"
+    if config.channels_last:
+        runtime += "-channels-last"
+    place = _plain(config.target.removeprefix("ssh://"))
     target = "" if config.target == "local" else f"-on-{place}"
-    return f"{stem}{size}-{goal}-{config.runtime}-{config.threads}t{target}"
+    return f"{stem}{size}-{goal}-{runtime}-{config.threads}t{target}"
+
+
+def _plain(text: str) -> str:
+    """At most 40 characters, fit for a folder's name."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text)[:40]
+
+
+def runtime_options(config: StudyConfig, imgsz: tuple[int, int]) -> RuntimeOptions:
+    """What runs the model at an image size (height, width), as asked."""
+    return RuntimeOptions(
+        runtime=config.runtime,
+        imgsz=imgsz,
+        threads=config.threads,
+        provider=config.provider,
+        channels_last=config.channels_last,
+    )
 
 
 def check_stride(yolo: Any, imgsz: tuple[int, int]) -> None:
@@ -159,6 +190,24 @@ def check_stride(yolo: Any, imgsz: tuple[int, int]) -> None:
     if any(side % stride for side in imgsz):
         expected = f"multiples of {stride}, this model's largest stride"
         raise ConfigError.of("--imgsz", "", list(imgsz), expected)
+
+
+def _check_provider(target: LatencyTarget, options: RuntimeOptions) -> None:
+    """Try the provider asked for on the target, with a network of one layer, before any work.
+
+    Raises:
+        ConfigError: The target lacks it, or falls back to another.
+        TrialFailed, TargetUnreachable: As `LatencyTarget.run`.
+    """
+    if options.provider is None:
+        return
+    small = replace(options, imgsz=(32, 32))
+    suffix = "onnx" if options.runtime == "onnxruntime" else "pt2"
+    with tempfile.TemporaryDirectory(prefix="autoprune-provider-") as folder:
+        path = Path(folder) / f"model.{suffix}"
+        check_loads(
+            target, export_model(nn.Conv2d(3, 1, 1), path, small.imgsz, small.runtime), small
+        )
 
 
 def _check_classes(yolo: Any, data: DataSummary) -> None:

@@ -27,7 +27,7 @@ from autoprune.pruning.prune import Pruner
 from autoprune.record import LatencyResult
 from autoprune.search.latency_table import DEMO_LIMIT_S, learn_latency, shared_folder
 from autoprune.search.listener import SearchListener
-from autoprune.search.prepare import check_stride, default_space
+from autoprune.search.prepare import check_stride, default_space, runtime_options
 from autoprune.search.profile import Profile
 from autoprune.search.solver import cheapest_plan
 from autoprune.search.stairs import IndexStairs, on_steps, shown_stairs, space_text
@@ -219,7 +219,7 @@ def _prepared(config: StudyConfig, target: LatencyTarget | None) -> _Bench:
         space=SearchSpace.load(config.space or default_space(), widths, config.protect),
         imgsz=imgsz,
         target=target,
-        options=RuntimeOptions(runtime=config.runtime, threads=config.threads, imgsz=imgsz),
+        options=runtime_options(config, imgsz),
     )
 
 

@@ -10,12 +10,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from autoprune.config import DEFAULT_PROVIDERS
 from autoprune.errors import StudyMismatch
 from autoprune.search.workbench import Workbench
 from autoprune.yaml_io import dump_yaml, load_yaml, write_atomic
 
 # What may change between two runs of one study; every other setting is compared on resume.
 _FREE_SETTINGS = ("trials", "timeout_s", "keep", "name", "trust_checkpoint")
+# What is compared in another form than it was asked in.
+_COMPARED_BELOW = ("model", "data", "space", "imgsz", "fine_tune", "provider", "channels_last")
 _VERSIONED = ("autoprune", "torch", "ultralytics", "optuna", "onnxruntime")
 
 
@@ -89,11 +92,16 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
     asked = {
         key: value
         for key, value in settings.get("asked", {}).items()
-        if key not in (*_FREE_SETTINGS, "model", "data", "space", "imgsz", "fine_tune")
+        if key not in (*_FREE_SETTINGS, *_COMPARED_BELOW)
     }
+    provider = settings.get("asked", {}).get("provider")
     versions = settings.get("versions", {})
     return {
         **asked,
+        "provider": None
+        if provider == DEFAULT_PROVIDERS.get(asked.get("runtime", ""))
+        else provider,
+        "channels_last": bool(settings.get("asked", {}).get("channels_last")),
         "imgsz": settings.get("imgsz"),
         "device": settings.get("device"),
         "model": settings.get("model", {}).get("hash"),

@@ -175,6 +175,7 @@ def test_every_file_named_in_the_job_is_handed_to_the_target(models):
         ({"runtime": "tensorrt"}, "runtime"),
         ({"threads": 0}, "threads"),
         ({"channels_last": True}, "channels_last"),
+        ({"provider": "two\nlines"}, "provider"),
     ],
 )
 def test_wrong_options_are_one_clear_line(changes, key):

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from autoprune.report.facts import facts
 from autoprune.report.study import load_study
 from tests.report import fake_study as fake
@@ -22,3 +24,25 @@ def test_a_device_is_not_said_to_have_the_cores_of_the_machine_that_searched(
     there = _machine(tmp_path / "there", "ssh://pi@raspberrypi")
     assert "cores" not in there
     assert "ssh://pi@raspberrypi" in there
+
+
+@pytest.mark.parametrize(
+    ("runtime", "provider", "clock"),
+    [
+        ("onnxruntime", "CPUExecutionProvider", "time on a core of its own"),
+        ("onnxruntime", "CUDAExecutionProvider", "wall time"),
+        ("torch", "cpu channels_last", "time on a core of its own"),
+        ("torch", "cuda:0 channels_last", "time on the GPU"),
+    ],
+)
+def test_provider_layout_and_clock_are_said(
+    tmp_path: Path, runtime: str, provider: str, clock: str
+) -> None:
+    dense = fake.dense()
+    assert dense.latency is not None
+    mark = dense.latency.fingerprint.model_copy(update={"runtime": runtime, "provider": provider})
+    measured = dense.latency.model_copy(update={"fingerprint": mark})
+    dense = dense.model_copy(update={"latency": measured})
+    said = dict(facts(load_study(fake.write_study(tmp_path, [dense], content=fake.settings()))))
+    assert f"{runtime} 1.32.0, {provider}, 1 thread" in said["Runtime"]
+    assert said["Clock"].startswith(clock)

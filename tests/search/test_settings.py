@@ -61,6 +61,8 @@ def _resume(folder: Path, settings: dict[str, Any]) -> None:
         ("asked.goal", {"kind": "speedup", "value": 2.0}, "goal"),
         ("asked.runtime", "torch", "runtime"),
         ("asked.threads", 2, "threads"),
+        ("asked.provider", "CUDAExecutionProvider", "provider"),
+        ("asked.channels_last", True, "channels_last"),
         ("asked.target", "ssh://pi@raspberrypi", "target"),
         ("asked.target_python", "venv/bin/python", "target_python"),
         ("asked.importance", "l1", "importance"),
@@ -91,12 +93,14 @@ def test_a_changed_setting_is_refused_by_name(
     [
         ("asked.trials", 50),
         ("asked.timeout_s", 60.0),
+        ("asked.provider", "CPUExecutionProvider"),
+        ("asked.channels_last", False),
         ("asked.model", "moved/a.pt"),
         ("model.file", "moved/a.pt"),
         ("versions.torch", "2.16.1"),
     ],
 )
-def test_limits_moved_files_and_minor_versions_may_change(
+def test_limits_moved_files_named_defaults_and_minor_versions_may_change(
     tmp_path: Path, path: str, value: Any
 ) -> None:
     _resume(tmp_path, _changed(path, value))
