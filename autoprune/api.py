@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ultralytics import YOLO
 
     from autoprune.evaluation.pruned_yolo import PrunedYOLO
+    from autoprune.latency.exported_model import ExportedModel
+    from autoprune.latency.self_test import Trustworthiness
+    from autoprune.latency.settings import RuntimeOptions
     from autoprune.latency.targets import LatencyTarget
     from autoprune.pruning.statistics import CalibrationStatistics
     from autoprune.search.listener import SearchListener
@@ -308,7 +311,7 @@ def measure(
         TrialFailed: A model cannot be exported or measured.
         TargetUnreachable: The device does not answer.
     """
-    from autoprune.latency.settings import RuntimeOptions, TimingSettings
+    from autoprune.latency.settings import RuntimeOptions
 
     options = RuntimeOptions(  # refuses wrong settings before anything heavy is loaded
         runtime=runtime,
@@ -317,36 +320,95 @@ def measure(
         provider=provider,
         channels_last=channels_last,
     )
+    import tempfile
+
+    where = _target(target, target_python)
+    with tempfile.TemporaryDirectory() as folder:
+        exported, options = _exported(models, options, imgsz, Path(folder))
+        from autoprune.latency.measure import compare
+
+        results = compare(where, exported, options)
+    return dict(zip(map(str, models), results, strict=True))
+
+
+def measure_self_test(
+    model: str | Path,
+    *,
+    runtime: RuntimeName = "onnxruntime",
+    threads: int = 1,
+    provider: str | None = None,
+    channels_last: bool = False,
+    imgsz: int | tuple[int, int] | None = None,
+    target: LatencyTarget | str = "local",
+    target_python: str = DEFAULT_TARGET_PYTHON,
+    heard: Callable[[int, int], None] = lambda done, wanted: None,
+) -> tuple[Trustworthiness, ...]:
+    """Time a model against itself and against itself made slower by 2, 5 and 10 %, repeatedly.
+
+    Args:
+        model: A .pt or .onnx file, or a model .yaml.
+        runtime: The others: as for `measure`.
+        heard: Told after each measurement how many are done, and of how many.
+
+    Returns:
+        One entry per difference; `autoprune.latency.self_test.smallest_difference` sums them up.
+
+    Raises:
+        ConfigError, TrialFailed, TargetUnreachable: As `measure`.
+    """
+    from autoprune.latency.settings import RuntimeOptions
+
+    options = RuntimeOptions(
+        runtime=runtime,
+        threads=threads,
+        imgsz=(640, 640),
+        provider=provider,
+        channels_last=channels_last,
+    )
+    import tempfile
+
+    where = _target(target, target_python)
+    with tempfile.TemporaryDirectory() as folder:
+        exported, options = _exported([model], options, imgsz, Path(folder))
+        from autoprune.latency.self_test import self_test
+
+        return self_test(where, exported[0], options, heard=heard)
+
+
+def _target(target: LatencyTarget | str, python: str) -> LatencyTarget:
+    from autoprune.latency.targets import target_from
+
+    return target_from(target, python) if isinstance(target, str) else target
+
+
+def _exported(
+    models: Sequence[str | Path],
+    options: RuntimeOptions,
+    imgsz: int | tuple[int, int] | None,
+    folder: Path,
+) -> tuple[list[ExportedModel], RuntimeOptions]:
+    """The models as files of the runtime, and the options with the image size now known."""
     from autoprune.evaluation.quiet import prepare_environment
 
     prepare_environment()
-    import tempfile
-
     from autoprune.evaluation.checkpoint import load_yolo, trained_image_size
     from autoprune.latency.export import ExportedModel, export_model
-    from autoprune.latency.measure import compare
-    from autoprune.latency.targets import target_from
 
-    where = target_from(target, target_python) if isinstance(target, str) else target
-    files = [Path(model) for model in models]
-    if not files:
+    if not models:
         raise ConfigError.of("measure", "models", "none", "at least one .pt or .onnx file")
     size = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
-    with tempfile.TemporaryDirectory() as folder:
-        exported: list[ExportedModel] = []
-        for number, file in enumerate(files):
-            if file.suffix in (".onnx", ".pt2"):
-                exported.append(ExportedModel.of_file(file, size))
-                size = size or exported[-1].imgsz
-                continue
-            yolo = load_yolo(file)
-            size = size or trained_image_size(yolo)
-            suffix = "onnx" if runtime == "onnxruntime" else "pt2"
-            path = Path(folder) / f"{number}.{suffix}"
-            exported.append(export_model(yolo.model, path, size, runtime))
-        options = replace(options, imgsz=size or options.imgsz)
-        results = compare(where, exported, options, TimingSettings())
-    return dict(zip((str(file) for file in files), results, strict=True))
+    exported: list[ExportedModel] = []
+    for number, file in enumerate(map(Path, models)):
+        if file.suffix in (".onnx", ".pt2"):
+            exported.append(ExportedModel.of_file(file, size))
+            size = size or exported[-1].imgsz
+            continue
+        yolo = load_yolo(file)
+        size = size or trained_image_size(yolo)
+        suffix = "onnx" if options.runtime == "onnxruntime" else "pt2"
+        path = folder / f"{number}.{suffix}"
+        exported.append(export_model(yolo.model, path, size, options.runtime))
+    return exported, replace(options, imgsz=size or options.imgsz)
 
 
 def fine_tune_pruned(

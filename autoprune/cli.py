@@ -279,43 +279,47 @@ def measure(
     target_python: Annotated[
         str, typer.Option(help="The Python on an ssh target: python3, or a path there.")
     ] = "python3",
+    self_test: Annotated[
+        bool,
+        typer.Option("--self-test", help="Time one model against itself and against known delays."),
+    ] = False,
 ) -> None:
-    """Time models against the first one, interleaved, in one clean process."""
+    """Time models against the first one, interleaved; or test how far to trust that."""
     with _exit_codes():
         from rich.console import Console
-        from rich.table import Table
 
         from autoprune import api
         from autoprune.arguments import image_size
         from autoprune.config import checked_runtime
+        from autoprune.errors import ConfigError
+        from autoprune.measure_screen import latency_page, trust_page
+        from autoprune.screen import Screen
 
         size = image_size(imgsz, None)
-        results = api.measure(
-            models,
-            runtime=checked_runtime(runtime),
-            threads=threads,
-            provider=provider,
-            channels_last=channels_last,
-            imgsz=(size[0], size[-1]) if size else None,
-            target=target,
-            target_python=target_python,
-        )
-        table = Table("model", "ms", "95 % interval", "of the first", "steady", box=None)
-        for position, (file, latency) in enumerate(results.items()):
-            share = f"{latency.ratio:.1%} ({latency.ratio_low:.1%} - {latency.ratio_high:.1%})"
-            table.add_row(
-                Path(file).name,
-                f"{latency.median_ms:.3f}",
-                f"{latency.low_ms:.3f} - {latency.high_ms:.3f}",
-                share if position else "100%",
-                "yes" if latency.steady else "no: the machine is busy",
-            )
-        Console(highlight=False).print(table)
-        first = next(iter(results.values())).fingerprint
-        print(
-            f"One forward pass, batch 1, {first.imgsz[0]}x{first.imgsz[1]} px, {first.runtime}"
-            f" {first.runtime_version}, {first.provider}, {first.threads} thread(s), {first.cpu}"
-        )
+        how: dict[str, Any] = {
+            "runtime": checked_runtime(runtime),
+            "threads": threads,
+            "provider": provider,
+            "channels_last": channels_last,
+            "imgsz": (size[0], size[-1]) if size else None,
+            "target": target,
+            "target_python": target_python,
+        }
+        if not self_test:
+            page = latency_page(api.measure(models, **how))
+        elif len(models) != 1:
+            raise ConfigError.of("--self-test", "models", len(models), "one")
+        else:
+            with Screen("", "") as screen:
+                screen.candidate("self-test", None, None)
+                page = trust_page(
+                    api.measure_self_test(
+                        models[0],
+                        heard=lambda done, wanted: screen.stage(f"{done} of {wanted} measured"),
+                        **how,
+                    )
+                )
+        Console(highlight=False).print(page)
 
 
 @app.command()

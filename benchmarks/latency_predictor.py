@@ -97,7 +97,6 @@ def row(
     def export(module: Any, where: Path) -> Any:
         return export_model(module, where / f"model{suffix}", options.imgsz, options.runtime)
 
-    began = time.monotonic()
     dense = export(model, folder)
     timer = PlanTimer(pruner, options.imgsz, LocalTarget(), options, dense, export)
     lessons = [training_plan(pruner.widths, 0, number) for number in range(PLANS)]
@@ -111,7 +110,6 @@ def row(
     listener = Spoken(console)
     learned = time_plans(timer, lessons, folder / "lessons.json", listener, limit_s)
     predictor = learned.fit(timer.geometry)
-    seconds = time.monotonic() - began
     tested = time_plans(timer, unseen, folder / "unseen.json", listener, limit_s)
 
     kept = np.array([pruner.signature(plan) for plan in unseen])
@@ -145,7 +143,7 @@ def row(
         "cross_validated_mape": round(predictor.error.mape, 5),
         "timing_half_width": round(statistics.median(plan.half_width for plan in timed), 5),
         "plans": predictor.error.plans,
-        "seconds_to_learn": round(seconds, 1),
+        "seconds_to_learn": round(learned.seconds, 1),
         "plans_per_s": round(SPEED_PLANS / (time.perf_counter() - began)),
         "ratios": [float(ratio) for ratio in truth.round(4)],
         "predicted": [float(ratio) for ratio in guesses["predictor"].round(4)],

@@ -30,8 +30,19 @@ ALLOWED: dict[str, set[str]] = {
     "search": {"pruning", "families", "latency", "evaluation", "demo"},
     "screen": {"search"},
     "probe_screen": {"search"},
+    "measure_screen": {"latency"},
     "api": {"search", "pruning", "families", "latency", "evaluation", "report"},
-    "cli": {"api", "screen", "probe_screen", "recipe", "arguments", "report", "demo", "evaluation"},
+    "cli": {
+        "api",
+        "screen",
+        "probe_screen",
+        "measure_screen",
+        "recipe",
+        "arguments",
+        "report",
+        "demo",
+        "evaluation",
+    },
     "__init__": {"api"},
 }
 
@@ -45,7 +56,7 @@ DOORS: dict[str, set[str]] = {
     "jinja2": {"report"},
     "pandas": {"report"},
     "typer": {"cli"},
-    "rich": {"cli", "screen", "probe_screen"},
+    "rich": {"cli", "screen", "probe_screen", "measure_screen"},
     "torch": {
         "pruning",
         "families",
