@@ -66,7 +66,7 @@ def search(
     Raises:
         ConfigError: Wrong input, before any work.
         UnsupportedModel: The model cannot be pruned.
-        StudyMismatch: The study exists with other settings.
+        StudyMismatch: The study exists with other settings or widths.
         TargetUnreachable: The device does not answer; repeat the call to continue.
         KeyboardInterrupt: After the report of what is finished has been written.
     """
@@ -120,7 +120,7 @@ def probe(
         target: Where: "local", "ssh://user@host[:port]", or an object that measures.
         target_python: The interpreter on an ssh target.
         protect: Layer indices that keep all their channels.
-        space: Search space YAML; the shipped one by default.
+        space: Search space YAML; by default widths on this target's steps, within the shipped one.
         write_space: New file for a search space of only those widths that are on this target's
             steps.
         trust_checkpoint: Load a .pt that holds more than torch and Ultralytics classes.

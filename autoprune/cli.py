@@ -32,6 +32,7 @@ EXIT_OK, EXIT_WRONG_INPUT, EXIT_NOT_MET, EXIT_PAUSED, EXIT_FAILED, EXIT_INTERRUP
 
 COMPENSATE = "Let the channels that stay take over for those removed."
 PROVIDER = "ONNX Runtime's execution provider or torch's device; the CPU if left out."
+SPACE = "Search space YAML; widths on the target's steps if left out."
 CHANNELS_LAST = "Memory layout, torch only."
 Overrides = Annotated[
     Optional[list[str]],
@@ -60,7 +61,7 @@ def search(
     timeout: Annotated[Optional[float], typer.Option(help="Stop after this many seconds.")] = None,
     name: Annotated[Optional[str], typer.Option(help="Name of the study.")] = None,
     recipe: Annotated[Optional[Path], typer.Option(help="YAML with any of these settings.")] = None,
-    space: Annotated[Optional[Path], typer.Option(help="Search space YAML.")] = None,
+    space: Annotated[Optional[Path], typer.Option(help=SPACE)] = None,
     runtime: Annotated[Optional[str], typer.Option(help="onnxruntime or torch.")] = None,
     threads: Annotated[Optional[int], typer.Option(help="Threads of the runtime.")] = None,
     provider: Annotated[Optional[str], typer.Option(help=PROVIDER)] = None,
@@ -160,7 +161,7 @@ def probe(
     provider: Annotated[Optional[str], typer.Option(help=PROVIDER)] = None,
     channels_last: Annotated[bool, typer.Option(help=CHANNELS_LAST)] = False,
     protect: Annotated[Optional[str], typer.Option(help="Indices to leave alone: 0,22.")] = None,
-    space: Annotated[Optional[Path], typer.Option(help="Search space YAML.")] = None,
+    space: Annotated[Optional[Path], typer.Option(help=SPACE)] = None,
     write_space: Annotated[
         Optional[Path], typer.Option(help="New file: a space of widths on this target's steps.")
     ] = None,

@@ -87,7 +87,7 @@ class StudyConfig(BaseModel):
     name: str | None = None
     trials: int | None = Field(default=None, ge=0)
     timeout_s: float | None = Field(default=None, gt=0)
-    space: Path | None = None
+    space: Path | None = None  # None: widths on the target's steps
     runtime: RuntimeName = "onnxruntime"
     threads: int = Field(default=1, ge=1, le=1024)
     provider: str | None = None  # ONNX Runtime's execution provider, torch's device; None: the CPU

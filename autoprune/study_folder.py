@@ -48,6 +48,11 @@ class StudyFolder:
         return self.root / "latency_predictor.json"
 
     @property
+    def space(self) -> Path:
+        """space.yaml: the widths on offer, when the user named no space."""
+        return self.root / "space.yaml"
+
+    @property
     def dense(self) -> Path:
         """Folder of the dense model's record."""
         return self.root / "dense"

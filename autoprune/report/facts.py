@@ -234,8 +234,16 @@ def _search(study: Study) -> str:
     return _joined(
         f"sampler {asked.sampler}" if asked.sampler else "",
         f"seed {asked.seed}" if asked.seed is not None else "",
-        f"space {space['file']}" if space.get("file") else "",
+        _space(space),
     )
+
+
+def _space(space: dict[str, Any]) -> str:
+    if not space.get("file"):
+        return ""
+    if space.get("on_steps"):
+        return f"space {space['file']}, narrowed to widths on the target's steps (space.yaml)"
+    return f"space {space['file']}"
 
 
 def _trials(study: Study) -> str:

@@ -39,7 +39,9 @@ MIN_FREE_BYTES = 500_000_000
 
 
 def complete(config: StudyConfig) -> tuple[StudyConfig, bool]:
-    """Fill in what the user left open: the demo, a limit, the space, a name.
+    """Fill in what the user left open: the demo, a limit, a name.
+
+    A space left open stays so: it is the target's own, see `with_target_space`.
 
     Returns:
         The complete configuration, and whether the demo is used.
@@ -50,8 +52,6 @@ def complete(config: StudyConfig) -> tuple[StudyConfig, bool]:
         changes |= {"model": demo_checkpoint()}
     if demo and config.trials is None and config.timeout_s is None:
         changes["timeout_s"] = DEMO_TIMEOUT_S
-    if config.space is None:
-        changes["space"] = default_space()
     if config.name is None:
         changes["name"] = _default_name(config)
     return config.model_copy(update=changes), demo
@@ -84,14 +84,13 @@ def prepare(
     device = choose_device(fine_tune.device)
     config, demo = complete(config)
     assert config.model is not None
-    assert config.space is not None
     assert config.name is not None
     yolo = load_yolo(config.model, trust=config.trust_checkpoint)
     trained_size = trained_image_size(yolo)
     imgsz = config.imgsz or trained_size
     check_stride(yolo, imgsz)
     widths = family_of(yolo.model).widths(yolo.model)
-    space = SearchSpace.load(config.space, widths, config.protect)
+    space = SearchSpace.load(config.space or default_space(), widths, config.protect)
     folder = StudyFolder(studies / config.name)
     _check_space_on_disk(folder.root)
     options = runtime_options(config, imgsz)

@@ -30,7 +30,8 @@ from autoprune.search.listener import SearchListener
 from autoprune.search.prepare import check_stride, default_space, runtime_options
 from autoprune.search.profile import Profile
 from autoprune.search.solver import cheapest_plan
-from autoprune.search.stairs import IndexStairs, on_steps, shown_stairs, space_text
+from autoprune.search.stairs import IndexStairs, shown_stairs, space_text, steps_comment
+from autoprune.search.target_space import steps_or_all
 from autoprune.search.verdict import Option, OptionKind, Verdict, verdict_of
 from autoprune.space import SearchSpace
 from autoprune.yaml_io import write_atomic
@@ -73,13 +74,8 @@ class ProbeResult:
 
     def space_yaml(self) -> str:
         """`step_space` as the text of a search-space YAML."""
-        place = self.dense.fingerprint
-        return space_text(
-            self.step_space,
-            "Widths on the steps of one target, for one model, found by autoprune probe:\n"
-            f"{place.runtime} {place.runtime_version}, {place.threads} thread(s), {place.cpu},"
-            f" {self.imgsz[0]}x{self.imgsz[1]} px; channels count in blocks of {self.block}.",
-        )
+        comment = steps_comment(self.dense.fingerprint, self.imgsz, self.block)
+        return space_text(self.step_space, comment)
 
 
 @dataclass(frozen=True)
@@ -155,6 +151,9 @@ def probe(
         left_s = LIMIT_S - (time.monotonic() - began) - after_s
         limit_s = max(0.0, min(DEMO_LIMIT_S, left_s))
         predictor = learn_latency(bench, shared_folder(bench), listener, limit_s)
+        step_space = steps_or_all(bench.pruner, bench.space, predictor)
+        if config.space is None:  # as a search without --space would
+            bench = replace(bench, space=step_space)
         limit_ms = None if goal is None else goal.budget_ms(latency.median_ms)
         if limit_ms is not None and latency.high_ms <= limit_ms:
             plans = _plans(bench, predictor, None)  # nothing to look for
@@ -177,7 +176,7 @@ def probe(
         block=predictor.staircase.block,
         error=predictor.error,
         stairs=shown_stairs(bench.pruner, bench.space, predictor),
-        step_space=on_steps(bench.pruner, bench.space, predictor),
+        step_space=step_space,
         verdict=verdict_of(limit_ms, dense_again, floor, plan, others),
         seconds=time.monotonic() - began,
     )

@@ -16,7 +16,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 
 from autoprune.config import StudyConfig
-from autoprune.errors import StorageFailed, TargetUnreachable
+from autoprune.errors import StorageFailed, StudyMismatch, TargetUnreachable
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.latency.targets import LatencyTarget
 from autoprune.outcome import Outcome
@@ -41,6 +41,7 @@ from autoprune.search.promote import Promotions, drop_weights
 from autoprune.search.proposals import proposals
 from autoprune.search.samplers import FreshPerTrial, Known
 from autoprune.search.settings import save_or_compare, settings_of
+from autoprune.search.target_space import with_target_space
 from autoprune.search.trials import TrialLoop
 from autoprune.search.verdict import early_verdict
 from autoprune.search.workbench import Workbench
@@ -109,6 +110,7 @@ def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
     Raises:
         KeyboardInterrupt: Passed on; the study can be continued by the same command.
         TargetUnreachable: The device is gone; likewise.
+        StudyMismatch: The study's space.yaml was changed since it began.
         TooManyFailures: Trials fail one after another.
     """
     bench, began = prepared.bench, prepared.began
@@ -125,6 +127,7 @@ def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
             listener.say("The dense model is within the budget already: nothing to prune.")
             return dense_is_enough(bench, dense)
         bench = bench.with_predictor(_learned(prepared, bench, listener))
+        bench = with_target_space(bench, listener)
         listener.say(_early_verdict(bench, budget_ms))
         baselines = evaluate_baselines(bench, budget_ms, listener)
         study = _open_study(bench, dense)
@@ -200,8 +203,6 @@ def _open_study(bench: Workbench, dense: TrialRecord) -> optuna.Study:
     goal, profile = bench.config.goal, Profile.of(bench.pruner, bench.space, bench.predictor)
     budget_ms = goal.budget_ms(dense.latency.median_ms)
     limit_ratio = None if budget_ms is None else budget_ms / dense.latency.median_ms
-    write_atomic(bench.folder.profile, json.dumps(profile.to_mapping(), indent=1) + "\n")
-    bench.predictor.save(bench.folder.predictor)
     known = Known(profile, limit_ratio, dense.map50_95 or 1.0)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -214,6 +215,8 @@ def _open_study(bench: Workbench, dense: TrialRecord) -> optuna.Study:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # the dashboard's column names
         study.set_metric_names([objective.name for objective in OBJECTIVES])
+    _refuse_other_widths(study, bench)
+    write_atomic(bench.folder.profile, json.dumps(profile.to_mapping(), indent=1) + "\n")
     if not study.user_attrs.get("proposals enqueued"):
         for kept in proposals(profile, goal, dense.latency.median_ms):
             open_choices = {
@@ -222,6 +225,21 @@ def _open_study(bench: Workbench, dense: TrialRecord) -> optuna.Study:
             study.enqueue_trial(open_choices, skip_if_exists=True)
         study.set_user_attr("proposals enqueued", True)
     return study
+
+
+def _refuse_other_widths(study: optuna.Study, bench: Workbench) -> None:
+    """Note a new study's widths in it, or refuse to continue it with others.
+
+    Raises:
+        StudyMismatch: space.yaml was changed since the study began.
+    """
+    offered = {name: list(widths) for name, widths in bench.space.choices.items()}
+    if study.user_attrs.get("widths on offer", offered) != offered:
+        raise StudyMismatch(
+            f"{bench.folder.space}: not the widths that this study began with; undo the change, or"
+            " give the file to a new study: --space and --name"
+        )
+    study.set_user_attr("widths on offer", offered)
 
 
 def _learned(prepared: Prepared, bench: Workbench, listener: SearchListener) -> LatencyPredictor:
@@ -240,7 +258,9 @@ def _learned(prepared: Prepared, bench: Workbench, listener: SearchListener) -> 
         limit_s = min(limit_s, LEARNING_SHARE * bench.config.timeout_s)
     listener.candidate("latency predictor", None, None)
     listener.stage("latency")
-    return learn_latency(bench, shared_folder(bench), listener, limit_s)
+    predictor = learn_latency(bench, shared_folder(bench), listener, limit_s)
+    predictor.save(bench.folder.predictor)
+    return predictor
 
 
 def _early_verdict(bench: Workbench, budget_ms: float | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from autoprune.config import DEFAULT_PROVIDERS
 from autoprune.errors import StudyMismatch
+from autoprune.search.prepare import default_space
 from autoprune.search.workbench import Workbench
 from autoprune.yaml_io import dump_yaml, load_yaml, write_atomic
 
@@ -25,6 +26,7 @@ _VERSIONED = ("autoprune", "torch", "ultralytics", "optuna", "onnxruntime")
 def settings_of(bench: Workbench, demo: bool) -> dict[str, Any]:
     """Describe a study as plain data."""
     data, fine_tune = bench.data, bench.fine_tune
+    space = bench.config.space or default_space()
     return {
         "asked": bench.config.model_dump(mode="json"),
         "demo": demo,
@@ -46,7 +48,11 @@ def settings_of(bench: Workbench, demo: bool) -> dict[str, Any]:
             "overlap": data.overlap,
         },
         "fine_tune": fine_tune.as_mapping(),
-        "space": {"file": str(bench.config.space), "hash": file_hash(bench.config.space)},
+        "space": {
+            "file": str(space),
+            "hash": file_hash(space),
+            "on_steps": bench.config.space is None,  # narrowed to the target's, see space.yaml
+        },
         "importance": bench.pruner.importance,
         "compensate": bench.pruner.compensated,
         "versions": {"python": platform.python_version()}
@@ -81,9 +87,8 @@ def save_or_compare(bench: Workbench, settings: dict[str, Any]) -> None:
         )
 
 
-def file_hash(path: Path | None) -> str:
+def file_hash(path: Path) -> str:
     """Twelve hex digits of a file's content."""
-    assert path is not None
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
@@ -107,6 +112,7 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
         "model": settings.get("model", {}).get("hash"),
         "data": settings.get("data", {}).get("hash"),
         "space": settings.get("space", {}).get("hash"),
+        "space on the target's steps": bool(settings.get("space", {}).get("on_steps")),
         **{f"fine-tune {key}": value for key, value in settings.get("fine_tune", {}).items()},
         **{f"{name} version": str(versions.get(name, "")).split(".")[0] for name in _VERSIONED},
     }

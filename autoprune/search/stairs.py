@@ -9,6 +9,7 @@ import numpy as np
 
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.pruning.prune import Pruner
+from autoprune.record import Fingerprint
 from autoprune.space import SearchSpace, parameter_names
 
 Array = np.ndarray[Any, Any]
@@ -122,8 +123,14 @@ def on_steps(pruner: Pruner, space: SearchSpace, predictor: LatencyPredictor) ->
 
 
 def space_text(space: SearchSpace, comment: str) -> str:
-    """The YAML that `SearchSpace.load` reads back as this space, for the same model."""
-    lines = [f"# {line}" for line in comment.splitlines()]
+    """The YAML that `SearchSpace.load` reads back as this space, for the same model.
+
+    Args:
+        space: The widths.
+        comment: Its head; whatever YAML would refuse there is replaced by spaces.
+    """
+    shown = ("".join(c if c.isprintable() else " " for c in line) for line in comment.splitlines())
+    lines = [f"# {line}" for line in shown]
     lines += [f"round_to: {space.round_to}", "layers:"]
     for index, reference in space.widths.items():
         names = parameter_names(index, reference)
@@ -132,6 +139,15 @@ def space_text(space: SearchSpace, comment: str) -> str:
             pair = f"[{', '.join(kept)}]"
             lines.append(f"  {index}: {kept[0] if len(kept) == 1 else pair}")
     return "\n".join(lines) + "\n"
+
+
+def steps_comment(place: Fingerprint, imgsz: tuple[int, int], block: int) -> str:
+    """Where the widths of a space on a target's steps come from: the head of its YAML."""
+    return (
+        "Widths on the steps of one target, for one model, found by measurement:\n"
+        f"{place.runtime} {place.runtime_version}, {place.provider}, {place.threads} thread(s),"
+        f" {place.cpu}, {imgsz[0]}x{imgsz[1]} px; channels count in blocks of {block}."
+    )
 
 
 def _dense_widths(space: SearchSpace) -> dict[str, int]:

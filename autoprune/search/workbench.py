@@ -34,6 +34,8 @@ class Workbench:
     """One study's model, data, space, target and settings, loaded and checked.
 
     Attributes:
+        space: Widths on offer; where the user named no space, the shipped one until the predictor
+            is known and those on the target's steps from then on.
         base_hash: Hash of the dense model, written into every plan.
         calibration: The images that importance and compensation looked at, if any.
         recalibration_images: Training images that re-estimate batch-norm statistics.
@@ -80,6 +82,10 @@ class Workbench:
     def with_predictor(self, predictor: LatencyPredictor) -> Workbench:
         """The same bench once plans' latencies can be predicted."""
         return replace(self, predictor=predictor)
+
+    def with_space(self, space: SearchSpace) -> Workbench:
+        """The same bench with other widths on offer."""
+        return replace(self, space=space)
 
     def predicted_ms(self, plan: PruningPlan) -> float:
         """Latency of a plan by the predictor, in ms."""

@@ -46,3 +46,13 @@ def test_provider_layout_and_clock_are_said(
     said = dict(facts(load_study(fake.write_study(tmp_path, [dense], content=fake.settings()))))
     assert f"{runtime} 1.32.0, {provider}, 1 thread" in said["Runtime"]
     assert said["Clock"].startswith(clock)
+
+
+@pytest.mark.parametrize("on_steps", [True, False])
+def test_a_space_narrowed_to_the_targets_steps_is_told_from_one_used_as_it_is(
+    tmp_path: Path, on_steps: bool
+) -> None:
+    content = {**fake.settings(), "space": {"file": "my.yaml", "hash": "aa", "on_steps": on_steps}}
+    said = dict(facts(load_study(fake.write_study(tmp_path, [fake.dense()], content=content))))
+    assert "space my.yaml" in said["Search"]
+    assert ("on the target's steps (space.yaml)" in said["Search"]) == on_steps

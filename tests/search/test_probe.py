@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ import torch
 from torch import nn
 
 from autoprune import api
+from autoprune.config import Goal, StudyConfig
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.errors import ConfigError, TrialFailed
 from autoprune.evaluation.checkpoint import load_yolo
@@ -19,8 +22,12 @@ from autoprune.families import family_of
 from autoprune.latency.exported_model import ExportedModel
 from autoprune.latency.fake_target import FakeTarget
 from autoprune.search import probe
+from autoprune.search.latency_table import learn_latency, shared_folder
+from autoprune.search.listener import SearchListener
 from autoprune.search.probe import ProbeResult, smaller_sizes
+from autoprune.search.target_space import with_target_space
 from autoprune.space import SearchSpace
+from autoprune.study_folder import StudyFolder
 
 IMGSZ = 96
 
@@ -95,6 +102,26 @@ def test_a_limit_between_floor_and_dense_is_reachable_and_its_space_is_on_the_st
     assert _probe(space=written).verdict.kind == "no goal"
 
 
+def test_a_search_on_the_same_target_has_the_widths_that_the_probe_wrote(tmp_path: Path) -> None:
+    written = tmp_path / "probe.yaml"
+    result = _probe(write_space=written)
+    config = StudyConfig(goal=Goal(kind="budget_ms", value=5), runtime="torch", imgsz=(IMGSZ,) * 2)
+    learning = replace(probe._prepared(config, _target()), dense_latency=result.dense)
+    predictor = learn_latency(learning, shared_folder(learning), SearchListener())
+    bench: Any = SimpleNamespace(
+        config=config,
+        folder=StudyFolder(tmp_path / "study"),
+        pruner=learning.pruner,
+        space=learning.space,
+        imgsz=learning.imgsz,
+        predictor=predictor,
+        dense_latency=result.dense,
+        with_space=lambda space: space,
+    )
+    assert with_target_space(bench, SearchListener()) == result.step_space
+    assert bench.folder.space.read_text() == written.read_text()
+
+
 def test_a_limit_below_the_floor_names_the_image_size_that_meets_it(dense_ms: float) -> None:
     protected = tuple(range(5, 22))  # a high floor
     result = _probe(budget_ms=0.3 * dense_ms, protect=protected)
@@ -162,3 +189,10 @@ def test_image_sizes_are_multiples_of_the_stride_around_the_limit(
 def test_a_cropped_model_sees_the_corner_alone() -> None:
     image = torch.rand(1, 3, 64, 96)
     assert torch.equal(probe._Cropped(nn.Identity(), (32, 64))(image), image[:, :, :32, :64])
+
+
+def test_provider_and_layout_reach_every_measurement() -> None:
+    target = _target()
+    result = _probe(target=target, provider="cuda:0", channels_last=True)
+    assert {(job["provider"], job["channels_last"]) for job in target.jobs} == {("cuda:0", True)}
+    assert result.dense.fingerprint.provider == "cuda:0 channels_last"

@@ -75,6 +75,7 @@ def _resume(folder: Path, settings: dict[str, Any]) -> None:
         ("model.hash", "xx", "model"),
         ("data.hash", "xx", "data"),
         ("space.hash", "xx", "space"),
+        ("space.on_steps", True, "steps"),
         ("fine_tune.epochs", 5, "epochs"),
         ("versions.torch", "3.0.0", "torch version"),
     ],
