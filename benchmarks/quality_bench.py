@@ -26,7 +26,6 @@ from autoprune.search.prepare import prepare
 from autoprune.search.profile import Profile
 from autoprune.search.workbench import Workbench
 
-SETS = ("demo", "second")
 LEARNING_S = 120.0  # seconds for learning to predict latency, at most
 LEVELS = (0.75, 0.6, 0.45, 0.3)  # of the dense latency
 

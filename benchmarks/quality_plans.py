@@ -33,6 +33,7 @@ def pool_plans(quality: Quality, count: int) -> list[dict[str, Any]]:
     path = quality.bench.folder.root / "pool_plans.json"
     rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
     if len(rows) < count:
+        print(f"Drawing {count - len(rows)} plans.", flush=True)
         seen = {tuple(row["signature"]) for row in rows}
         drawn = {kind: sum(row["draws"] for row in rows if row["origin"] == kind) for kind in TURN}
         for number in range(len(rows), count):

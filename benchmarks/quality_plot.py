@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from provenance import RESULTS
-from quality_bench import SETS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 COLOURS = {"random": "#9aa3ad", "tpe": "#1f77b4", "nsga2": "#1b9e77"}
@@ -16,10 +15,9 @@ OURS = "#d9541e"
 
 def draw_all() -> None:
     """One picture for each data set that was replayed."""
-    for name in SETS:
-        path = RESULTS / f"search_quality_replay_{name}.json"
-        if path.exists():
-            draw(json.loads(path.read_text()), DOCS / f"search-quality-{name}.png")
+    for path in sorted(RESULTS.glob("search_quality_replay_*.json")):
+        content = json.loads(path.read_text())
+        draw(content, DOCS / f"search-quality-{content['set']}.png")
 
 
 def draw(content: dict[str, Any], path: Path) -> None:

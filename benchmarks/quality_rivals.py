@@ -75,7 +75,7 @@ def _ours(finals: Finals, level: float) -> Choice:
     limit, best, seen = SAFETY * level / bias, None, set()
     for _ in range(TRIES):
         kept = profile.kept(cheapest_plan(profile, np.ones(len(profile.names)), limit))
-        plan = quality.bench.annotated(quality.bench.space.plan(kept))
+        plan = quality.bench.space.plan(kept)
         if tuple(kept.values()) in seen:
             limit *= SAFETY
             continue
@@ -111,7 +111,7 @@ def _uniform_candidates(finals: Finals, level: float) -> Iterable[tuple[PruningP
     ]
     for row in sorted(pooled, key=lambda row: -row["val"]):
         ratio, block = row["drawn"]["ratio"], row["drawn"]["round_to"]
-        plan = bench.annotated(uniform_plan(bench.pruner.widths, ratio, block))
+        plan = uniform_plan(bench.pruner.widths, ratio, block)
         yield plan, f"ratio {ratio:g}, rounded to {block}; best of {len(pooled)} in the pool"
     for uniform in uniform_plans(bench):
         if finals.quality.predicted_ratio(uniform.plan) <= 1.02 * level:
@@ -119,12 +119,12 @@ def _uniform_candidates(finals: Finals, level: float) -> Iterable[tuple[PruningP
 
 
 def _as_planned(finals: Finals, choice: Choice) -> nn.Module:
-    return finals.quality.bench.pruner.prune(PruningPlan.from_mapping(choice["plan"]))
+    return finals.quality.bench.pruner.prune(_plan(choice))
 
 
 def _by_l2(finals: Finals, choice: Choice) -> nn.Module:
     """The uniform plan's widths with the documented engine; same shapes, so the same latency."""
-    module = finals.l2_pruner.prune(PruningPlan.from_mapping(choice["plan"]))
+    module = finals.l2_pruner.prune(_plan(choice))
     return _recalibrated(finals.quality, module)
 
 
@@ -186,7 +186,18 @@ def _recalibrated(quality: Quality, module: nn.Module) -> nn.Module:
 
 
 def _plan_choice(plan: PruningPlan, how: str) -> Choice:
-    return {"how": how, "plan": plan.to_mapping()}
+    """The plan's widths alone: what else its file holds is this machine's."""
+    content = plan.to_mapping()
+    return {
+        "how": how,
+        "plan": {"prune_ratios": content["prune_ratios"], "round_to": plan.round_to},
+    }
+
+
+def _plan(choice: Choice) -> PruningPlan:
+    """The plan of a choice; JSON turns its indices into text."""
+    ratios = {int(index): ratio for index, ratio in choice["plan"]["prune_ratios"].items()}
+    return PruningPlan.from_mapping({**choice["plan"], "prune_ratios": ratios})
 
 
 METHODS: dict[

@@ -20,7 +20,7 @@ class SplitC2f(nn.Module):
         half = block.cv1.conv.out_channels // 2
         self.first, self.second = (_rows(block.cv1, at, half) for at in (0, half))
         self.m, self.cv2 = block.m, block.cv2
-        self.i, self.f, self.type, self.np = block.i, block.f, block.type, block.np
+        self.i, self.f, self.type = block.i, block.f, block.type  # its place in the graph
 
     def forward(self, features: Tensor) -> Tensor:
         """As C2f's."""

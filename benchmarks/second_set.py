@@ -89,6 +89,9 @@ def train_second(folder: Path, epochs: int, timeout_s: float | None) -> Path:
     Returns:
         Path of the checkpoint.
     """
+    # before ultralytics is imported: it sets this variable where it is not set
+    threads = int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count() or 1
+
     import torch
 
     import autoprune
@@ -99,7 +102,6 @@ def train_second(folder: Path, epochs: int, timeout_s: float | None) -> Path:
         return checkpoint
     data = _write_set(folder / f"second-dense-data-v{VERSION}", DENSE_SPLITS)
     model = autoprune.load(demo_checkpoint())
-    threads = int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count() or 1
     model.add_callback("on_train_start", lambda _: torch.set_num_threads(threads))
     limit = {} if timeout_s is None else {"time": timeout_s / 3600}
     model.train(
