@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import quality_tables
+from markdown_table import table
 
 HERE = Path(__file__).parent
 INTRO = """\
@@ -32,12 +35,6 @@ def page() -> str:
     return "\n".join(sections)
 
 
-def _table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    names = list(header)
-    lines = [names, ["---"] * len(names), *([str(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _made(content: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in content["versions"].items())
     machine = content["machine"]
@@ -51,7 +48,7 @@ def _prune_speed(content: dict[str, Any]) -> str:
         (row["model"], f"{row['median_s']:.3f}", f"{row['fastest_s']:.3f}")
         for row in content["rows"]
     ]
-    return _table(("model", "one prune with its deep copy, median s", "fastest s"), rows)
+    return table(("model", "one prune with its deep copy, median s", "fastest s"), rows)
 
 
 def _extreme_plans(content: dict[str, Any]) -> str:
@@ -59,7 +56,7 @@ def _extreme_plans(content: dict[str, Any]) -> str:
         (row["model"], row["plans"], row["crashed"], row["not finite"], row["wrong width"])
         for row in content["rows"]
     ]
-    return _table(("model", "plans", "crashes", "outputs not finite", "wrong widths"), rows)
+    return table(("model", "plans", "crashes", "outputs not finite", "wrong widths"), rows)
 
 
 def _demo_question(content: dict[str, Any]) -> str:
@@ -79,7 +76,7 @@ def _demo_question(content: dict[str, Any]) -> str:
         for row in content["pair"]
     ]
     names = ("block-aligned plan (benchmarks/plans)", "share of dense latency", "mAP50-95")
-    return f"{about}\n\n{_table(header, rows)}\n\n{_table(names, pair)}"
+    return f"{about}\n\n{table(header, rows)}\n\n{table(names, pair)}"
 
 
 def _search_demo(content: dict[str, Any]) -> str:
@@ -107,7 +104,7 @@ def _search_demo(content: dict[str, Any]) -> str:
     about = (
         f"Goal: {content['speedup']:g}x faster than dense, {content['timeout_s']:.0f} s per search."
     )
-    return f"{about}\n\n{_table(header, rows)}"
+    return f"{about}\n\n{table(header, rows)}"
 
 
 def _latency_repeatability(content: dict[str, Any]) -> str:
@@ -180,7 +177,7 @@ def _latency_predictor(content: dict[str, Any]) -> str:
         f" rounded to 8 or 16 channels; learned from {content['plans']} others. The errors include"
         " the noise of timing the unseen plans (median half-width of their 95 % intervals)."
     )
-    return f"{about}\n\n{_table(header, rows)}"
+    return f"{about}\n\n{table(header, rows)}"
 
 
 def _pruning_quality(content: dict[str, Any]) -> str:
@@ -205,9 +202,9 @@ def _pruning_quality(content: dict[str, Any]) -> str:
         f" {content['calibration_images']} training images. One seed: differences below about"
         " 0.01 mean nothing."
     )
-    first = _table(("importance", "batch norms recalibrated", *shown), rows)
+    first = table(("importance", "batch norms recalibrated", *shown), rows)
     names = ("obs, compensated", *(f"ratio {float(ratio):.2f}" for ratio in changed_ratios))
-    return f"{about}\n\n{first}\n\nWhat one change does:\n\n{_table(names, changes)}"
+    return f"{about}\n\n{first}\n\nWhat one change does:\n\n{table(names, changes)}"
 
 
 def _calibration_cost(content: dict[str, Any]) -> str:
@@ -230,8 +227,10 @@ def _calibration_cost(content: dict[str, Any]) -> str:
         f"{content['imgsz_px']} px, {content['threads']} thread, measured on {content['images']}"
         " images and extrapolated. Done once per model and data set."
     )
-    return f"{about}\n\n{_table(header, rows)}"
+    return f"{about}\n\n{table(header, rows)}"
 
+
+_SETS = {"demo": "the demo", "second": "the second data set"}
 
 SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "prune_speed": ("Time of one prune", "python benchmarks/prune_speed.py", _prune_speed),
@@ -270,6 +269,22 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
         "python benchmarks/latency_predictor.py",
         _latency_predictor,
     ),
+    **{
+        f"search_quality_replay_{name}": (
+            f"Fine-tunes needed, on {shown}",
+            f"python benchmarks/search_quality.py replay --set {name}",
+            quality_tables.replay,
+        )
+        for name, shown in _SETS.items()
+    },
+    **{
+        f"search_quality_confirm_{name}": (
+            f"The final plans against other methods, on {shown}",
+            f"python benchmarks/search_quality.py confirm --set {name}",
+            quality_tables.confirm,
+        )
+        for name, shown in _SETS.items()
+    },
 }
 
 if __name__ == "__main__":

@@ -1,0 +1,129 @@
+"""What every part of search_quality.py works on: a prepared study of one data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from second_set import second_checkpoint, second_data_yaml
+from torch import nn
+
+from autoprune.config import Goal, StudyConfig
+from autoprune.errors import ConfigError
+from autoprune.evaluation.quiet import quiet
+from autoprune.evaluation.validate import validate
+from autoprune.latency.predictor import LatencyPredictor
+from autoprune.plan import PruningPlan
+from autoprune.pruning.geometry import model_geometry
+from autoprune.record import DetectionMetrics, LatencyResult, TrialRecord
+from autoprune.search.dense import measured_dense
+from autoprune.search.latency_table import learn_latency, shared_folder
+from autoprune.search.listener import SearchListener
+from autoprune.search.prepare import prepare
+from autoprune.search.profile import Profile
+from autoprune.search.workbench import Workbench
+
+LEARNING_S = 120.0  # seconds for learning to predict latency, at most
+LEVELS = (0.75, 0.6, 0.45, 0.3)  # of the dense latency
+
+Array = np.ndarray[Any, Any]
+
+
+class Spoken(SearchListener):
+    """Prints what the search would say to its user."""
+
+    def say(self, text: str) -> None:
+        """See SearchListener."""
+        print(text, flush=True)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """One data set's model, measured, with everything the search knows before its first trial."""
+
+    bench: Workbench
+    dense: TrialRecord
+    listener: SearchListener
+
+    @cached_property
+    def profile(self) -> Profile:
+        """Costs and predicted latencies of the shipped space."""
+        assert self.bench.predictor is not None
+        return Profile.of(self.bench.pruner, self.bench.space, self.bench.predictor)
+
+    @property
+    def dense_scores(self) -> dict[str, Any]:
+        """The dense model's size, mAP50-95 on val and test, and latency in ms."""
+        assert self.dense.size is not None
+        assert self.dense.latency is not None
+        return {
+            "params": self.dense.size.params,
+            "macs": self.dense.size.macs,
+            "val": rounded(self.dense.map50_95),
+            "test": rounded(self.dense.final.map50_95 if self.dense.final else None),
+            "ms": rounded(self.dense.latency.median_ms),
+        }
+
+    def signatures(self, plans: list[PruningPlan]) -> Array:
+        """Kept channels of every group, (plans, groups)."""
+        return np.array([self.bench.pruner.signature(plan) for plan in plans])
+
+    def predicted_ratio(self, plan: PruningPlan) -> float:
+        """Latency relative to dense, by the predictor."""
+        assert self.bench.predictor is not None
+        return float(self.bench.predictor.predict(self.signatures([plan]))[0])
+
+    def measure(self, module: nn.Module, name: str) -> LatencyResult:
+        """Time a module against the dense one."""
+        folder = self.bench.folder.root / "measured" / name
+        with quiet(folder / "log.txt"):
+            return self.bench.measure(module, folder)
+
+    def score(self, module: nn.Module, images: tuple[Path, ...]) -> DetectionMetrics:
+        """Accuracy of a module on `images`."""
+        bench = self.bench
+        with quiet(bench.folder.root / "log.txt"):
+            return validate(module, bench.data, images, bench.train_size, bench.device)
+
+
+def open_quality(name: str, scratch: Path) -> Quality:
+    """Prepare, measure and learn, or take up what an earlier run left in `scratch`.
+
+    Raises:
+        ConfigError: The second set's dense model was not trained yet.
+    """
+    listener = Spoken()
+    config = StudyConfig(goal=Goal(kind="speedup", value=2.0), name=f"search-quality-{name}")
+    if name == "second":
+        checkpoint = second_checkpoint(scratch)
+        if not (checkpoint.parent.parent / "done").exists():
+            raise ConfigError("the dense model is missing: run `search_quality.py train` first")
+        changes = {"model": checkpoint, "data": second_data_yaml(scratch)}
+        config = config.model_copy(update=changes)
+    bench, _ = prepare(config, scratch, listener)
+    bench, dense = measured_dense(bench, listener)
+    if bench.folder.predictor.exists():
+        geometry = model_geometry(bench.pruner.model, bench.pruner.groups, bench.imgsz)
+        predictor = LatencyPredictor.load(bench.folder.predictor, geometry)
+    else:
+        predictor = learn_latency(bench, shared_folder(bench), listener, LEARNING_S)
+        predictor.save(bench.folder.predictor)
+    return Quality(bench.with_predictor(predictor), dense, listener)
+
+
+def rounded(value: float | None, digits: int = 4) -> float | None:
+    """A number short enough for a committed file."""
+    return None if value is None else round(value, digits)
+
+
+def latency_row(latency: LatencyResult) -> dict[str, Any]:
+    """Ratio to dense with its 95 % interval, and whether it was steady; no raw samples."""
+    return {
+        "ratio": rounded(latency.ratio),
+        "ratio_low": rounded(latency.ratio_low),
+        "ratio_high": rounded(latency.ratio_high),
+        "steady": latency.steady,
+    }

@@ -1,0 +1,169 @@
+"""The sections of the generated page that search_quality.py fills."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from markdown_table import table
+
+
+def replay(content: dict[str, Any]) -> str:
+    """Fine-tunes needed, and what the pool alone says."""
+    steps, ours = content["steps"], content["ours"]
+    picture = (
+        Path(__file__).resolve().parent.parent / "docs" / f"search-quality-{content['set']}.png"
+    )
+    shown = [at for at in (8, 16, 32, 64, 100) if at <= steps]
+    rows = [
+        (
+            method["method"],
+            method["seeds"],
+            *(
+                f"{method['mean'][at - 1]:.3f} ({method['p10'][at - 1]:.3f} to"
+                f" {method['p90'][at - 1]:.3f})"
+                for at in shown
+            ),
+            method["to_goal"] or f"more than {steps}",
+        )
+        for method in content["methods"]
+    ]
+    best = f"**{ours['to_goal'] or f'more than {steps}'}**"
+    curve = (f"**{ours['curve'][at - 1]:.3f}**" for at in shown)
+    rows.insert(0, ("**ours**", "", *curve, best))
+    goal = f"fine-tunes to reach {content['goal']:.3f}"
+    parts = [
+        f"Hypervolume (latency x mAP50-95, both relative to dense, reference 1 and 0) over the"
+        f" number of short fine-tunes, replayed on {content['pool']} fine-tuned plans: mean, and"
+        f" 10 to 90 % of the seeds. The whole pool: {content['whole_pool']:.3f}; its"
+        f" {content['uniform']['plans']} uniform plans: {content['uniform']['hypervolume']:.3f}."
+        f" Ours after {ours['steps']} fine-tunes has {100 * ours['share']:.1f} % of what the best"
+        f" rival, {content['best_rival']}, has after {steps}; the last column is about"
+        f" {100 * content['enough']:.0f} % of that. NSGA-II's best population:"
+        f" {content['tuned_nsga2']}. [What a replay can show](../docs/search-quality.md).",
+        table(("method", "seeds", *(f"after {at}" for at in shown), goal), rows),
+        _agreement(content["agreement"]),
+        _half(content["half_macs"]),
+    ]
+    if picture.exists():
+        parts.insert(1, f"![Hypervolume over fine-tunes](../docs/{picture.name})")
+    return "\n\n".join(parts)
+
+
+def _agreement(found: dict[str, Any]) -> str:
+    rankers = [
+        (
+            row["ranker"],
+            _number(row["overall"]),
+            "" if row["interval"] is None else "{:.3f} to {:.3f}".format(*row["interval"]),
+            _number(row["in_bands"]),
+        )
+        for row in found["rankers"]
+    ]
+    places = [(f"{row['level']:g} of dense", row) for row in found["bands"]]
+    places += [(f"{row['origin']} plans", row) for row in found["by_origin"]]
+    parts = [
+        (name, row["plans"], *(_number(row[key]) for key in ("untrained", "params", "macs")))
+        for name, row in places
+    ]
+    band = f"+- {100 * found['band']:.0f} %"
+    latency = found["predicted_latency"]
+    about = (
+        f"Rank correlation (Spearman) with mAP50-95 on val after the short fine-tune,"
+        f" {found['plans']} plans; test with val, for comparison: {_number(found['val_with_test'])}"
+        f" overall, {_number(found['val_with_test_in_bands'])} at equal latency. Predicted with"
+        f" measured latency: {_number(latency['spearman'])}, median error"
+        f" {100 * latency['median_error']:.1f} %."
+    )
+    header = ("ranked by", "overall", "95 % interval", f"among plans within {band} of latency")
+    second = ("plans", "number", "untrained mAP50-95", "params", "MACs")
+    return f"{about}\n\n{table(header, rankers)}\n\n{table(second, parts)}"
+
+
+def _half(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return "No plan of the pool has about half the MACs."
+    rows = [
+        (
+            row["block"],
+            row["origin"],
+            row["plans"],
+            f"{row['median']:.2f}x",
+            f"{row['p10']:.2f}x to {row['p90']:.2f}x",
+        )
+        for row in found
+    ]
+    header = ("widths are multiples of", "plans", "number", "median speed-up", "10 to 90 %")
+    about = "Measured speed-up of plans with 45 to 55 % of the MACs (ONNX Runtime, 1 thread):"
+    return f"{about}\n\n{table(header, rows)}"
+
+
+def confirm(content: dict[str, Any]) -> str:
+    """Final plans of all methods, and ours less each rival."""
+    rows = [(f"{row['level']:g}", row["method"], *_confirmed(row)) for row in content["rows"]]
+    header = (
+        "level",
+        "method",
+        "plan",
+        "measured share of dense latency",
+        "params, M",
+        "untrained",
+        "val",
+        "test",
+    )
+    gains = [
+        (
+            f"{gain['level']:g}",
+            gain["rival"],
+            gain["split"],
+            f"{100 * gain['gain']:+.1f}",
+            "not known"
+            if gain["low"] is None
+            else f"{100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}",
+        )
+        for gain in content["gains"]
+    ] + [
+        (
+            f"mean of {gain['levels']}",
+            gain["rival"],
+            gain["split"],
+            f"{100 * gain['gain']:+.1f}",
+            f"{100 * (gain['gain'] - gain['half_width']):+.1f} to"
+            f" {100 * (gain['gain'] + gain['half_width']):+.1f}",
+        )
+        for gain in content["mean_gains"]
+    ]
+    dense = content["dense"]
+    about = (
+        f"Final plans at equal measured latency, mAP50-95 after the same short fine-tune; mean and"
+        f" 95 % t interval over its seeds. Dense: {dense['val']:.3f} on val, {dense['test']:.3f} on"
+        f" test, {dense['params'] / 1e6:.2f} M parameters, {dense['ms']:.2f} ms."
+    )
+    names = ("level", "ours against", "split", "gain, points", "95 % interval")
+    return f"{about}\n\n{table(header, rows)}\n\n{table(names, gains)}"
+
+
+def _confirmed(row: dict[str, Any]) -> tuple[str, ...]:
+    if "missing" in row:
+        return f"left out: {row['missing']}", "", "", "", "", ""
+    return (
+        row["how"],
+        f"{row['ratio']:.3f} ({row['ratio_low']:.3f} to {row['ratio_high']:.3f})",
+        f"{row['params'] / 1e6:.2f}",
+        f"{row['untrained']:.3f}",
+        *(_mean(row, split) for split in ("val", "test")),
+    )
+
+
+def _mean(row: dict[str, Any], split: str) -> str:
+    if not row["seeds"]:
+        return "not trained"
+    mean = statistics.fmean(done[split] for done in row["seeds"])
+    half = row.get(f"{split}_half_width")
+    spread = "" if half is None else f" +- {half:.3f}"
+    return f"{mean:.3f}{spread} ({len(row['seeds'])} seeds)"
+
+
+def _number(value: float | None) -> str:
+    return "too few" if value is None else f"{value:.3f}"

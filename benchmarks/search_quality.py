@@ -1,0 +1,76 @@
+"""Evidence: the search beats what one would do otherwise. Two generated data sets, no downloads.
+
+    python benchmarks/search_quality.py train                  # dense model of the second set
+    python benchmarks/search_quality.py pool --set demo --timeout 2400
+    python benchmarks/search_quality.py replay --set demo
+    python benchmarks/search_quality.py confirm --set demo --timeout 2400
+    python benchmarks/search_quality.py tables                 # benchmarks/README.md and the plot
+
+`pool` fine-tunes varied plans once. `replay` lets other samplers choose from the pool, with many
+seeds, which costs no training. `confirm` fine-tunes every method's final plans at four latency
+levels with several seeds. `tables` shows all of it. Each part writes its JSON after every item and,
+stopped at any point, goes on where it was; --scratch holds the studies and the second data set.
+docs/search-quality.md says what the replay can and cannot show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import platformdirs
+
+from autoprune.evaluation.quiet import prepare_environment
+
+prepare_environment()
+
+SETS = ("demo", "second")
+
+
+def main() -> None:
+    asked = _arguments()
+    stop_at = None if asked.timeout is None else time.monotonic() + asked.timeout
+    if asked.part == "train":
+        from second_set import train_second
+
+        print(train_second(asked.scratch, asked.epochs, asked.timeout))
+    elif asked.part == "pool":
+        from quality_bench import open_quality
+        from quality_pool import fill_pool
+
+        fill_pool(open_quality(asked.set, asked.scratch), asked.set, asked.plans, stop_at)
+    elif asked.part == "replay":
+        from quality_replay import replay_all
+
+        replay_all(asked.set, asked.seeds or 20, asked.scratch)
+    elif asked.part == "confirm":
+        from quality_bench import open_quality
+        from quality_confirm import Confirmation
+
+        quality = open_quality(asked.set, asked.scratch)
+        Confirmation(quality, asked.set, stop_at).run(asked.seeds or 3, tuple(asked.levels))
+    else:
+        import make_readme
+        from quality_plot import draw_all
+
+        draw_all()
+        make_readme.main()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", choices=("train", "pool", "replay", "confirm", "tables"))
+    parser.add_argument("--set", choices=SETS, default="demo")
+    parser.add_argument("--plans", type=int, default=160, help="pool: plans in all")
+    parser.add_argument("--seeds", type=int, help="replay: 20, confirm: 3")
+    parser.add_argument("--levels", type=float, nargs="+", default=[0.75, 0.6, 0.45, 0.3])
+    parser.add_argument("--epochs", type=int, default=12, help="train: without --timeout")
+    parser.add_argument("--timeout", type=float, help="seconds; begun items are finished")
+    scratch = Path(platformdirs.user_cache_dir("autoprune")) / "search-quality"
+    parser.add_argument("--scratch", type=Path, default=scratch)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
