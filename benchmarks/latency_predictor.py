@@ -112,6 +112,8 @@ def row(
     predictor = learned.fit(timer.geometry)
     tested = time_plans(timer, unseen, folder / "unseen.json", listener, limit_s)
 
+    # where models are slow to make, the time may not have been enough for all
+    unseen = [plan for plan in unseen if pruner.signature(plan) in tested.known]
     kept = np.array([pruner.signature(plan) for plan in unseen])
     timed = [tested.known[tuple(each)] for each in kept.tolist()]
     truth = np.array([plan.ratio for plan in timed])
@@ -143,6 +145,7 @@ def row(
         "cross_validated_mape": round(predictor.error.mape, 5),
         "timing_half_width": round(statistics.median(plan.half_width for plan in timed), 5),
         "plans": predictor.error.plans,
+        "unseen": len(timed),
         "seconds_to_learn": round(learned.seconds, 1),
         "plans_per_s": round(SPEED_PLANS / (time.perf_counter() - began)),
         "ratios": [float(ratio) for ratio in truth.round(4)],

@@ -137,7 +137,7 @@ def _latency_repeatability(content: dict[str, Any]) -> str:
             f" {content['slower']:g}: noticed in {row['change_noticed']:.0%}; suspected in"
             f" {row['change_suspected']:.0%} as recorded."
         )
-        parts.append(_table(header, rows))
+        parts.append(table(header, rows))
     return "\n\n".join(parts)
 
 
