@@ -94,3 +94,10 @@ def test_a_few_slow_blocks_and_noise_are_no_lasting_change():
     weather[[4, 19, 20, 33]] = 1.5
     assert lasting_change(blocks(rng, 6.0, weather=weather)) < 0.05
     assert lasting_change(blocks(rng, 6.0, count=9)) == 0
+
+
+def test_an_interval_of_a_ratio_is_never_narrower_than_the_placement_in_memory_allows():
+    steady = np.full((40, 5), 6.0)
+    found = ratio_to(steady, steady * 0.5)
+    assert found.value == pytest.approx(0.5)
+    assert found.half_width == pytest.approx(1.96 * 0.003)

@@ -197,3 +197,20 @@ def test_a_job_without_its_fields_is_answered_with_an_error():
 )
 def test_the_widest_vector_extension_is_named(flags, isa):
     assert runner._isa(flags) == isa
+
+
+def test_a_second_copy_of_the_reference_runs_every_second_of_its_blocks():
+    diary = []
+    models = [Clockwork(name, [0.001], diary) for name in "AB"]
+    times, _ = runner.time_models(models, TIMING, Clockwork("a", [0.001], diary))
+    order = "".join(name for name, _ in itertools.groupby(diary))
+    assert order.endswith("ABa" * 5)
+    assert [len(model["wall_ms"]) for model in times] == [10, 10]
+
+
+def test_what_differs_between_the_copies_of_the_reference_cancels():
+    dense = np.array([[10.0] * 5, [12.0] * 5] * 8)
+    value, low, high = runner.log_interval(np.full((16, 5), 10.0), dense)
+    assert value == pytest.approx(-np.log(1.2) / 2)
+    assert low == pytest.approx(value)
+    assert high == pytest.approx(value)
