@@ -3,7 +3,7 @@
 Nouns (plain data)        Verbs (folders)
   config, plan, space       pruning     cut channels out of a model
   record, outcome, front    families    which channels belong together
-  study_folder              latency     time a model on its target
+  verdict, study_folder     latency     time a model on its target
   yaml_io, errors           evaluation  fine-tune and validate (Ultralytics)
                             search      compose all of that under Optuna
                             report      records -> HTML, PNG, CSV

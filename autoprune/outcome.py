@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
 from autoprune.errors import ConfigError
 from autoprune.record import Noun
 from autoprune.yaml_io import dump_yaml, load_yaml, write_atomic
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Outcome(Noun):
@@ -38,7 +41,7 @@ class Outcome(Noun):
         write_atomic(path, dump_yaml(self.model_dump()))
 
     @classmethod
-    def load(cls, path: Path) -> Outcome:
+    def load(cls, path: Path) -> Self:
         """Read `outcome.yaml`.
 
         Raises:

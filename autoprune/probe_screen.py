@@ -41,7 +41,7 @@ def _options(result: ProbeResult) -> Table:
     dense = result.dense
     interval = _interval(dense.low_ms, dense.high_ms)
     table.add_row("dense", f"{dense.median_ms:.2f}", interval, "100%")
-    for option in result.options:
+    for option in result.verdict.options:
         latency = option.latency
         table.add_row(
             escape(option.name),
@@ -86,8 +86,12 @@ def _stairs(stairs: IndexStairs, dense_ms: float) -> Table:
 def _provisos(result: ProbeResult) -> list[Text]:
     """What the numbers above do not say."""
     said = ["Latency only: what accuracy it costs takes a search to find out."]
-    if any(option.kind == "plan" for option in result.options):
+    if result.verdict.kind == "no goal":
+        said.append("Give --budget-ms or --speedup for a verdict.")
+    if any(option.kind == "plan" for option in result.verdict.options):
         said.append("Channels of the plan are ranked by weights alone (l2_bn), without data.")
-    if not all(each.steady for each in (result.dense, *(o.latency for o in result.options))):
+    if not all(
+        each.steady for each in (result.dense, *(o.latency for o in result.verdict.options))
+    ):
         said.append("Some times are not steady: the machine is busy.")
     return [Text(line, style="dim") for line in said]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
@@ -12,11 +12,36 @@ from autoprune.errors import ConfigError, FailureReason
 from autoprune.plan import PruningPlan
 from autoprune.yaml_io import write_atomic
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 class Noun(BaseModel):
-    """Frozen, refuses unknown keys and nan/inf."""
+    """Frozen, refuses unknown keys and nan/inf; kept as a JSON file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def save(self, path: Path) -> None:
+        """Write the file atomically."""
+        write_atomic(path, self.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            ConfigError: Missing, not JSON, or something else; names the key.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            message = first["msg"].removeprefix("Value error, ")
+            got = first["input"] if key else "something else"
+            raise ConfigError.of(str(path), key, got, message) from None
 
 
 class Fingerprint(Noun):
@@ -161,26 +186,6 @@ class TrialRecord(Noun):
     def pruning_plan(self) -> PruningPlan:
         """The candidate's plan."""
         return PruningPlan.from_mapping(self.plan, self.name)
-
-    def save(self, path: Path) -> None:
-        """Write `record.json` atomically."""
-        write_atomic(path, self.model_dump_json(indent=1) + "\n")
-
-    @classmethod
-    def load(cls, path: Path) -> TrialRecord:
-        """Read `record.json`.
-
-        Raises:
-            ConfigError: Missing, not JSON, or not a record.
-        """
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise ConfigError.of(str(path), key, first["input"], first["msg"]) from None
 
 
 def finite(value: float, what: str) -> float:

@@ -48,6 +48,11 @@ class StudyFolder:
         return self.root / "latency_predictor.json"
 
     @property
+    def verdict(self) -> Path:
+        """verdict.json: floor, smaller siblings and image sizes, timed before the first trial."""
+        return self.root / "verdict.json"
+
+    @property
     def space(self) -> Path:
         """space.yaml: the widths on offer, when the user named no space."""
         return self.root / "space.yaml"

@@ -50,7 +50,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for ratio in arguments.ratios:
         pruned = pruner.prune(uniform_plan(pruner.widths, ratio))
-        before, after = _before_and_after(pruned, data, settings)
+        before, after = _before_and_after(pruned, dense, data, settings)
         rows.append({"ratio": ratio, "recalibrated": before, "fine_tuned": after})
         lost = 100 * (dense - after)
         print(
@@ -58,23 +58,26 @@ def main() -> None:
             f" {len(data.train)} images {after:.3f} ({lost:.1f} points lost)"
         )
     if not arguments.settings:
-        pair = _equal_latency_pair(data, settings)
+        pair = _equal_latency_pair(dense, data, settings)
         content = {"dense": dense, "importance": arguments.importance, "rows": rows, "pair": pair}
         content["fine_tune"] = settings.as_mapping()
         save_results("demo_question", content | provenance("torch", "ultralytics"))
 
 
-def _before_and_after(module: Any, data: DataSummary, settings: Any) -> tuple[float, float]:
-    """mAP50-95 with batch norm recalibrated only, and after the fine-tune."""
+def _before_and_after(
+    module: Any, dense: float, data: DataSummary, settings: Any
+) -> tuple[float, float]:
+    """mAP50-95 with batch norm recalibrated only, and after the fine-tune a search would do."""
     recalibrate_batchnorm(module, data.train[:256], FINAL_IMGSZ_PX)
     before = _map(module, data)
     with tempfile.TemporaryDirectory() as folder, quiet(Path(folder) / "log.txt"):
+        settings = settings.after_losing(1 - before / dense)
         yaml_file = data.training_yaml(Path(folder))
         tuned = fine_tune(module, yaml_file, FINAL_IMGSZ_PX, settings, Path(folder))
     return before, _map(tuned.module, data)
 
 
-def _equal_latency_pair(data: DataSummary, settings: Any) -> list[dict[str, Any]]:
+def _equal_latency_pair(dense: float, data: DataSummary, settings: Any) -> list[dict[str, Any]]:
     """Two block-aligned plans of about equal latency that differ in where they prune."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +87,7 @@ def _equal_latency_pair(data: DataSummary, settings: Any) -> list[dict[str, Any]
             file = Path(folder) / f"{plan}.pt"
             pruned.save(file)
             files.append(str(file))
-            _, after = _before_and_after(pruned.model, data, settings)
+            _, after = _before_and_after(pruned.model, dense, data, settings)
             rows.append({"plan": plan, "fine_tuned": after})
         for row, latency in zip(rows, list(measure(files).values())[1:], strict=True):
             row["share_of_dense"] = latency.ratio

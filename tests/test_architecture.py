@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "autoprune"
 
 NOUNS = {
     "agreement", "config", "errors", "front", "geometry", "outcome", "plan", "record", "space",
-    "study_folder", "yaml_io",
+    "study_folder", "verdict", "yaml_io",
 }  # fmt: skip
 
 # part -> parts of autoprune it may import besides the nouns and itself

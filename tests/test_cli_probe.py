@@ -14,24 +14,23 @@ from autoprune.cli import app
 from autoprune.latency.predictor import PredictorError
 from autoprune.search.probe import ProbeResult
 from autoprune.search.stairs import IndexStairs, wasted_channels
-from autoprune.search.verdict import Option, verdict_of
+from autoprune.search.verdict import verdict_of
 from autoprune.space import SearchSpace
-from tests.search.fakes import latency
+from tests.search.fakes import latency, option
 
 WIDTHS, RATIOS = (32, 48, 56, 64), (0.9, 0.95, 1.0, 1.0)
-FLOOR = Option("floor", "floor: all at strongest", latency(4.0), 1_500_000, removed=0.7)
+FLOOR = option("floor", "floor: all at strongest", 4.0, params=1_500_000, removed=0.7)
 FOUND = ProbeResult(
     imgsz=(64, 64),
     dense=latency(10.0),
     limit_ms=5.0,
-    options=(FLOOR, Option("sibling", "yolov8n", latency(3.0), 3_000_000)),
     block=16,
     error=PredictorError(mape=0.02, spearman=0.99, plans=48),
     stairs=IndexStairs(
         "keep_3", WIDTHS, RATIOS, tuple(wasted_channels(np.array(WIDTHS), np.array(RATIOS)))
     ),
     step_space=SearchSpace({0: (32,)}, {"keep_0": (16, 32)}, 8),
-    verdict=verdict_of(5.0, latency(10.0), FLOOR, None, []),
+    verdict=verdict_of(5.0, latency(10.0), [FLOOR, option("sibling", "yolov8n", 3.0)]),
     seconds=60.0,
 )
 
@@ -55,7 +54,7 @@ def test_the_page_holds_times_stairs_and_verdict(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_limit_out_of_reach_exits_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
-    verdict = verdict_of(2.0, FOUND.dense, FLOOR, None, [])
+    verdict = verdict_of(2.0, FOUND.dense, [FLOOR])
     monkeypatch.setattr(api, "probe", lambda *_, **__: replace(FOUND, verdict=verdict))
     said = _probe("--budget-ms", "2")
     assert said.exit_code == 3
@@ -91,5 +90,5 @@ def test_a_space_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_help_names_every_option() -> None:
     said = _probe("--help").output
-    for option in ("--model", "--budget-ms", "--speedup", "--imgsz", "--target", "--write-space"):
-        assert option in said
+    for name in ("--model", "--budget-ms", "--speedup", "--imgsz", "--target", "--write-space"):
+        assert name in said

@@ -72,6 +72,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
     began = _autoprune(folder, "search", *files, *ARGUMENTS, "--trials", "2")
     continued = _autoprune(folder, "search", *files, *ARGUMENTS, "--trials", "8")
     assert ("Latency learned" in began, "Latency learned" in continued) == (True, False)
+    (verdict,) = (line for line in began.splitlines() if " is reachable by pruning, about" in line)
+    assert verdict in continued
     refused = _autoprune(folder, "search", *files, *ARGUMENTS, "--trials", "9", "batch=4", code=2)
     assert "fine-tune batch: was 8, now 4" in refused
     return StudyFolder(folder / "studies" / "tiny")
@@ -147,6 +149,7 @@ def test_the_report_and_the_tables_are_there(study: StudyFolder) -> None:
     page = (study.report / "report.html").read_text()
     assert "uniform" in page
     assert "ONNX Runtime" in page or "onnxruntime" in page
+    assert "What could be run instead" in page
 
 
 def test_weights_and_exports_stay_for_the_front_only(study: StudyFolder) -> None:

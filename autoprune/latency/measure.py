@@ -96,11 +96,23 @@ def compare(
     models: Sequence[ExportedModel],
     options: RuntimeOptions,
     settings: TimingSettings | None = None,
+    known: LatencyResult | None = None,
 ) -> tuple[LatencyResult, ...]:
     """Time several models interleaved in one process; the first is the reference of the ratios.
 
+    Args:
+        target: Where to measure.
+        models: The reference and those compared with it.
+        options: The runtime.
+        settings: How long to measure.
+        known: The reference's calibrated latency, to be relied on; None: as timed now.
+
+    Returns:
+        One result per model; the first is `known` if that was given.
+
     Raises:
         ConfigError: No model given, one of another runtime or size, or a missing runtime.
+        StudyMismatch: `known` is from another machine, runtime or setting.
         TrialFailed: "export" when an output is not torch's, or as `LatencyTarget.run`.
         TargetUnreachable: The device is gone.
     """
@@ -109,7 +121,9 @@ def compare(
     settings = settings or TimingSettings()
     scaled = replace(settings.for_dense(), cap_s=settings.cap_s * max(1.0, len(models) / 2))
     output = _measured(target, models, models, options, scaled)
-    reference = _dense_result(output, settings)
+    if known is not None:
+        refuse_other_fingerprint(known.fingerprint, _fingerprint(output))
+    reference = known or _dense_result(output, settings)
     others = range(1, len(models))
     return reference, *(_relative_result(output, each, reference, settings) for each in others)
 

@@ -6,15 +6,14 @@ import math
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from autoprune.errors import ConfigError, StudyMismatch
+from autoprune.errors import StudyMismatch
 from autoprune.geometry import ModelGeometry
 from autoprune.latency.measure import refuse_other_fingerprint
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.latency.predictor_fit import fit_predictor
 from autoprune.record import Fingerprint, LatencyResult, Noun
-from autoprune.yaml_io import write_atomic
 
 
 class TimedPlan(Noun):
@@ -77,26 +76,15 @@ class LatencyTable(Noun):
         spread = np.array([plan.half_width for plan in self.plans]) / 1.96
         return fit_predictor(geometry, kept, ratios, spread)
 
-    def save(self, path: Path) -> None:
-        """Write atomically."""
-        write_atomic(path, self.model_dump_json() + "\n")
-
     @classmethod
-    def load(cls, path: Path, geometry: ModelGeometry) -> LatencyTable:
-        """Read a table.
+    def load_for(cls, path: Path, geometry: ModelGeometry) -> LatencyTable:
+        """Read a table of a model and an image size.
 
         Raises:
             ConfigError: Missing, not JSON, or not a table.
             StudyMismatch: Of another model or image size.
         """
-        try:
-            table = cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise ConfigError.of(str(path), key, first["input"], first["msg"]) from None
+        table = cls.load(path)
         if table.geometry != geometry.digest:
             change = f"{table.geometry} -> {geometry.digest}"
             raise StudyMismatch(f"{path}: timed for another model or image size: {change}")

@@ -71,6 +71,7 @@ def render(study: Study) -> str:
         failures=failures(study),
         rungs=rungs_reached(study.records),
         rung_names=wording.RUNGS,
+        wording=wording,
         verdicts=_VERDICTS,
         plural=wording.plural,
         figures={name: _data(figure) if figure else None for name, figure in figures.items()},

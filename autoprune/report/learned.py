@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import ConfigDict, model_validator
 
-from autoprune.errors import ConfigError
+from autoprune.record import Noun
 from autoprune.study_folder import StudyFolder
+from autoprune.verdict import Verdict
 
 
-class _Saved(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+class _Saved(Noun):
+    model_config = ConfigDict(extra="ignore")
 
 
 class SavedError(_Saved):
@@ -85,19 +86,17 @@ def load_profile(folder: StudyFolder) -> SavedProfile | None:
     return _load(SavedProfile, folder.profile)
 
 
-_Noun = TypeVar("_Noun", bound=_Saved)
+def load_verdict(folder: StudyFolder) -> Verdict | None:
+    """What was found before the first trial; None where nothing was looked for.
+
+    Raises:
+        ConfigError: The file is there and broken.
+    """
+    return _load(Verdict, folder.verdict)
+
+
+_Noun = TypeVar("_Noun", bound=Noun)
 
 
 def _load(noun: type[_Noun], path: Path) -> _Noun | None:
-    try:
-        return noun.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        got = first["input"] if key else "something else"
-        raise ConfigError.of(str(path), key, got, message) from None
+    return noun.load(path) if path.exists() else None

@@ -11,9 +11,16 @@ from autoprune.config import Goal
 from autoprune.front import pareto_front
 from autoprune.outcome import Outcome
 from autoprune.record import LONG, RungScore, TrialRecord
-from autoprune.report.learned import SavedPredictor, SavedProfile, load_predictor, load_profile
+from autoprune.report.learned import (
+    SavedPredictor,
+    SavedProfile,
+    load_predictor,
+    load_profile,
+    load_verdict,
+)
 from autoprune.report.settings import StudySettings, load_settings
 from autoprune.study_folder import StudyFolder
+from autoprune.verdict import Verdict
 
 Standing = Literal["chosen", "so far", "nearest"]
 """What the highlighted record is: the search's answer, the best yet, or the nearest miss."""
@@ -30,6 +37,7 @@ class Study:
         budget_ms: The latency limit, None for an accuracy goal or when it is not known yet.
         predictor: What the search learned about latency, and
         profile: about accuracy; None where a study has none.
+        verdict: What was timed before the first trial; None where nothing was.
     """
 
     folder: StudyFolder
@@ -44,6 +52,7 @@ class Study:
     budget_ms: float | None
     predictor: SavedPredictor | None = None
     profile: SavedProfile | None = None
+    verdict: Verdict | None = None
 
     @property
     def name(self) -> str:
@@ -133,6 +142,7 @@ def load_study(folder: StudyFolder) -> Study:
         budget_ms=budget_ms,
         predictor=load_predictor(folder),
         profile=load_profile(folder),
+        verdict=load_verdict(folder),
     )
 
 

@@ -225,7 +225,7 @@ def time_plans(
     Raises:
         StudyMismatch, TrialFailed, TargetUnreachable: As `learn_latency`.
     """
-    table = LatencyTable.load(path, timer.geometry) if path.exists() else None
+    table = LatencyTable.load_for(path, timer.geometry) if path.exists() else None
     if table is not None and timer.expected is not None:
         refuse_other_fingerprint(table.fingerprint, timer.expected)
     wanted = {timer.pruner.signature(plan): plan for plan in plans}

@@ -31,6 +31,7 @@ from autoprune.search.finish import (
     publish_best,
     score_on_new_images,
 )
+from autoprune.search.first_verdict import say_verdict
 from autoprune.search.latency_table import DEMO_LIMIT_S, LIMIT_S, learn_latency, shared_folder
 from autoprune.search.lengthen import lengthen
 from autoprune.search.listener import SearchListener
@@ -43,7 +44,6 @@ from autoprune.search.samplers import FreshPerTrial, Known
 from autoprune.search.settings import save_or_compare, settings_of
 from autoprune.search.target_space import with_target_space
 from autoprune.search.trials import TrialLoop
-from autoprune.search.verdict import early_verdict
 from autoprune.search.workbench import Workbench
 from autoprune.study_folder import StudyFolder
 from autoprune.yaml_io import write_atomic
@@ -128,7 +128,7 @@ def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
             return dense_is_enough(bench, dense)
         bench = bench.with_predictor(_learned(prepared, bench, listener))
         bench = with_target_space(bench, listener)
-        listener.say(_early_verdict(bench, budget_ms))
+        say_verdict(bench, budget_ms, listener)
         baselines = evaluate_baselines(bench, budget_ms, listener)
         study = _open_study(bench, dense)
     clock = Clock.after_baselines(began, limit)
@@ -261,16 +261,3 @@ def _learned(prepared: Prepared, bench: Workbench, listener: SearchListener) -> 
     predictor = learn_latency(bench, shared_folder(bench), listener, limit_s)
     predictor.save(bench.folder.predictor)
     return predictor
-
-
-def _early_verdict(bench: Workbench, budget_ms: float | None) -> str:
-    """Whether pruning can meet the limit at all, by the predictor just learned."""
-    assert bench.predictor is not None
-    assert bench.dense_latency is not None
-    floor = bench.space.plan({name: offered[0] for name, offered in bench.space.choices.items()})
-    return early_verdict(
-        budget_ms,
-        bench.dense_latency.median_ms,
-        bench.predicted_ms(floor),
-        bench.predictor.error.mape,
-    )

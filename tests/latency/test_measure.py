@@ -136,6 +136,16 @@ def test_several_models_are_compared_with_the_first(models):
     assert len(target.jobs) == 1  # one process, or they would not be interleaved
 
 
+def test_a_calibrated_reference_is_relied_on_where_it_is_known(models):
+    known = measure_dense(fake(), models["dense"], OPTIONS, SETTINGS)
+    later = FakeTarget(lambda path: 1.1 * TIMES[path.name])
+    reference, half = compare(later, [models["dense"], models["half"]], OPTIONS, SETTINGS, known)
+    assert reference is known
+    assert half.median_ms == pytest.approx(0.5 * known.median_ms, rel=0.01)
+    with pytest.raises(StudyMismatch, match="another"):
+        compare(fake(overrides={"cpu": "another"}), [models["dense"]], OPTIONS, SETTINGS, known)
+
+
 @pytest.mark.parametrize(
     "check",
     [

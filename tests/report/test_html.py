@@ -15,7 +15,9 @@ from plotly.offline import get_plotlyjs
 from autoprune.report.html import render
 from autoprune.report.study import load_study
 from autoprune.study_folder import StudyFolder
+from autoprune.verdict import Verdict
 from tests.report import fake_study as fake
+from tests.search.fakes import option
 
 PAYLOADS = [
     "<script>window.hit=1</script>",
@@ -295,3 +297,18 @@ def test_records_of_another_machine_are_pointed_out(tmp_path: Path) -> None:
     records = [fake.dense(), fake.trial(0, 0.5, 0.6, latency=moved)]
     _, page = page_of(fake.write_study(tmp_path / "s", records))
     assert "milliseconds are not comparable" in page.text
+
+
+def test_what_could_be_run_instead_is_shown_as_timed_and_as_text(tmp_path: Path) -> None:
+    folder = fake.write_study(tmp_path, [fake.dense()])
+    assert "What could be run instead" not in page_of(folder)[1].text
+    floor = option("floor", "the floor", 4.0, params=850_000, removed=0.7)
+    sibling = option("sibling", PAYLOADS[0], 3.0, params=3_000_000)
+    Verdict(kind="reachable", text="5 ms is <reachable>.", options=(floor, sibling)).save(
+        folder.verdict
+    )
+    source, page = page_of(folder)
+    assert "5 ms is <reachable>." in page.text
+    assert ["the floor", "4.00 ms3.96 to 4.04", "0.400", "850 k", "70 %"] in page.rows
+    assert [PAYLOADS[0], "3.00 ms2.97 to 3.03", "0.300", "3.00 M", "-"] in page.rows
+    assert PAYLOADS[0] not in source

@@ -31,6 +31,7 @@ from autoprune.search.samplers import FreshPerTrial, Known
 from autoprune.search.trials import TrialLoop
 from autoprune.space import SearchSpace
 from autoprune.study_folder import StudyFolder
+from autoprune.verdict import Option, OptionKind
 
 WIDTHS: dict[int, tuple[int, ...]] = {0: (32,), 1: (64,), 2: (), 3: (64, 64)}
 FINGERPRINT = Fingerprint(
@@ -65,6 +66,13 @@ def latency(ms: float, dense_ms: float = 10.0) -> LatencyResult:
         load_1min=None,
         fingerprint=FINGERPRINT,
     )
+
+
+def option(
+    kind: OptionKind, name: str, ms: float, params: int = 1, removed: float | None = None
+) -> Option:
+    """Something that could be run instead of a dense model of 10 ms."""
+    return Option(kind=kind, name=name, latency=latency(ms), params=params, removed=removed)
 
 
 def score(map50_95: float, rung: int = SHORT) -> RungScore:

@@ -103,13 +103,13 @@ def test_an_interrupted_table_goes_on_where_it_stopped(tmp_path):
 def test_another_targets_table_is_refused(tmp_path):
     learn_latency(bench(tmp_path, Counting()), tmp_path, SearchListener())
     path = tmp_path / "latency_table.json"
-    table = LatencyTable.load(path, GEOMETRY)
+    table = LatencyTable.load_for(path, GEOMETRY)
     unfinished = table.model_copy(update={"plans": table.plans[:20]})
     unfinished.save(path)
     elsewhere = Counting(overrides={"cpu": "another"})
     with pytest.raises(StudyMismatch, match="cpu: fake -> another"):
         learn_latency(bench(tmp_path, elsewhere), tmp_path, SearchListener())
-    assert LatencyTable.load(path, GEOMETRY) == unfinished
+    assert LatencyTable.load_for(path, GEOMETRY) == unfinished
     known = bench(tmp_path, Counting())
     other = table.fingerprint.model_copy(update={"threads": 2})
     known.dense_latency = SimpleNamespace(fingerprint=other)
@@ -157,7 +157,7 @@ def test_time_spent_before_an_interruption_counts(tmp_path):
     target = Counting()
     learn_latency(bench(tmp_path, target), tmp_path, SearchListener(), 0.0)
     path = tmp_path / "latency_table.json"
-    table = LatencyTable.load(path, GEOMETRY)
+    table = LatencyTable.load_for(path, GEOMETRY)
     table.model_copy(update={"seconds": 1e6}).save(path)
     learn_latency(bench(tmp_path, target), tmp_path, SearchListener(), 1e6)
     assert len(target.timed) == len(table.plans)

@@ -21,10 +21,11 @@ from autoprune.evaluation.checkpoint import load_yolo
 from autoprune.families import family_of
 from autoprune.latency.exported_model import ExportedModel
 from autoprune.latency.fake_target import FakeTarget
-from autoprune.search import probe
+from autoprune.search import alternatives, probe
+from autoprune.search.alternatives import smaller_sizes
 from autoprune.search.latency_table import learn_latency, shared_folder
 from autoprune.search.listener import SearchListener
-from autoprune.search.probe import ProbeResult, smaller_sizes
+from autoprune.search.probe import ProbeResult
 from autoprune.search.target_space import with_target_space
 from autoprune.space import SearchSpace
 from autoprune.study_folder import StudyFolder
@@ -39,7 +40,7 @@ def _padded(channels: int) -> int:
 def _cost_ms(module: nn.Module) -> float:
     """Channels count in blocks of 16, pixels as many as there are: 10 ms and something dense."""
     share = 1.0
-    if isinstance(module, probe._Cropped):
+    if isinstance(module, alternatives.Cropped):
         share = module.imgsz[0] * module.imgsz[1] / IMGSZ**2
     convs = [part for part in module.modules() if isinstance(part, nn.Conv2d)]
     work = sum(
@@ -83,13 +84,13 @@ def test_a_limit_between_floor_and_dense_is_reachable_and_its_space_is_on_the_st
     result = _probe(budget_ms=0.7 * dense_ms, write_space=written, protect=(4,))
     assert result.verdict.kind == "reachable"
     assert result.block == 16
-    kinds = {option.kind: option for option in result.options}
+    kinds = {option.kind: option for option in result.verdict.options}
     assert set(kinds) == {"floor", "plan", "image size"}  # nothing is below a yolov8n
     floor, plan = kinds["floor"], kinds["plan"]
     assert floor.latency.median_ms < plan.latency.median_ms <= 0.7 * dense_ms
     assert 0 < (plan.removed or 0) < (floor.removed or 0) < 1
     assert floor.plan is not None
-    assert floor.plan.prune_ratios[4] == 0.0
+    assert floor.plan["prune_ratios"][4] == 0.0
     assert f"about {plan.removed:.0%} of channels" in result.verdict.text
     assert set(result.stairs.steps) <= {4, 8, 12, 16, 32, 48, 64, 80, 96, 112, 128}
     model = load_yolo(demo_checkpoint()).model
@@ -125,10 +126,10 @@ def test_a_search_on_the_same_target_has_the_widths_that_the_probe_wrote(tmp_pat
 def test_a_limit_below_the_floor_names_the_image_size_that_meets_it(dense_ms: float) -> None:
     protected = tuple(range(5, 22))  # a high floor
     result = _probe(budget_ms=0.3 * dense_ms, protect=protected)
-    floor = result.options[0]
+    floor = result.verdict.options[0]
     assert floor.kind == "floor"
     assert floor.latency.median_ms > 0.3 * dense_ms
-    assert not any(option.kind == "plan" for option in result.options)
+    assert not any(option.kind == "plan" for option in result.verdict.options)
     assert result.verdict.kind == "not reachable"
     assert "within it: 32x32 px" in result.verdict.text
     assert _probe(budget_ms=0.4).verdict.kind == "out of reach"
@@ -188,7 +189,7 @@ def test_image_sizes_are_multiples_of_the_stride_around_the_limit(
 
 def test_a_cropped_model_sees_the_corner_alone() -> None:
     image = torch.rand(1, 3, 64, 96)
-    assert torch.equal(probe._Cropped(nn.Identity(), (32, 64))(image), image[:, :, :32, :64])
+    assert torch.equal(alternatives.Cropped(nn.Identity(), (32, 64))(image), image[:, :, :32, :64])
 
 
 def test_provider_and_layout_reach_every_measurement() -> None:

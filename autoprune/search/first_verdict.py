@@ -1,0 +1,56 @@
+"""The verdict at the start of a search: what pruning can reach here, and what else would."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from autoprune.errors import TrialFailed
+from autoprune.search.alternatives import timed_options
+from autoprune.search.listener import SearchListener
+from autoprune.search.verdict import verdict_of
+from autoprune.search.workbench import Workbench
+from autoprune.verdict import Verdict
+
+
+def say_verdict(bench: Workbench, budget_ms: float | None, listener: SearchListener) -> None:
+    """Time the floor, a plan, smaller siblings and images; say what they mean for the limit.
+
+    Kept in the study's verdict.json: a continued search times nothing again. One that cannot be
+    timed is said and costs nothing else.
+
+    Args:
+        bench: With its predictor, the dense model measured; the caller holds the study's lock.
+        budget_ms: The latency limit; None where the goal is an accuracy.
+        listener: Told the verdict and what the others cost.
+
+    Raises:
+        ConfigError: verdict.json is broken.
+        TargetUnreachable: The device is gone.
+    """
+    path = bench.folder.verdict
+    if path.exists():
+        verdict = Verdict.load(path)
+    else:
+        listener.candidate("alternatives", None, None)
+        listener.stage("latency")
+        try:
+            verdict = _timed(bench, budget_ms)
+        except TrialFailed as failure:
+            listener.say(f"What else could be run cannot be timed: {failure.detail}")
+            return
+        verdict.save(path)
+    listener.say(verdict.text)
+    if verdict.others:
+        beside = (f"{each.name} {each.latency.median_ms:.2f} ms" for each in verdict.others)
+        listener.say(f"Without pruning: {', '.join(beside)} (latency only, not trained).")
+
+
+def _timed(bench: Workbench, budget_ms: float | None) -> Verdict:
+    assert bench.predictor is not None
+    assert bench.dense_latency is not None
+    with tempfile.TemporaryDirectory(prefix="autoprune-options-") as own:
+        dense, options = timed_options(
+            bench, bench.predictor, budget_ms, Path(own), known=bench.dense_latency
+        )
+    return verdict_of(budget_ms, dense, options)
