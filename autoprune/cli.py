@@ -78,6 +78,9 @@ def search(
     seed: Annotated[Optional[int], typer.Option(help="Seed of the sampler.")] = None,
     protect: Annotated[Optional[str], typer.Option(help="Indices to leave alone: 0,22.")] = None,
     keep: Annotated[Optional[str], typer.Option(help="Weights kept: front or all.")] = None,
+    reuse: Annotated[
+        Optional[bool], typer.Option(help="Start from studies that differ in the goal alone.")
+    ] = None,
     studies: Annotated[Path, typer.Option(help="Folder that holds the studies.")] = Path("studies"),
     trust_checkpoint: Annotated[
         bool, typer.Option(help="Load a .pt that may run code of its own.")
@@ -112,6 +115,7 @@ def search(
                 "seed": seed,
                 "protect": layer_indices(protect),
                 "keep": keep,
+                "reuse": reuse,
                 "trust_checkpoint": trust_checkpoint or None,
             },
             fine_tune=pairs,

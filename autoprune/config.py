@@ -101,6 +101,7 @@ class StudyConfig(BaseModel):
     compensate: bool = True
     fine_tune: dict[str, Any] = Field(default_factory=dict)
     keep: Literal["front", "all"] = "front"
+    reuse: bool = True  # trials of earlier studies that differ in the goal alone
     trust_checkpoint: bool = False
 
     @field_validator("imgsz", mode="before")

@@ -150,6 +150,7 @@ class TrialRecord(Noun):
     final: DetectionMetrics | None = None  # of rung SHORT, on images the search never used
     failure: Failure | None = None
     same_as: str | None = None  # name of the earlier record of the same plan, whose result this is
+    taken_from: str | None = None  # "study/trial 3": made there, for another goal
     started: str  # ISO 8601, UTC
     seconds: float
 

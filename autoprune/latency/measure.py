@@ -128,6 +128,26 @@ def compare(
     return reference, *(_relative_result(output, each, reference, settings) for each in others)
 
 
+def at_dense_time(result: LatencyResult, dense: LatencyResult) -> LatencyResult:
+    """A result with its ratio as measured, in milliseconds of another dense time.
+
+    Args:
+        result: Measured beside the dense model at some earlier time.
+        dense: The dense model's latency as calibrated since, with the same fingerprint.
+    """
+    ratio = Interval(result.ratio, result.ratio_low, result.ratio_high)
+    time_ms = ratio.times(Interval(dense.median_ms, dense.low_ms, dense.high_ms))
+    return result.model_copy(
+        update={
+            "median_ms": time_ms.value,
+            "p90_ms": result.p90_ms * time_ms.value / result.median_ms,
+            "low_ms": time_ms.low,
+            "high_ms": time_ms.high,
+            "dense_ms": dense.median_ms,
+        }
+    )
+
+
 def refuse_other_fingerprint(known: Fingerprint, measured: Fingerprint) -> None:
     """Refuse to combine times that depend on different things.
 

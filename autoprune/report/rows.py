@@ -131,7 +131,8 @@ def _epochs(score: RungScore) -> str:
 def _state(record: TrialRecord) -> str:
     if is_repeat(record):
         return f"same plan as {record.same_as}"
-    return wording.state(record)
+    origin = f", in {record.taken_from}" if record.taken_from else ""
+    return wording.state(record) + origin
 
 
 def _slowest_first(record: TrialRecord) -> tuple[bool, float]:

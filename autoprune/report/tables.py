@@ -57,6 +57,7 @@ COLUMNS = {
     "longer_final_map50": "Float64",  # on unused images; empty when its weights were not kept
     "longer_final_map50_95": "Float64",
     "kept_weights_rung": "Int64",  # 1: of the short fine-tune, 2: of the longer one
+    "taken_from": "string",  # the earlier study and trial that this result was made in
 }
 """Column -> pandas type. Readers rely on these names: add at the end, never rename."""
 
@@ -98,6 +99,7 @@ def _row(study: Study, record: TrialRecord) -> dict[str, Any]:
         "chosen": study.standing == "chosen" and record == study.highlight,
         "points_lost": points_lost(record, study.dense),
         "same_as": record.same_as,
+        "taken_from": record.taken_from,
         "started": record.started,
         "seconds": record.seconds,
     }

@@ -20,6 +20,7 @@ from autoprune.search.workbench import Workbench
 
 PROMOTIONS = 6
 POOR_AGREEMENT = 0.6  # below, the score without training misleads: twice as many are promoted
+SAFE = 0.985  # of the budget, for the first plan to be trained: confirming it may add a percent
 FIRST_TRIES = 3  # begun whatever the time, so that a plan is trained even if the first is too slow
 KEPT_CONTENDERS = 5  # weights kept besides the front's, in case confirmation falls back on them
 
@@ -65,7 +66,8 @@ class Promotions:
     def _next(self) -> TrialRecord | None:
         records = self._records()
         trained = [r for r in records if r.kind == "trial" and r.map50_95 is not None]
-        if len({r.name for r in trained if r.same_as is None}) >= self._limit(records):
+        own = [r for r in trained if r.same_as is None and r.taken_from is None]
+        if len(own) >= self._limit(records):
             return None
         if self.stop_at is not None:
             longest = max((r.seconds for r in records if r.map50_95 is not None), default=0.0)
@@ -87,9 +89,26 @@ class Promotions:
             and record.predicted_ms is not None
             and (self.budget_ms is None or record.predicted_ms * bias <= self.budget_ms)
         ]
-        if goal.kind != "max_drop":
-            return waiting
+        if self.budget_ms is not None:
+            return self._one_safe_first(records, waiting, bias)
         return self._possibly_faster(records, waiting, bias)
+
+    def _one_safe_first(
+        self, records: list[TrialRecord], waiting: list[TrialRecord], bias: float
+    ) -> list[TrialRecord]:
+        """For a latency goal: until one that is surely within it is trained, such plans go first.
+
+        There may be time for one alone, and its latency is measured once more at the end.
+        """
+        assert self.budget_ms is not None
+        limit_ms = SAFE * self.budget_ms
+
+        def safe(record: TrialRecord) -> bool:
+            return (record.predicted_ms or 0.0) * bias <= limit_ms
+
+        if any(r.kind == "trial" and r.map50_95 is not None and safe(r) for r in records):
+            return waiting
+        return sorted(waiting, key=lambda r: not safe(r))
 
     def _possibly_faster(
         self, records: list[TrialRecord], waiting: list[TrialRecord], bias: float

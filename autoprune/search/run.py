@@ -40,6 +40,7 @@ from autoprune.search.prepare import prepare
 from autoprune.search.profile import Profile
 from autoprune.search.promote import Promotions, drop_weights
 from autoprune.search.proposals import proposals
+from autoprune.search.reuse import Earlier, earlier_studies, take_tables, take_trials
 from autoprune.search.samplers import FreshPerTrial, Known
 from autoprune.search.settings import save_or_compare, settings_of
 from autoprune.search.target_space import with_target_space
@@ -126,11 +127,13 @@ def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
         if met_already and bench.config.trials is None:
             listener.say("The dense model is within the budget already: nothing to prune.")
             return dense_is_enough(bench, dense)
+        earlier = earlier_studies(bench)
+        take_tables(bench, earlier)
         bench = bench.with_predictor(_learned(prepared, bench, listener))
         bench = with_target_space(bench, listener)
         say_verdict(bench, budget_ms, listener)
         baselines = evaluate_baselines(bench, budget_ms, listener)
-        study = _open_study(bench, dense)
+        study = _open_study(bench, dense, earlier, listener)
     clock = Clock.after_baselines(began, limit)
     loop = TrialLoop(bench, study, dense, baselines, listener, clock.at(TRIALS_UNTIL))
     try:
@@ -196,8 +199,13 @@ def note_stop(prepared: Prepared, error: BaseException) -> None:
     outcome.save(bench.folder.outcome)
 
 
-def _open_study(bench: Workbench, dense: TrialRecord) -> optuna.Study:
-    """Create or continue the Optuna study; a new one gets the profile's proposals enqueued."""
+def _open_study(
+    bench: Workbench, dense: TrialRecord, earlier: list[Earlier], listener: SearchListener
+) -> optuna.Study:
+    """Create or continue the Optuna study.
+
+    A new one takes over what earlier studies know, and gets the profile's proposals enqueued.
+    """
     assert bench.predictor is not None
     assert dense.latency is not None
     goal, profile = bench.config.goal, Profile.of(bench.pruner, bench.space, bench.predictor)
@@ -218,6 +226,7 @@ def _open_study(bench: Workbench, dense: TrialRecord) -> optuna.Study:
     _refuse_other_widths(study, bench)
     write_atomic(bench.folder.profile, json.dumps(profile.to_mapping(), indent=1) + "\n")
     if not study.user_attrs.get("proposals enqueued"):
+        take_trials(bench, study, dense, earlier, listener)
         for kept in proposals(profile, goal, dense.latency.median_ms):
             open_choices = {
                 name: width for name, width in kept.items() if len(bench.space.choices[name]) > 1

@@ -17,7 +17,7 @@ from autoprune.search.workbench import Workbench
 from autoprune.yaml_io import dump_yaml, load_yaml, write_atomic
 
 # What may change between two runs of one study; every other setting is compared on resume.
-_FREE_SETTINGS = ("trials", "timeout_s", "keep", "name", "trust_checkpoint")
+_FREE_SETTINGS = ("trials", "timeout_s", "keep", "name", "trust_checkpoint", "reuse")
 # What is compared in another form than it was asked in.
 _COMPARED_BELOW = ("model", "data", "space", "imgsz", "fine_tune", "provider", "channels_last")
 _VERSIONED = ("autoprune", "torch", "ultralytics", "optuna", "onnxruntime")
@@ -75,16 +75,31 @@ def save_or_compare(bench: Workbench, settings: dict[str, Any]) -> None:
     if not path.exists():
         write_atomic(path, dump_yaml(settings))
         return
-    before, now = _comparable(load_yaml(path)), _comparable(settings)
-    different = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    different = differences(load_yaml(path), settings)
     if different:
-        lines = "; ".join(
-            f"{key}: was {before.get(key)!r}, now {now.get(key)!r}" for key in different
-        )
         raise StudyMismatch(
-            f"{bench.folder.root}: this study was started with other settings ({lines});"
+            f"{bench.folder.root}: this study was started with other settings"
+            f" ({'; '.join(different)});"
             " repeat the old command to continue it, or give --name for a new study"
         )
+
+
+def differences(
+    before: dict[str, Any], now: dict[str, Any], ignored: tuple[str, ...] = ()
+) -> list[str]:
+    """What a result depends on and is not the same in two studies' settings, in words.
+
+    Args:
+        before: Content of a study.yaml.
+        now: Content of another.
+        ignored: Settings that may differ.
+    """
+    old, new = _comparable(before), _comparable(now)
+    return [
+        f"{key}: was {old.get(key)!r}, now {new.get(key)!r}"
+        for key in {**old, **new}
+        if key not in ignored and old.get(key) != new.get(key)
+    ]
 
 
 def file_hash(path: Path) -> str:

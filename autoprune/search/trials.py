@@ -20,6 +20,7 @@ from autoprune.search.candidates import promising
 from autoprune.search.evaluate import Candidate, evaluate_untrained, failed_record
 from autoprune.search.listener import SearchListener
 from autoprune.search.objectives import constraint_of, values_of
+from autoprune.search.reuse import taken_over
 from autoprune.search.workbench import Workbench
 
 MAX_FAILURES_IN_A_ROW = 5
@@ -52,6 +53,9 @@ class TrialLoop:
         self.bench, self.study, self.dense = bench, study, dense
         self.baselines, self.listener, self.stop_at = baselines, listener, stop_at
         self.failures_in_a_row = 0
+        self.taken = len(taken_over(study))  # they do not count: this goal has its own plans
+        limit = bench.trial_limit
+        self.limit = None if limit is None else limit + self.taken
         assert dense.latency is not None
         self.budget_ms = bench.config.goal.budget_ms(dense.latency.median_ms)
 
@@ -106,11 +110,10 @@ class TrialLoop:
 
     def _stop_reason(self) -> str | None:
         finished = self._records()
-        limit = self.bench.trial_limit
-        if limit is not None:
-            if len(finished) + len(self._unfinished()) >= limit:
-                return f"{limit} trials done"
-            self._estimate_deadline(finished, limit)
+        if self.limit is not None:
+            if len(finished) + len(self._unfinished()) >= self.limit:
+                return f"{self.limit - self.taken} trials done"
+            self._estimate_deadline(finished, self.limit)
         if self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
             last = finished[-1].failure if finished else None
             raise TooManyFailures(
@@ -132,7 +135,7 @@ class TrialLoop:
         Of predicted latency (as a share of dense) and untrained mAP50-95, both relative to the
         dense model; the reference point is the dense latency at mAP 0.
         """
-        if len(finished) < 2 * STAGNANT_TRIALS:
+        if len(finished) < max(2 * STAGNANT_TRIALS, self.taken + STAGNANT_TRIALS):
             return False
         before, now = (self._hypervolume(part) for part in (finished[:-STAGNANT_TRIALS], finished))
         return now - before <= STAGNANT_GAIN * now
@@ -158,7 +161,7 @@ class TrialLoop:
 
     def _evaluate(self, trial: Trial) -> None:
         bench, listener = self.bench, self.listener
-        listener.candidate(f"trial {trial.number}", trial.number + 1, bench.trial_limit)
+        listener.candidate(f"trial {trial.number}", trial.number + 1, self.limit)
         attempts = int(trial.user_attrs.get("attempts", 0)) + 1
         trial.set_user_attr("attempts", attempts)
         plan = self._draw(trial)

@@ -18,7 +18,7 @@ HEADER = (
     "earlier_rungs,final_split,final_map50,final_map50_95,failure,failure_detail,same_as,started,"
     "seconds,plan_file,predicted_ms,untrained_map50,untrained_map50_95,longer_epochs,"
     "longer_images_seen,longer_map50,longer_map50_95,longer_final_map50,longer_final_map50_95,"
-    "kept_weights_rung"
+    "kept_weights_rung,taken_from"
 )
 
 

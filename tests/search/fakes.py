@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 
 from autoprune.config import Goal, StudyConfig
-from autoprune.plan import PruningPlan, as_pair
+from autoprune.plan import PruningPlan, as_pair, kept_width
 from autoprune.record import (
     SHORT,
     UNTRAINED,
@@ -195,6 +195,17 @@ def signature(plan: PruningPlan) -> tuple[Any, ...]:
     return tuple(sorted((index, str(value)) for index, value in plan.prune_ratios.items()))
 
 
+def kept_widths(plan: PruningPlan) -> dict[int, tuple[int, ...]]:
+    """Layer index -> kept widths, by the rule."""
+    return {
+        index: tuple(
+            kept_width(width, ratio, plan.round_to)
+            for width, ratio in zip(WIDTHS[index], as_pair(ratios), strict=False)
+        )
+        for index, ratios in plan.prune_ratios.items()
+    }
+
+
 def fake_bench(root: Path, trials: int | None = 10, sampler: str = "profile", seed: int = 0) -> Any:
     """What a TrialLoop needs of a Workbench."""
     space_file = root / "space.yaml"
@@ -214,7 +225,7 @@ def fake_bench(root: Path, trials: int | None = 10, sampler: str = "profile", se
         config=config,
         folder=StudyFolder(root),
         space=SearchSpace.load(space_file, WIDTHS),
-        pruner=SimpleNamespace(signature=signature, kept_widths=lambda plan: {}),
+        pruner=SimpleNamespace(signature=signature, kept_widths=kept_widths),
         annotated=lambda plan: plan,
         trial_limit=trials,
     )

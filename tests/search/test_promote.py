@@ -120,6 +120,23 @@ def test_the_most_accurate_that_should_fit_are_trained_best_first(
     assert heard.bests == ["trial 8"] * PROMOTIONS
 
 
+def test_one_that_is_surely_within_the_budget_is_trained_before_closer_ones(
+    tmp_path: Path, trainer: Trainer
+) -> None:
+    waiting = [scored(0, 4.98, 0.6), scored(1, 4.95, 0.55), scored(2, 4.9, 0.5), scored(3, 4, 0.2)]
+    _promoted(_bench(tmp_path, waiting))
+    assert trainer.trained == ["trial 2", "trial 0", "trial 1", "trial 3"]
+
+
+def test_fine_tunes_taken_over_leave_this_goal_its_own(tmp_path: Path, trainer: Trainer) -> None:
+    taken = [
+        complete(scored(number, 4.5, 0.3, taken_from=f"first/trial {number}"))
+        for number in range(PROMOTIONS)
+    ]
+    _promoted(_bench(tmp_path, [*taken, scored(7, 4.8, 0.4), scored(8, 4.7, 0.35)]))
+    assert trainer.trained == ["trial 7", "trial 8"]
+
+
 def test_a_resumed_search_trains_only_what_is_missing(tmp_path: Path, trainer: Trainer) -> None:
     done = [complete(scored(number, 4.5, 0.3 + 0.01 * number)) for number in range(4)]
     waiting = [scored(number, 4.5, 0.2 + 0.001 * number) for number in range(4, 10)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,9 @@ from autoprune.latency.predictor import LatencyPredictor, PredictorError
 from autoprune.outcome import Outcome
 from autoprune.pruning.geometry import model_geometry
 from autoprune.pruning.prune import Pruner
+from autoprune.record import TrialRecord
 from autoprune.search import run, target_space, trials
+from autoprune.search.evaluate import Candidate
 from autoprune.search.listener import SearchListener
 from autoprune.search.prepare import complete, default_space
 from autoprune.search.run import Prepared, run_search
@@ -29,7 +32,7 @@ from autoprune.search.target_space import with_target_space
 from autoprune.search.workbench import Workbench
 from autoprune.space import SearchSpace
 from autoprune.study_folder import StudyFolder
-from tests.search.fakes import DENSE, FakeEvaluation, latency
+from tests.search.fakes import DENSE, FakeEvaluation, latency, scored
 
 IMGSZ = (64, 64)
 
@@ -143,9 +146,12 @@ class Study:
 
     def __init__(self, root: Path, pruner: Pruner, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root, self.pruner = root, pruner
+        root.mkdir(exist_ok=True)
+        (root / "study.yaml").write_text("asked: {}\n")
         self.learned: list[LatencyPredictor] = []
         self.spaces: list[SearchSpace] = []
         self.die_at: int | None = None
+        self.answer: Callable[[Candidate], TrialRecord] | None = None
         self.blocks = iter((16, 32, 8))  # what a second learning would find
         monkeypatch.setattr(
             run, "measured_dense", lambda bench, _: (bench.with_dense(None, latency(10.0)), DENSE)
@@ -177,7 +183,7 @@ class Study:
         if candidate.number == self.die_at:
             self.die_at = None
             raise KeyboardInterrupt
-        return FakeEvaluation()(bench, candidate, *rest)
+        return FakeEvaluation(self.answer)(bench, candidate, *rest)
 
 
 def test_an_interrupted_study_goes_on_with_the_same_widths_and_the_same_plans(
@@ -244,3 +250,22 @@ def test_a_changed_space_yaml_is_refused_before_any_trial(
     with pytest.raises(StudyMismatch, match=r"space\.yaml: not the widths .*--space and --name"):
         study.search()
     assert study.plans() == before
+
+
+def test_another_goal_takes_over_widths_predictor_and_plans(
+    pruner: Pruner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Study(tmp_path / "first", pruner, monkeypatch)
+    first.answer = lambda each: scored(each.number or 0, 5.0, 0.5, plan=each.plan)
+    first.search()
+    StudyFolder(first.root).save_record(DENSE)
+    second = Study(tmp_path / "second", pruner, monkeypatch)
+    second.search()
+    assert second.learned == []
+    assert second.spaces == first.spaces
+    known = [r for r in StudyFolder(first.root).trial_records() if r.same_as is None]
+    records = StudyFolder(second.root).trial_records()
+    assert known
+    assert [r.taken_from for r in records[: len(known)]] == [f"first/{r.name}" for r in known]
+    assert [r.plan for r in records[: len(known)]] == [r.plan for r in known]
+    assert len(records) == len(known) + 5
