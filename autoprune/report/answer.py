@@ -182,7 +182,9 @@ def _effort(study: Study) -> str:
         return ""
     trained = sum(record.at_rung(SHORT) is not None for record in fresh)
     found = f"{trained} of them fine-tuned and measured" if trained else "none fine-tuned yet"
-    return f"{wording.plural(scored, 'plan')} scored without training, {found}."
+    taken = sum(record.taken_from is not None for record in fresh)
+    known = f" Of the plans, {taken} were known from earlier studies." if taken else ""
+    return f"{wording.plural(scored, 'plan')} scored without training, {found}.{known}"
 
 
 def _nothing(study: Study) -> str:

@@ -251,13 +251,17 @@ def _trials(study: Study) -> str:
         return "none yet"
     states = Counter("repeated plan" if is_repeat(r) else wording.state(r) for r in study.trials)
     counted = ", ".join(f"{number} {state}" for state, number in states.items())
-    return f"{len(study.trials)}: {counted}"
+    taken = [r.taken_from for r in study.trials if r.taken_from]
+    sources = ", ".join(sorted({origin.rsplit("/", 1)[0] for origin in taken}))
+    known = f"; {len(taken)} taken over from earlier studies ({sources})" if taken else ""
+    return f"{len(study.trials)}: {counted}{known}"
 
 
 def _time(study: Study) -> str:
     if not study.records:
         return ""
-    spent = wording.duration(sum(record.seconds for record in study.records))
+    own = (record for record in study.records if record.taken_from is None)
+    spent = wording.duration(sum(record.seconds for record in own))
     outcome = study.outcome
     return _joined(
         f"{spent} in all on dense, baselines and trials",

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from autoprune.report.answer import read_answer
 from autoprune.report.facts import facts
+from autoprune.report.rows import rows
 from autoprune.report.study import load_study
 from tests.report import fake_study as fake
 
@@ -56,3 +58,19 @@ def test_a_space_narrowed_to_the_targets_steps_is_told_from_one_used_as_it_is(
     said = dict(facts(load_study(fake.write_study(tmp_path, [fake.dense()], content=content))))
     assert "space my.yaml" in said["Search"]
     assert ("on the target's steps (space.yaml)" in said["Search"]) == on_steps
+
+
+def test_what_was_taken_over_is_said_and_its_time_is_not_counted(tmp_path: Path) -> None:
+    taken = fake.scored(0, 0.5, 0.7, taken_from="first/trial 3", seconds=1000.0)
+    folder = fake.write_study(tmp_path, [fake.dense(), taken, fake.scored(1, 0.4, 0.6)])
+    study = load_study(folder)
+    said = dict(facts(study))
+    assert said["Trials"] == (
+        "2: 2 scored without training; 1 taken over from earlier studies (first)"
+    )
+    assert sum(record.seconds for record in study.records) > 1000
+    assert said["Time"].startswith("1 min 03 s in all")
+    details = " ".join(read_answer(folder).details)
+    assert "Of the plans, 1 were known from earlier studies." in details
+    row = rows(study, study.trials)[0]
+    assert row.state == "scored without training, in first/trial 3"
