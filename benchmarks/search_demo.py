@@ -46,6 +46,7 @@ def search_once(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
         goal=Goal(kind="speedup", value=arguments.speedup),
         seed=seed,
         timeout_s=arguments.timeout,
+        reuse=False,
         name=f"bench-demo-{arguments.speedup:g}x-seed{seed}",
     )
     folder = api.search(config, studies=arguments.studies).folder

@@ -15,7 +15,7 @@ from autoprune.latency.measure import TimingSettings, compare
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.plan import PruningPlan
 from autoprune.record import LatencyResult
-from autoprune.search.latency_table import LatencyBench
+from autoprune.search.latency_table import LatencyBench, models_at_once
 from autoprune.search.profile import Profile
 from autoprune.search.solver import cheapest_plan
 from autoprune.space import SearchSpace
@@ -59,7 +59,7 @@ def timed_options(
 ) -> tuple[LatencyResult, tuple[Option, ...]]:
     """Time the floor, the cheapest plan, siblings and image sizes beside the dense model.
 
-    All of them run interleaved in one process, none is trained.
+    They run interleaved in one process, as far as memory allows; none is trained.
 
     Args:
         bench: With the dense model exported and measured.
@@ -82,8 +82,13 @@ def timed_options(
     models = [
         bench.export(module, folder / str(number)) for number, (*_, module) in enumerate(rows)
     ]
-    every = [bench.dense_export, *models]
-    dense, *results = compare(bench.target, every, bench.options, GLANCE, known)
+    results: list[LatencyResult] = []
+    together = models_at_once(bench.dense_export)
+    for start in range(0, len(models), together):
+        part = [bench.dense_export, *models[start : start + together]]
+        known, *timed = compare(bench.target, part, bench.options, GLANCE, known)
+        results += timed
+    assert known is not None
     options = tuple(
         Option(
             kind=kind,
@@ -95,7 +100,7 @@ def timed_options(
         )
         for (kind, name, removed, plan, module), latency in zip(rows, results, strict=True)
     )
-    return dense, options
+    return known, options
 
 
 def smaller_sizes(

@@ -29,6 +29,8 @@ def say_verdict(bench: Workbench, budget_ms: float | None, listener: SearchListe
         TargetUnreachable: The device is gone.
     """
     path = bench.folder.verdict
+    if not path.exists() and bench.folder.trial_records():
+        return  # a study begun before there were verdicts
     if path.exists():
         verdict = Verdict.load(path)
     else:
@@ -49,8 +51,9 @@ def say_verdict(bench: Workbench, budget_ms: float | None, listener: SearchListe
 def _timed(bench: Workbench, budget_ms: float | None) -> Verdict:
     assert bench.predictor is not None
     assert bench.dense_latency is not None
+    met = budget_ms is not None and bench.dense_latency.high_ms <= budget_ms
     with tempfile.TemporaryDirectory(prefix="autoprune-options-") as own:
         dense, options = timed_options(
-            bench, bench.predictor, budget_ms, Path(own), known=bench.dense_latency
+            bench, bench.predictor, None if met else budget_ms, Path(own), known=bench.dense_latency
         )
     return verdict_of(budget_ms, dense, options)

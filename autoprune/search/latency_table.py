@@ -108,7 +108,7 @@ class PlanTimer:
     @cached_property
     def batch(self) -> int:
         """Plans to time in one process."""
-        return max(1, min(_BATCH, _BATCH_BYTES // self.dense.path.stat().st_size))
+        return min(_BATCH, models_at_once(self.dense))
 
     @cached_property
     def _slimmable(self) -> SlimmableOnnx | None:
@@ -159,6 +159,11 @@ class PlanTimer:
             widths = self.geometry.conv_widths(self.pruner.signature(plan))
             path = self._slimmable.write(widths, folder / "model.onnx")
         return ExportedModel(path, self.options.runtime, self.imgsz, "user")
+
+
+def models_at_once(dense: ExportedModel) -> int:
+    """How many models of the dense one's size a process may hold beside it."""
+    return max(1, _BATCH_BYTES // dense.path.stat().st_size)
 
 
 def learn_latency(

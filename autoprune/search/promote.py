@@ -65,9 +65,12 @@ class Promotions:
 
     def _next(self) -> TrialRecord | None:
         records = self._records()
-        trained = [r for r in records if r.kind == "trial" and r.map50_95 is not None]
-        own = [r for r in trained if r.same_as is None and r.taken_from is None]
-        if len(own) >= self._limit(records):
+        trained = [
+            r
+            for r in records
+            if r.kind == "trial" and r.map50_95 is not None and not (r.same_as or r.taken_from)
+        ]
+        if len(trained) >= self._limit(records):
             return None
         if self.stop_at is not None:
             longest = max((r.seconds for r in records if r.map50_95 is not None), default=0.0)
@@ -104,7 +107,8 @@ class Promotions:
         limit_ms = SAFE * self.budget_ms
 
         def safe(record: TrialRecord) -> bool:
-            return (record.predicted_ms or 0.0) * bias <= limit_ms
+            expected_ms = (record.predicted_ms or 0.0) * bias
+            return (record.latency.median_ms if record.latency else expected_ms) <= limit_ms
 
         if any(r.kind == "trial" and r.map50_95 is not None and safe(r) for r in records):
             return waiting
@@ -160,6 +164,7 @@ class Promotions:
                 return
             listener.candidate(record.name, None, None)
             candidate = Candidate.of(record)
+            record = record.model_copy(update={"taken_from": None})  # the rest is made here
             self.begun += 1
             record = evaluate_trained(bench, candidate, self.budget_ms, listener, record)
             self.sentinel.look(record.latency)

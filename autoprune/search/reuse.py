@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
 import optuna
@@ -11,69 +11,68 @@ from optuna.trial import create_trial
 
 from autoprune.errors import AutopruneError
 from autoprune.latency.measure import at_dense_time
+from autoprune.latency.predictor import LatencyPredictor
+from autoprune.pruning.geometry import model_geometry
 from autoprune.record import UNTRAINED, TrialRecord
 from autoprune.search.listener import SearchListener
 from autoprune.search.objectives import constraint_of, values_of
 from autoprune.search.profile_sampler import distribution_of
 from autoprune.search.settings import differences
 from autoprune.search.workbench import Workbench
+from autoprune.space import SearchSpace
 from autoprune.study_folder import StudyFolder
 from autoprune.yaml_io import load_yaml, write_atomic
 
 ORIGIN = "taken_from"  # user attribute of a trial that was taken over
-MAY_DIFFER = ("goal", "sampler")  # all else must be as in the new study
 _WEIGHTS = ("model.pt", "model.onnx", "model.pt2")
 
-
-@dataclass(frozen=True)
-class Earlier:
-    """A study whose trials hold for the new one."""
-
-    folder: StudyFolder
-    records: tuple[TrialRecord, ...]  # trials with a score, repeated plans left out
+Source = tuple[StudyFolder, TrialRecord]
 
 
-def earlier_studies(bench: Workbench) -> list[Earlier]:
-    """Studies beside this one that differ in the goal at most; the one with most trials first.
+def earlier_studies(bench: Workbench) -> list[StudyFolder]:
+    """Studies beside this one that have another goal and are alike in all else.
+
+    The same goal again is a run of its own: somebody wants to see it twice.
 
     Args:
         bench: With the dense model measured: studies of another fingerprint do not count.
+
+    Returns:
+        Their folders, the one with most trials first.
     """
     if not bench.config.reuse:
         return []
     own = load_yaml(bench.folder.settings)
-    found = []
-    for path in bench.folder.root.parent.glob("*/study.yaml"):
+    found: list[tuple[int, StudyFolder]] = []
+    for path in sorted(bench.folder.root.parent.glob("*/study.yaml")):
         folder = StudyFolder(path.parent)
-        if folder.root.resolve() == bench.folder.root.resolve():
-            continue
-        try:
-            if not differences(folder.load_settings(), own, MAY_DIFFER) and _same_place(
-                bench, folder.dense_record()
-            ):
-                found.append(Earlier(folder, _usable(folder)))
-        except AutopruneError:  # not readable: then it is no help
-            continue
-    return sorted(found, key=lambda study: (-len(study.records), str(study.folder.root)))
+        with suppress(AutopruneError):  # one that cannot be read is no help
+            other = folder.load_settings()
+            alike = not differences(other, own, ignored=("goal",))
+            if alike and differences(other, own) and _same_place(bench, folder.dense_record()):
+                found.append((-len(folder.trial_records()), folder))
+    return [folder for _, folder in sorted(found, key=lambda each: each[0])]
 
 
-def take_tables(bench: Workbench, earlier: list[Earlier]) -> None:
+def take_tables(bench: Workbench, earlier: list[StudyFolder]) -> None:
     """Copy the latency predictor, and the widths on offer that it led to, into a new study."""
-    for study in earlier:
-        if bench.folder.predictor.exists() or not study.folder.predictor.exists():
-            continue
-        if bench.config.space is None:
-            if not study.folder.space.exists():
-                continue
-            write_atomic(bench.folder.space, study.folder.space.read_text("utf-8"))
-        write_atomic(bench.folder.predictor, study.folder.predictor.read_text("utf-8"))
+    geometry = model_geometry(bench.pruner.model, bench.pruner.groups, bench.imgsz)
+    for folder in earlier:
+        if bench.folder.predictor.exists():
+            return
+        with suppress(AutopruneError):
+            LatencyPredictor.load(folder.predictor, geometry)
+            if bench.config.space is None:
+                SearchSpace.load(folder.space, bench.space.widths, bench.config.protect)
+                write_atomic(bench.folder.space, folder.space.read_text("utf-8"))
+            write_atomic(bench.folder.predictor, folder.predictor.read_text("utf-8"))
 
 
 def take_trials(
     bench: Workbench,
     study: optuna.Study,
     dense: TrialRecord,
-    earlier: list[Earlier],
+    earlier: list[StudyFolder],
     listener: SearchListener,
 ) -> None:
     """Enter the trials of earlier studies into a new one, as finished trials of the new goal.
@@ -82,34 +81,34 @@ def take_trials(
     Scores after a fine-tune come along where the weights were kept, else the plan waits for one.
     What a killed search took over already is not taken twice.
     """
-    numbers = taken_over(study)
-    seen: set[tuple[int, ...]] = set()
-    for source in earlier:
-        for record in source.records:
-            signature = bench.pruner.signature(record.pruning_plan())
-            params = _params(bench, record)
-            if params is None or signature in seen:
-                continue
-            seen.add(signature)
-            origin = f"{source.folder.root.name}/{record.name}"
-            folder = source.folder.folder_of(record)
-            ours = _ours(bench, record, dense, origin, trained=(folder / "model.pt").exists())
-            if origin not in numbers:
-                numbers[origin] = len(study.get_trials(deepcopy=False))
-                _add(bench, study, ours, dense, params, origin)
-            _write(bench, ours, numbers[origin], folder)
+    numbers = {_key(trial.params): trial.number for trial in _taken(study)}
+    for folder, record in _plans(bench, earlier):
+        params = _params(bench, record)
+        if params is None:
+            continue
+        known = numbers.get(_key(params))
+        number = len(study.get_trials(deepcopy=False)) if known is None else known
+        if (bench.folder.trial(number) / "record.json").exists():
+            continue
+        trained = _copy_weights(folder, record, bench.folder.trial(number))
+        ours = _ours(bench, record, dense, number, folder.root.name, trained=trained)
+        if known is None:
+            study.add_trial(_finished(bench, ours, dense, params))
+            numbers[_key(params)] = number
+        ours.pruning_plan().save(bench.folder.trial(number) / "plan.yaml")
+        bench.folder.save_record(ours)
     if numbers:
-        named = ", ".join(study.folder.root.name for study in earlier if study.records)
+        named = ", ".join(folder.root.name for folder in earlier)
         listener.say(f"{len(numbers)} plans are known from earlier studies ({named}).")
 
 
-def taken_over(study: optuna.Study) -> dict[str, int]:
-    """Origin -> number of every trial that was taken over."""
-    return {
-        trial.user_attrs[ORIGIN]: trial.number
-        for trial in study.get_trials(deepcopy=False)
-        if ORIGIN in trial.user_attrs
-    }
+def count_taken(study: optuna.Study) -> int:
+    """How many of a study's trials were taken over."""
+    return len(_taken(study))
+
+
+def _taken(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    return [trial for trial in study.get_trials(deepcopy=False) if ORIGIN in trial.user_attrs]
 
 
 def _same_place(bench: Workbench, dense: TrialRecord | None) -> bool:
@@ -118,77 +117,97 @@ def _same_place(bench: Workbench, dense: TrialRecord | None) -> bool:
     return known is not None and known.fingerprint == bench.dense_latency.fingerprint
 
 
-def _usable(folder: StudyFolder) -> tuple[TrialRecord, ...]:
-    return tuple(
-        record
-        for record in folder.trial_records()
-        if record.state != "failed" and record.same_as is None and record.at_rung(UNTRAINED)
-    )
+def _plans(bench: Workbench, earlier: list[StudyFolder]) -> list[Source]:
+    """Every scored plan once, from where its weights are; this study's baselines left out."""
+    baselines = {
+        bench.pruner.signature(record.pruning_plan()) for record in bench.folder.baseline_records()
+    }
+    found: dict[tuple[int, ...], Source] = {}
+    for folder in earlier:
+        for record in folder.trial_records():
+            usable = record.state != "failed" and record.same_as is None
+            signature = bench.pruner.signature(record.pruning_plan())
+            if not usable or record.at_rung(UNTRAINED) is None or signature in baselines:
+                continue
+            if signature not in found or _weighs(folder, record) > _weighs(*found[signature]):
+                found[signature] = folder, record
+    return list(found.values())
+
+
+def _weighs(folder: StudyFolder, record: TrialRecord) -> int:
+    """Rungs that would come along."""
+    return len(record.rungs) if (folder.folder_of(record) / "model.pt").exists() else 1
 
 
 def _params(bench: Workbench, record: TrialRecord) -> dict[str, int] | None:
     """The kept widths of the open parameters; None if the space does not offer one of them."""
-    kept = bench.pruner.kept_widths(record.pruning_plan())
-    widths = dict(
-        zip(bench.space.choices, (w for each in kept.values() for w in each), strict=True)
-    )
+    kept = [
+        width for row in bench.pruner.kept_widths(record.pruning_plan()).values() for width in row
+    ]
+    widths = dict(zip(bench.space.choices, kept, strict=True))
     if any(widths[name] not in offered for name, offered in bench.space.choices.items()):
         return None
     return {name: widths[name] for name, offered in bench.space.choices.items() if len(offered) > 1}
 
 
+def _key(params: dict[str, int]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(params.items()))
+
+
+def _copy_weights(source: StudyFolder, record: TrialRecord, target: Path) -> bool:
+    """Copy a trained plan's weights; False if they are gone, or were changed meanwhile."""
+    target.mkdir(parents=True, exist_ok=True)
+    if record.map50_95 is None or record.latency is None:
+        return False
+    for name in _WEIGHTS:
+        with suppress(FileNotFoundError):
+            shutil.copyfile(source.folder_of(record) / name, target / f"{name}.part")
+            (target / f"{name}.part").replace(target / name)
+    if (target / "model.pt").exists() and source.reread(record) == record:
+        return True
+    for name in _WEIGHTS:
+        (target / name).unlink(missing_ok=True)
+    return False
+
+
 def _ours(
-    bench: Workbench, record: TrialRecord, dense: TrialRecord, origin: str, *, trained: bool
-) -> TrialRecord:
-    """The record as the new study would have it, but for its number."""
-    assert dense.latency is not None
-    measured = record.latency if trained and record.map50_95 is not None else None
-    return record.model_copy(
-        update={
-            "state": "complete" if measured else "scored",
-            "predicted_ms": bench.predicted_ms(record.pruning_plan()),
-            "latency": measured and at_dense_time(measured, dense.latency),
-            "rungs": record.rungs if measured else (record.at_rung(UNTRAINED),),
-            "final": record.final if measured else None,
-            "confirmed": None,
-            "taken_from": origin,
-        }
-    )
-
-
-def _add(
     bench: Workbench,
-    study: optuna.Study,
     record: TrialRecord,
     dense: TrialRecord,
-    params: dict[str, int],
-    origin: str,
-) -> None:
-    """Tell Optuna of a trial that it did not ask for."""
-    choices = bench.space.choices
-    study.add_trial(
-        create_trial(
-            values=values_of(record),
-            params=params,
-            distributions={name: distribution_of(choices[name]) for name in params},
-            constraints=dict([constraint_of(record, bench.config.goal, dense)]),
-            user_attrs={ORIGIN: origin},
-        )
-    )
+    number: int,
+    study: str,
+    *,
+    trained: bool,
+) -> TrialRecord:
+    """The record as the new study has it."""
+    assert dense.latency is not None
+    plan = bench.annotated(record.pruning_plan())
+    common = {
+        "name": f"trial {number}",
+        "number": number,
+        "plan": plan.to_mapping(),
+        "predicted_ms": bench.predicted_ms(plan),
+        "confirmed": None,
+        "taken_from": record.taken_from or f"{study}/{record.name}",
+    }
+    if trained:
+        assert record.latency is not None
+        latency = at_dense_time(record.latency, dense.latency)
+        return record.model_copy(update={**common, "state": "complete", "latency": latency})
+    score = record.at_rung(UNTRAINED)
+    assert score is not None
+    bare = {"state": "scored", "latency": None, "rungs": (score,), "final": None}
+    return record.model_copy(update={**common, **bare, "seconds": score.seconds})
 
 
-def _write(bench: Workbench, record: TrialRecord, number: int, source: Path) -> None:
-    """Give a record its number, its folder and, where it was trained, its weights."""
-    folder = bench.folder.trial(number)
-    if (folder / "record.json").exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    record.pruning_plan().save(folder / "plan.yaml")
-    for name in _WEIGHTS if record.state == "complete" else ():
-        if (source / name).exists():
-            draft = folder / f"{name}.part"
-            shutil.copyfile(source / name, draft)
-            draft.replace(folder / name)
-    bench.folder.save_record(
-        record.model_copy(update={"name": f"trial {number}", "number": number})
+def _finished(
+    bench: Workbench, record: TrialRecord, dense: TrialRecord, params: dict[str, int]
+) -> optuna.trial.FrozenTrial:
+    """A trial that Optuna did not ask for."""
+    return create_trial(
+        values=values_of(record),
+        params=params,
+        distributions={name: distribution_of(bench.space.choices[name]) for name in params},
+        constraints=dict([constraint_of(record, bench.config.goal, dense)]),
+        user_attrs={ORIGIN: record.taken_from},
     )

@@ -40,7 +40,7 @@ from autoprune.search.prepare import prepare
 from autoprune.search.profile import Profile
 from autoprune.search.promote import Promotions, drop_weights
 from autoprune.search.proposals import proposals
-from autoprune.search.reuse import Earlier, earlier_studies, take_tables, take_trials
+from autoprune.search.reuse import earlier_studies, take_tables, take_trials
 from autoprune.search.samplers import FreshPerTrial, Known
 from autoprune.search.settings import save_or_compare, settings_of
 from autoprune.search.target_space import with_target_space
@@ -200,7 +200,7 @@ def note_stop(prepared: Prepared, error: BaseException) -> None:
 
 
 def _open_study(
-    bench: Workbench, dense: TrialRecord, earlier: list[Earlier], listener: SearchListener
+    bench: Workbench, dense: TrialRecord, earlier: list[StudyFolder], listener: SearchListener
 ) -> optuna.Study:
     """Create or continue the Optuna study.
 

@@ -109,25 +109,27 @@ def file_hash(path: Path) -> str:
 
 def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings a result depends on, flat; files by content, not by path."""
-    asked = {
-        key: value
-        for key, value in settings.get("asked", {}).items()
-        if key not in (*_FREE_SETTINGS, *_COMPARED_BELOW)
-    }
-    provider = settings.get("asked", {}).get("provider")
-    versions = settings.get("versions", {})
+
+    def part(name: str) -> dict[str, Any]:
+        found = settings.get(name)
+        return found if isinstance(found, dict) else {}
+
+    given, versions = part("asked"), part("versions")
+    ignored = (*_FREE_SETTINGS, *_COMPARED_BELOW)
+    asked = {key: value for key, value in given.items() if key not in ignored}
+    provider = given.get("provider")
     return {
         **asked,
         "provider": None
         if provider == DEFAULT_PROVIDERS.get(asked.get("runtime", ""))
         else provider,
-        "channels_last": bool(settings.get("asked", {}).get("channels_last")),
+        "channels_last": bool(given.get("channels_last")),
         "imgsz": settings.get("imgsz"),
         "device": settings.get("device"),
-        "model": settings.get("model", {}).get("hash"),
-        "data": settings.get("data", {}).get("hash"),
-        "space": settings.get("space", {}).get("hash"),
-        "space on the target's steps": bool(settings.get("space", {}).get("on_steps")),
-        **{f"fine-tune {key}": value for key, value in settings.get("fine_tune", {}).items()},
+        "model": part("model").get("hash"),
+        "data": part("data").get("hash"),
+        "space": part("space").get("hash"),
+        "space on the target's steps": bool(part("space").get("on_steps")),
+        **{f"fine-tune {key}": value for key, value in part("fine_tune").items()},
         **{f"{name} version": str(versions.get(name, "")).split(".")[0] for name in _VERSIONED},
     }

@@ -20,7 +20,7 @@ from autoprune.search.candidates import promising
 from autoprune.search.evaluate import Candidate, evaluate_untrained, failed_record
 from autoprune.search.listener import SearchListener
 from autoprune.search.objectives import constraint_of, values_of
-from autoprune.search.reuse import taken_over
+from autoprune.search.reuse import count_taken
 from autoprune.search.workbench import Workbench
 
 MAX_FAILURES_IN_A_ROW = 5
@@ -53,7 +53,7 @@ class TrialLoop:
         self.bench, self.study, self.dense = bench, study, dense
         self.baselines, self.listener, self.stop_at = baselines, listener, stop_at
         self.failures_in_a_row = 0
-        self.taken = len(taken_over(study))  # they do not count: this goal has its own plans
+        self.taken = count_taken(study)  # they do not count: this goal has its own plans
         limit = bench.trial_limit
         self.limit = None if limit is None else limit + self.taken
         assert dense.latency is not None
@@ -151,7 +151,11 @@ class TrialLoop:
         return hypervolume(points, (1.0, 0.0))
 
     def _estimate_deadline(self, finished: list[TrialRecord], limit: int) -> None:
-        spent = [record.seconds for record in finished if record.same_as is None]
+        spent = [
+            record.seconds
+            for record in finished
+            if record.same_as is None and record.taken_from is None
+        ]
         if spent and self.stop_at is None:
             self.listener.deadline((limit - len(finished)) * sum(spent) / len(spent))
 
@@ -227,6 +231,7 @@ def _copy_of(known: TrialRecord, number: int) -> TrialRecord:
             "name": f"trial {number}",
             "number": number,
             "same_as": known.name,
+            "taken_from": None,
             "confirmed": None,
             "final": None,
             "seconds": 0.0,

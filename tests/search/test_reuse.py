@@ -14,7 +14,7 @@ from autoprune.plan import PruningPlan
 from autoprune.record import LONG, SHORT, TrialRecord
 from autoprune.search import trials
 from autoprune.search.listener import SearchListener
-from autoprune.search.reuse import Earlier, earlier_studies, take_tables, take_trials, taken_over
+from autoprune.search.reuse import earlier_studies, take_trials
 from autoprune.search.trials import STAGNANT_TRIALS
 from autoprune.study_folder import StudyFolder
 from autoprune.yaml_io import dump_yaml
@@ -29,6 +29,7 @@ from tests.search.fakes import (
     latency,
     record,
     score,
+    scored,
 )
 
 SLOWER = DENSE.model_copy(update={"latency": latency(11.0, 11.0)})
@@ -142,8 +143,10 @@ def test_a_search_killed_while_taking_over_takes_the_rest_and_nothing_twice(
     (bench.folder.trial(2) / "record.json").unlink()
     again = _taken(bench)
     assert bench.folder.trial_records() == before
-    assert taken_over(again) == taken_over(whole)
-    assert len(again.get_trials()) == 4
+    assert [trial.user_attrs for trial in again.get_trials()] == [
+        {"taken_from": each.taken_from} for each in before
+    ]
+    assert len(whole.get_trials()) == 4
 
 
 def test_widths_that_the_new_space_does_not_offer_stay_behind(earlier: Any, tmp_path: Path) -> None:
@@ -157,36 +160,64 @@ def test_widths_that_the_new_space_does_not_offer_stay_behind(earlier: Any, tmp_
     }
 
 
+def test_of_two_studies_that_know_a_plan_the_one_with_weights_is_asked(
+    earlier: Any, tmp_path: Path
+) -> None:
+    middle = _bench(tmp_path / "middle", goal=5.0)
+    _taken(middle)
+    for number in range(4, 9):  # so that it has most trials, and is looked at first
+        plan = _plan(middle, 16, 64, 64, 8 * number)
+        middle.folder.save_record(scored(number, 5.0, 0.4, plan=plan))
+    for path in middle.folder.root.glob("trials/*/model.*"):
+        path.unlink()
+    bench = _bench(tmp_path / "third")
+    assert [folder.root.name for folder in earlier_studies(bench)] == ["middle", "first"]
+    _taken(bench)
+    records = bench.folder.trial_records()
+    assert [r.taken_from for r in records if r.state == "complete"] == ["first/trial 1"]
+    assert {r.taken_from for r in records} >= {"first/trial 0", "middle/trial 4"}
+
+
+def test_weights_that_change_while_they_are_copied_are_not_trusted(
+    earlier: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = _bench(tmp_path / "second")
+
+    def trained_on(folder: StudyFolder, known: TrialRecord) -> TrialRecord:
+        return known.model_copy(update={"rungs": known.rungs[:2]})
+
+    monkeypatch.setattr(StudyFolder, "reread", trained_on)
+    _taken(bench)
+    assert {each.state for each in bench.folder.trial_records()} == {"scored"}
+    assert not list(bench.folder.root.glob("trials/*/model.*"))
+
+
+def test_a_plan_without_its_weights_costs_what_its_score_cost(earlier: Any, tmp_path: Path) -> None:
+    bench = _bench(tmp_path / "second")
+    slow = earlier.folder.trial_records()[2].model_copy(update={"seconds": 1800.0})
+    earlier.folder.save_record(slow)
+    _taken(bench)
+    assert bench.folder.trial_records()[2].seconds == 1.0
+
+
 def test_only_studies_that_differ_in_the_goal_count(earlier: Any, tmp_path: Path) -> None:
     def found(bench: Any) -> list[str]:
-        return [study.folder.root.name for study in earlier_studies(bench)]
+        return [folder.root.name for folder in earlier_studies(bench)]
 
     bench = _bench(tmp_path / "second")
-    for name, asked in (("seed", {"seed": 1}), ("tpe", {"sampler": "tpe"})):
-        _bench(tmp_path / name, **asked)
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    (broken / "study.yaml").write_text("asked: [")
-    unmeasured = _bench(tmp_path / "unmeasured")
+    _bench(tmp_path / "same-goal")
+    _bench(tmp_path / "seed", goal=7.0, seed=1)
+    for number, text in enumerate(("asked: [", "asked:", "model: x", "")):
+        broken = tmp_path / f"broken-{number}"
+        broken.mkdir()
+        (broken / "study.yaml").write_text(text)
+    unmeasured = _bench(tmp_path / "unmeasured", goal=7.0)
     (unmeasured.folder.dense / "record.json").unlink()
-    assert found(bench) == ["first", "tpe"]
+    assert found(bench) == ["first"]
     assert found(_bench(tmp_path / "second", reuse=False)) == []
     elsewhere = FINGERPRINT.model_copy(update={"cpu": "another"})
     bench.dense_latency = bench.dense_latency.model_copy(update={"fingerprint": elsewhere})
     assert found(bench) == []
-
-
-def test_the_tables_come_along_together(tmp_path: Path) -> None:
-    first, second = (_bench(tmp_path / name) for name in ("first", "second"))
-    second.folder.space.unlink()
-    first.folder.predictor.write_text("learned")
-    found = [Earlier(first.folder, ())]
-    take_tables(second, found)
-    assert second.folder.predictor.read_text() == "learned"
-    assert second.folder.space.read_text() == first.folder.space.read_text()
-    first.folder.predictor.write_text("learned anew")
-    take_tables(second, found)
-    assert second.folder.predictor.read_text() == "learned"
 
 
 def test_the_new_goal_has_trials_of_its_own(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -259,6 +260,10 @@ def test_another_goal_takes_over_widths_predictor_and_plans(
     first.answer = lambda each: scored(each.number or 0, 5.0, 0.5, plan=each.plan)
     first.search()
     StudyFolder(first.root).save_record(DENSE)
+    (first.root / "study.yaml").write_text("asked: {goal: another}\n")
+    broken = StudyFolder(tmp_path / "broken")  # the first to be asked; its trials are fine
+    shutil.copytree(first.root, broken.root)
+    broken.predictor.write_text("{}")
     second = Study(tmp_path / "second", pruner, monkeypatch)
     second.search()
     assert second.learned == []
@@ -266,6 +271,6 @@ def test_another_goal_takes_over_widths_predictor_and_plans(
     known = [r for r in StudyFolder(first.root).trial_records() if r.same_as is None]
     records = StudyFolder(second.root).trial_records()
     assert known
-    assert [r.taken_from for r in records[: len(known)]] == [f"first/{r.name}" for r in known]
+    assert [r.taken_from for r in records[: len(known)]] == [f"broken/{r.name}" for r in known]
     assert [r.plan for r in records[: len(known)]] == [r.plan for r in known]
     assert len(records) == len(known) + 5
