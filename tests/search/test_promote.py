@@ -137,6 +137,25 @@ def test_fine_tunes_taken_over_leave_this_goal_its_own(tmp_path: Path, trainer: 
     assert trainer.trained == ["trial 7", "trial 8"]
 
 
+def test_a_plan_taken_over_untrained_is_this_searchs_own_once_it_is_trained(
+    tmp_path: Path, trainer: Trainer
+) -> None:
+    known = [scored(n, 4.5, 0.3 + n / 100, taken_from=f"first/trial {n}") for n in range(9)]
+    bench = _bench(tmp_path, known)
+    _promoted(bench)
+    assert len(trainer.trained) == PROMOTIONS
+    left = [r.taken_from is None for r in bench.folder.trial_records()]
+    assert left == [False] * 3 + [True] * PROMOTIONS
+
+
+def test_taken_over_fine_tunes_do_not_stand_for_the_one_there_is_always_time_for(
+    tmp_path: Path, trainer: Trainer
+) -> None:
+    slow = complete(scored(0, 8.0, 0.7, taken_from="first/trial 0"))
+    _promoted(_bench(tmp_path, [slow, scored(1, 4.5, 0.3)]), stop_at=time.monotonic())
+    assert trainer.trained == ["trial 1"]
+
+
 def test_a_resumed_search_trains_only_what_is_missing(tmp_path: Path, trainer: Trainer) -> None:
     done = [complete(scored(number, 4.5, 0.3 + 0.01 * number)) for number in range(4)]
     waiting = [scored(number, 4.5, 0.2 + 0.001 * number) for number in range(4, 10)]
