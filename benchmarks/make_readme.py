@@ -154,6 +154,7 @@ def _latency_predictor(content: dict[str, Any]) -> str:
             ),
             f"+- {100 * row['timing_half_width']:.1f} %",
             f"{row['block']}, {row['align']}",
+            f"{row['plans']} / {row['unseen']}",
             f"{row['seconds_to_learn']:.0f}",
             f"{row['plans_per_s']:,}",
         )
@@ -169,13 +170,16 @@ def _latency_predictor(content: dict[str, Any]) -> str:
         "proportional to params",
         "timing of a plan",
         "block, alignment found",
+        "plans learned from / asked about",
         "s to learn",
         "plans per s",
     )
     about = (
-        f"Error on {content['unseen']} plans not seen, at {content['imgsz']} px, half of them"
-        f" rounded to 8 or 16 channels; learned from {content['plans']} others. The errors include"
-        " the noise of timing the unseen plans (median half-width of their 95 % intervals)."
+        f"Error on up to {content['unseen']} plans not seen, at {content['imgsz']} px, half of them"
+        f" rounded to 8 or 16 channels; learned from up to {content['plans']} others, as many as"
+        " time allowed. The errors include the noise of timing the unseen plans (median half-width"
+        " of their 95 % intervals). With as many threads as the machine has cores, whatever else"
+        " runs is part of the wall time: those rows differ from run to run."
     )
     return f"{about}\n\n{table(header, rows)}"
 
@@ -266,7 +270,7 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     ),
     "latency_predictor": (
         "Latency of any plan, predicted",
-        "python benchmarks/latency_predictor.py",
+        "python benchmarks/latency_predictor.py --limit 100",
         _latency_predictor,
     ),
     **{
