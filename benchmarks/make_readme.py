@@ -282,6 +282,14 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
         for name, shown in _SETS.items()
     },
     **{
+        f"search_quality_samplers_{name}": (
+            f"Samplers without any fine-tune, on {shown}",
+            f"python benchmarks/search_quality.py samplers --set {name}",
+            quality_tables.samplers,
+        )
+        for name, shown in _SETS.items()
+    },
+    **{
         f"search_quality_confirm_{name}": (
             f"The final plans against other methods, on {shown}",
             f"python benchmarks/search_quality.py confirm --set {name}",

@@ -51,6 +51,37 @@ def replay(content: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def samplers(content: dict[str, Any]) -> str:
+    """What each sampler found with as many scores without training."""
+    shown = [int(key.removeprefix("best_")) for key in content["rows"][0] if "best_" in key]
+    rows = [
+        (
+            row["method"],
+            row["seeds"],
+            *(
+                "{mean:.3f} ({low:.3f} to {high:.3f})".format(**row[f"{key}_{after}"])
+                for key in ("best", "hypervolume")
+                for after in shown
+            ),
+        )
+        for row in content["rows"]
+    ]
+    header = (
+        "sampler",
+        "seeds",
+        *(f"mAP after {after}" for after in shown),
+        *(f"hypervolume after {after}" for after in shown),
+    )
+    about = (
+        f"Plans pruned, compensated and validated, none trained: the best mAP50-95 on val (dense"
+        f" {content['dense']['val']:.3f}) of a plan predicted within 1/{content['speedup']:g} of"
+        " the dense latency, and the hypervolume of all (latency x mAP, both relative to dense,"
+        " reference 1 and 0): mean, lowest and highest of the seeds. The first six plans of"
+        " `proposals first` are the profile's, as in a search."
+    )
+    return f"{about}\n\n{table(header, rows)}"
+
+
 def _agreement(found: dict[str, Any]) -> str:
     rankers = [
         (

@@ -4,11 +4,13 @@
     python benchmarks/search_quality.py pool --set demo --timeout 2400
     python benchmarks/search_quality.py replay --set demo
     python benchmarks/search_quality.py confirm --set demo --timeout 2400
+    python benchmarks/search_quality.py samplers --set demo    # without any fine-tune
     python benchmarks/search_quality.py tables                 # benchmarks/README.md and the plot
 
 `pool` fine-tunes varied plans once. `replay` lets other samplers choose from the pool, with many
 seeds, which costs no training. `confirm` fine-tunes every method's final plans at four latency
-levels with several seeds. `tables` shows all of it. Each part writes its JSON after every item and,
+levels with several seeds. `samplers` lets every sampler score as many plans without training.
+`tables` shows all of it. Each part writes its JSON after every item and,
 stopped at any point, goes on where it was; --scratch holds the studies and the second data set.
 docs/search-quality.md says what the replay can and cannot show.
 """
@@ -26,6 +28,7 @@ from autoprune.evaluation.quiet import prepare_environment
 prepare_environment()
 
 SETS = ("demo", "second")
+PARTS = ("train", "pool", "replay", "confirm", "samplers", "tables")
 
 
 def main() -> None:
@@ -50,6 +53,11 @@ def main() -> None:
 
         quality = open_quality(asked.set, asked.scratch)
         Confirmation(quality, asked.set, stop_at).run(asked.seeds or 3, tuple(asked.levels))
+    elif asked.part == "samplers":
+        from quality_bench import open_quality
+        from quality_samplers import compare_samplers
+
+        compare_samplers(open_quality(asked.set, asked.scratch), asked.set, asked.seeds or 3)
     else:
         import make_readme
         from quality_plot import draw_all
@@ -60,10 +68,10 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=("train", "pool", "replay", "confirm", "tables"))
+    parser.add_argument("part", choices=PARTS)
     parser.add_argument("--set", choices=SETS, default="demo")
     parser.add_argument("--plans", type=int, default=160, help="pool: plans in all")
-    parser.add_argument("--seeds", type=int, help="replay: 20, confirm: 3")
+    parser.add_argument("--seeds", type=int, help="replay: 20, confirm, samplers: 3")
     parser.add_argument("--levels", type=float, nargs="+", default=[0.75, 0.6, 0.45, 0.3])
     parser.add_argument("--epochs", type=int, default=12, help="train: without --timeout")
     parser.add_argument("--timeout", type=float, help="seconds; begun items are finished")
