@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
 
 import psutil
@@ -11,7 +12,8 @@ import torch
 
 from autoprune.errors import ConfigError
 
-_BUSY_PERCENT = 50.0
+LOOK_AGAIN_S = 10.0  # counting takes 0.2 s
+_NEARLY_IDLE = 0.75  # a core that others leave free this much counts as free
 
 
 def choose_device(requested: str | int | None = None) -> str:
@@ -43,23 +45,35 @@ def idle_cores() -> Iterator[Callable[..., None]]:
     """Lend torch every core nobody else is using; the former number of threads comes back.
 
     Ultralytics leaves one core idle. But a thread on a busy core is worse than none: the others
-    spin while they wait for it (measured on 2 cores, one busy: 2 threads were 30 times slower
-    than 1).
+    wait for it thousands of times per second (measured on 2 cores: beside one busy program, or a
+    second training, 2 threads were 14 to 30 times slower than 1).
 
     Yields:
-        A function to call after Ultralytics has chosen its device and number of threads.
+        A function to call once Ultralytics has chosen its device and number of threads, and from
+        time to time after that: it looks again every LOOK_AGAIN_S seconds.
     """
-    before = torch.get_num_threads()
-    threads = count_idle_cores()
+    before = threads = torch.get_num_threads()
+    due = 0.0
+
+    def use(*_: object) -> None:
+        nonlocal threads, due
+        if time.monotonic() >= due:
+            threads = count_idle_cores()
+            due = time.monotonic() + LOOK_AGAIN_S
+        torch.set_num_threads(threads)
+
     try:
-        yield lambda *_: torch.set_num_threads(threads)
+        yield use
     finally:
         torch.set_num_threads(before)
 
 
 def count_idle_cores() -> int:
-    """Cores this process may use and nobody else is using now, at least 1; takes 0.2 s."""
+    """Cores this process may use and nobody else is using now, at least 1; takes 0.2 s.
+
+    A program moves between cores: what counts is how much of all of them is left.
+    """
     busy = psutil.cpu_percent(interval=0.2, percpu=True)
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else len(busy)
-    idle = sum(percent < _BUSY_PERCENT for percent in busy)
-    return max(1, min(allowed, idle))
+    free = sum(1 - percent / 100 for percent in busy)
+    return max(1, min(allowed, int(free + 1 - _NEARLY_IDLE)))

@@ -78,7 +78,8 @@ def fine_tune(
     ):
         try:
             trainer = _trainer(module, data, imgsz, settings, Path(run))
-            trainer.add_callback("on_train_start", use_idle_cores)
+            for moment in ("on_train_start", "on_train_batch_end"):
+                trainer.add_callback(moment, use_idle_cores)
             trainer.watch(on_epoch, stop_requested)
             if teacher is not None and settings.distill:
                 trainer.distill_from(teacher, settings.distill)

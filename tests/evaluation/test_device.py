@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from autoprune.errors import ConfigError
-from autoprune.evaluation.device import choose_device, count_idle_cores, idle_cores
+from autoprune.evaluation import device
+from autoprune.evaluation.device import (
+    LOOK_AGAIN_S,
+    choose_device,
+    count_idle_cores,
+    idle_cores,
+)
 
 
 def test_a_gpu_is_used_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,17 +31,41 @@ def test_a_gpu_is_used_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> No
         choose_device(2)
 
 
-def test_threads_go_to_idle_cores_only_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("loads", "threads"),
+    [
+        ([0.0, 99.0, 10.0, 0.0], 3),
+        ([100.0] * 4, 1),
+        ([5.0, 0.0, 3.0, 8.0], 4),
+        ([50.0, 50.0, 0.0, 0.0], 3),  # one program that moves between two cores
+    ],
+)
+def test_only_idle_cores_count(
+    monkeypatch: pytest.MonkeyPatch, loads: list[float], threads: int
+) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
-    loads = [0.0, 99.0, 10.0, 0.0]
     monkeypatch.setattr(psutil, "cpu_percent", lambda interval, percpu: loads)
-    assert count_idle_cores() == 3
+    assert count_idle_cores() == threads
+
+
+def test_threads_follow_the_idle_cores_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    idle = iter((3, 1, 2))
+    now = [100.0]
+    monkeypatch.setattr(device, "count_idle_cores", lambda: next(idle))
+    monkeypatch.setattr(device.time, "monotonic", lambda: now[0])
     before = torch.get_num_threads()
-    monkeypatch.setattr("autoprune.evaluation.device.count_idle_cores", count_idle_cores)
     with idle_cores() as use_idle_cores:
         torch.set_num_threads(2)
         use_idle_cores()
         assert torch.get_num_threads() == 3
+        now[0] += LOOK_AGAIN_S / 2
+        torch.set_num_threads(2)  # as Ultralytics does
+        use_idle_cores("the trainer")
+        assert torch.get_num_threads() == 3
+        now[0] += LOOK_AGAIN_S / 2
+        use_idle_cores()
+        assert torch.get_num_threads() == 1
+        now[0] += LOOK_AGAIN_S
+        use_idle_cores()
+        assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == before
-    loads[:] = [100.0] * 4
-    assert count_idle_cores() == 1
