@@ -12,9 +12,6 @@ from markdown_table import table
 def replay(content: dict[str, Any]) -> str:
     """Fine-tunes needed, and what the pool alone says."""
     steps, ours = content["steps"], content["ours"]
-    picture = (
-        Path(__file__).resolve().parent.parent / "docs" / f"search-quality-{content['set']}.png"
-    )
     shown = [at for at in (8, 16, 32, 64, 100) if at <= steps]
     rows = [
         (
@@ -46,8 +43,13 @@ def replay(content: dict[str, Any]) -> str:
         _agreement(content["agreement"]),
         _half(content["half_macs"]),
     ]
-    if picture.exists():
-        parts.insert(1, f"![Hypervolume over fine-tunes](../docs/{picture.name})")
+    pictures = {
+        f"search-quality-{content['set']}.png": "Hypervolume over fine-tunes",
+        f"untrained-score-{content['set']}.png": "Scores without training and after a fine-tune",
+    }
+    for at, (name, about) in enumerate(pictures.items(), 1):
+        if (Path(__file__).resolve().parent.parent / "docs" / name).exists():
+            parts.insert(2 * at - 1, f"![{about}](../docs/{name})")
     return "\n\n".join(parts)
 
 
