@@ -118,6 +118,8 @@ class Screen(SearchListener):
             line.append(f"failed: {record.failure.reason}: {record.failure.detail}", style="red")
         else:
             line.append(_accuracy(record))
+            if record.taken_from is not None:
+                line.append(f", in {record.taken_from}", style="dim")
             if best is not None and best.name == record.name:
                 line.append("  best", style="bold green")
         return line

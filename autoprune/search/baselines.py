@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,9 @@ from autoprune.pruning.prune import uniform_plan
 from autoprune.record import LatencyResult, TrialRecord
 from autoprune.search.evaluate import Candidate, evaluate_trained
 from autoprune.search.listener import SearchListener
+from autoprune.search.reuse import take_baseline
 from autoprune.search.workbench import Workbench
+from autoprune.study_folder import StudyFolder
 from autoprune.yaml_io import dump_yaml, load_yaml, write_atomic
 
 RATIOS = tuple(step / 20 for step in range(1, 17))  # 0.05 .. 0.80
@@ -42,9 +44,14 @@ class UniformPlan:
 
 
 def evaluate_baselines(
-    bench: Workbench, budget_ms: float | None, listener: SearchListener
+    bench: Workbench,
+    budget_ms: float | None,
+    listener: SearchListener,
+    earlier: Sequence[StudyFolder] = (),
 ) -> list[TrialRecord]:
     """Prune uniformly, measure and fine-tune two baselines; finished ones are read back.
+
+    One that a study of `earlier` has is taken over from there.
 
     With a latency budget they bracket it: the mildest block-aligned uniform plan within it, ratio
     and rounding tuned by measurement, and the next milder aligned one, which is above it.
@@ -57,7 +64,9 @@ def evaluate_baselines(
             continue
         listener.candidate(f"baseline {uniform.name}", None, None)
         candidate = Candidate("baseline", uniform.name, None, uniform.plan)
-        record = evaluate_trained(bench, candidate, None, listener)
+        record = take_baseline(bench, earlier, candidate)
+        if record is None:
+            record = evaluate_trained(bench, candidate, None, listener)
         listener.result(record, None)
         done.append(record)
     return done

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from autoprune.latency.measure import at_dense_time
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.pruning.geometry import model_geometry
 from autoprune.record import UNTRAINED, TrialRecord
+from autoprune.search.evaluate import Candidate
 from autoprune.search.listener import SearchListener
 from autoprune.search.objectives import constraint_of, values_of
 from autoprune.search.profile_sampler import distribution_of
@@ -91,15 +93,36 @@ def take_trials(
         if (bench.folder.trial(number) / "record.json").exists():
             continue
         trained = _copy_weights(folder, record, bench.folder.trial(number))
-        ours = _ours(bench, record, dense, number, folder.root.name, trained=trained)
+        candidate = Candidate("trial", f"trial {number}", number, record.pruning_plan())
+        ours = _ours(bench, record, candidate, folder, trained=trained)
         if known is None:
             study.add_trial(_finished(bench, ours, dense, params))
             numbers[_key(params)] = number
-        ours.pruning_plan().save(bench.folder.trial(number) / "plan.yaml")
-        bench.folder.save_record(ours)
+        _save(bench, ours)
     if numbers:
         named = ", ".join(folder.root.name for folder in earlier)
         listener.say(f"{len(numbers)} plans are known from earlier studies ({named}).")
+
+
+def take_baseline(
+    bench: Workbench, earlier: Sequence[StudyFolder], candidate: Candidate
+) -> TrialRecord | None:
+    """A baseline that an earlier study measured and trained; None if none did, or its weights went.
+
+    Returns:
+        The record as this study has it, already on disk.
+    """
+    signature = bench.pruner.signature(candidate.plan)
+    for folder in earlier:
+        for record in folder.baseline_records():
+            alike = (
+                record.name == candidate.name
+                and record.state == "complete"
+                and bench.pruner.signature(record.pruning_plan()) == signature
+            )
+            if alike and _copy_weights(folder, record, candidate.folder(bench.folder)):
+                return _save(bench, _ours(bench, record, candidate, folder, trained=True))
+    return None
 
 
 def count_taken(study: optuna.Study) -> int:
@@ -173,31 +196,36 @@ def _copy_weights(source: StudyFolder, record: TrialRecord, target: Path) -> boo
 def _ours(
     bench: Workbench,
     record: TrialRecord,
-    dense: TrialRecord,
-    number: int,
-    study: str,
+    candidate: Candidate,
+    source: StudyFolder,
     *,
     trained: bool,
 ) -> TrialRecord:
     """The record as the new study has it."""
-    assert dense.latency is not None
-    plan = bench.annotated(record.pruning_plan())
+    plan = bench.annotated(candidate.plan)
     common = {
-        "name": f"trial {number}",
-        "number": number,
+        "name": candidate.name,
+        "number": candidate.number,
         "plan": plan.to_mapping(),
         "predicted_ms": bench.predicted_ms(plan),
         "confirmed": None,
-        "taken_from": record.taken_from or f"{study}/{record.name}",
+        "taken_from": record.taken_from or f"{source.root.name}/{record.name}",
     }
     if trained:
         assert record.latency is not None
-        latency = at_dense_time(record.latency, dense.latency)
+        assert bench.dense_latency is not None
+        latency = at_dense_time(record.latency, bench.dense_latency)
         return record.model_copy(update={**common, "state": "complete", "latency": latency})
     score = record.at_rung(UNTRAINED)
     assert score is not None
     bare = {"state": "scored", "latency": None, "rungs": (score,), "final": None}
     return record.model_copy(update={**common, **bare, "seconds": score.seconds})
+
+
+def _save(bench: Workbench, record: TrialRecord) -> TrialRecord:
+    record.pruning_plan().save(bench.folder.folder_of(record) / "plan.yaml")
+    bench.folder.save_record(record)
+    return record
 
 
 def _finished(

@@ -132,7 +132,7 @@ def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
         bench = bench.with_predictor(_learned(prepared, bench, listener))
         bench = with_target_space(bench, listener)
         say_verdict(bench, budget_ms, listener)
-        baselines = evaluate_baselines(bench, budget_ms, listener)
+        baselines = evaluate_baselines(bench, budget_ms, listener, earlier)
         study = _open_study(bench, dense, earlier, listener)
     clock = Clock.after_baselines(began, limit)
     loop = TrialLoop(bench, study, dense, baselines, listener, clock.at(TRIALS_UNTIL))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from autoprune.plan import PruningPlan
+from autoprune.record import TrialRecord
 from autoprune.search import baselines
 from autoprune.search.baselines import UniformPlan
+from autoprune.search.evaluate import Candidate
 from autoprune.search.listener import SearchListener
-from tests.search.fakes import fake_bench
+from tests.search.fakes import fake_bench, record
 
 
 def test_without_a_latency_goal_two_fixed_ratios_are_taken(
@@ -55,3 +58,23 @@ def test_a_milder_plan_behind_one_that_is_too_slow_is_found() -> None:
     plans = _plans(8)
     fits = {plans[3].ratio, *(plan.ratio for plan in plans[5:])}
     assert baselines._mildest(plans, lambda plan: plan.ratio in fits, 5) == 3
+
+
+def test_only_baselines_that_no_earlier_study_has_are_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, trained = record("uniform-0.10-r8", 5.0, 0.6, kind="baseline"), []
+
+    def take(bench: Any, earlier: Any, candidate: Candidate) -> TrialRecord | None:
+        return known if candidate.name == known.name else None
+
+    def train(bench: Any, candidate: Candidate, *_: Any) -> TrialRecord:
+        trained.append(candidate.name)
+        return record(candidate.name, 4.0, 0.5, kind="baseline")
+
+    monkeypatch.setattr(baselines, "_chosen", lambda *_: _plans(2))
+    monkeypatch.setattr(baselines, "take_baseline", take)
+    monkeypatch.setattr(baselines, "evaluate_trained", train)
+    found = baselines.evaluate_baselines(fake_bench(tmp_path), 5.0, SearchListener(), ())
+    assert [each.name for each in found] == ["uniform-0.10-r8", "uniform-0.20-r8"]
+    assert trained == ["uniform-0.20-r8"]

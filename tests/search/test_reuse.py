@@ -13,8 +13,9 @@ from autoprune.front import pareto_front
 from autoprune.plan import PruningPlan
 from autoprune.record import LONG, SHORT, TrialRecord
 from autoprune.search import trials
+from autoprune.search.evaluate import Candidate
 from autoprune.search.listener import SearchListener
-from autoprune.search.reuse import earlier_studies, take_trials
+from autoprune.search.reuse import earlier_studies, take_baseline, take_trials
 from autoprune.search.trials import STAGNANT_TRIALS
 from autoprune.study_folder import StudyFolder
 from autoprune.yaml_io import dump_yaml
@@ -232,6 +233,25 @@ def test_the_new_goal_has_trials_of_its_own(
     assert len(bench.folder.trial_records()) == 8
     known = [each.plan for each in bench.folder.trial_records()[:4]]
     assert not any(plan in known for plan in evaluation.plans)
+
+
+def test_a_baseline_of_an_earlier_study_is_not_trained_again(tmp_path: Path) -> None:
+    first, second = _bench(tmp_path / "first", goal=6.0), _bench(tmp_path / "second")
+    second.dense_latency = SLOWER.latency
+    plan = _plan(first, 16, 32, 32, 32)
+    made = record("uniform-0.50-r8", 5.0, 0.6, kind="baseline", plan=plan, untrained=0.3)
+    first.folder.save_record(made)
+    wanted = Candidate("baseline", made.name, None, plan)
+    assert take_baseline(second, earlier_studies(second), wanted) is None  # its weights are gone
+    (first.folder.baseline(made.name) / "model.pt").write_bytes(b"weights")
+    another = Candidate("baseline", made.name, None, _plan(first, 16, 32, 32, 24))
+    assert take_baseline(second, earlier_studies(second), another) is None
+    found = take_baseline(second, earlier_studies(second), wanted)
+    assert found is not None
+    assert found.latency is not None
+    assert (found.taken_from, found.latency.dense_ms) == (f"first/{made.name}", 11.0)
+    assert second.folder.baseline_records() == [found]
+    assert (second.folder.baseline(made.name) / "model.pt").read_bytes() == b"weights"
 
 
 def test_many_known_plans_do_not_look_like_stagnation(
