@@ -34,7 +34,7 @@ from autoprune.space import SearchSpace
 from autoprune.study_folder import StudyFolder
 
 RECALIBRATION_IMAGES = 256
-DEMO_TIMEOUT_S = 440.0
+DEMO_TIMEOUT_S = 460.0
 MIN_FREE_BYTES = 500_000_000
 
 
