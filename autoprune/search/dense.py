@@ -64,10 +64,12 @@ def measured_dense(bench: Workbench, listener: SearchListener) -> tuple[Workbenc
     return bench.with_dense(exported, latency), record
 
 
-def dense_is_enough(bench: Workbench, dense: TrialRecord) -> Outcome:
-    """Publish the dense model, confirmed in a fresh process, as the answer."""
+def dense_is_enough(bench: Workbench, dense: TrialRecord, budget_ms: float) -> Outcome | None:
+    """Publish the dense model as the answer; None if a fresh process does not confirm it."""
     bench.save_model(bench.yolo.model, bench.folder.dense / "model.pt", dense.pruning_plan())
     confirmed = bench.measure(bench.yolo.model, bench.folder.dense)
+    if confirmed.high_ms > budget_ms:
+        return None
     dense = dense.model_copy(update={"confirmed": confirmed})
     bench.folder.save_record(dense)
     publish_best(bench, dense)

@@ -123,10 +123,15 @@ def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
         bench, dense = measured_dense(bench, listener)
         assert dense.latency is not None
         budget_ms = goal.budget_ms(dense.latency.median_ms)
-        met_already = budget_ms is not None and dense.latency.high_ms <= budget_ms
-        if met_already and bench.config.trials is None:
+        if (
+            budget_ms is not None
+            and dense.latency.high_ms <= budget_ms
+            and bench.config.trials is None
+            and (outcome := dense_is_enough(bench, dense, budget_ms)) is not None
+        ):
             listener.say("The dense model is within the budget already: nothing to prune.")
-            return dense_is_enough(bench, dense)
+            listener.say("For a search, ask for less: a smaller --budget-ms, or --speedup 1.7.")
+            return outcome
         earlier = earlier_studies(bench)
         take_tables(bench, earlier)
         bench = bench.with_predictor(_learned(prepared, bench, listener))
