@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from autoprune.errors import ConfigError, FailureReason
 from autoprune.plan import PruningPlan
@@ -126,6 +126,17 @@ class Failure(Noun):
     detail: str
 
 
+def _indices_are_numbers(plan: dict[str, Any]) -> dict[str, Any]:
+    """JSON turns the layer indices into text; turn them back."""
+    ratios = plan.get("prune_ratios")
+    if not isinstance(ratios, dict):
+        raise ValueError("a plan holds prune_ratios")
+    return {**plan, "prune_ratios": {int(index): value for index, value in ratios.items()}}
+
+
+PlanMapping = Annotated[dict[str, Any], AfterValidator(_indices_are_numbers)]
+"""PruningPlan.to_mapping()."""
+
 State = Literal["scored", "complete", "over_budget", "failed"]
 """scored: without training, not promoted. complete: measured and fine-tuned."""
 
@@ -140,7 +151,7 @@ class TrialRecord(Noun):
     name: str  # "dense", "uniform-0.30", "trial 7"
     number: int | None
     state: State
-    plan: dict[str, Any]  # PruningPlan.to_mapping()
+    plan: PlanMapping
     kept: dict[int, tuple[int, ...]]  # layer index -> kept width(s) of its output(s)
     size: ModelSize | None = None
     predicted_ms: float | None = None  # by the latency predictor, before anything was exported
@@ -174,15 +185,6 @@ class TrialRecord(Noun):
         """mAP50-95 on val right after pruning, without training."""
         score = self.at_rung(UNTRAINED)
         return score.metrics.map50_95 if score else None
-
-    @field_validator("plan")
-    @classmethod
-    def _indices_are_numbers(cls, plan: dict[str, Any]) -> dict[str, Any]:
-        """JSON turns the layer indices into text; turn them back."""
-        ratios = plan.get("prune_ratios")
-        if not isinstance(ratios, dict):
-            raise ValueError("a plan holds prune_ratios")
-        return {**plan, "prune_ratios": {int(index): value for index, value in ratios.items()}}
 
     def pruning_plan(self) -> PruningPlan:
         """The candidate's plan."""

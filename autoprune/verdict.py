@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from autoprune.record import LatencyResult, Noun
+from autoprune.record import LatencyResult, Noun, PlanMapping
 
 VerdictKind = Literal["no goal", "already met", "reachable", "not reachable", "out of reach"]
 OptionKind = Literal["floor", "plan", "sibling", "image size"]
@@ -18,7 +18,7 @@ class Option(Noun):
         latency: As measured, interleaved with the dense model.
         params: Parameters of the model.
         removed: Fraction of the channels that are gone, for pruned models.
-        plan: What removes them, as in a plan's YAML.
+        plan: What removes them.
     """
 
     kind: OptionKind
@@ -26,7 +26,7 @@ class Option(Noun):
     latency: LatencyResult
     params: int
     removed: float | None = None
-    plan: dict[str, Any] | None = None
+    plan: PlanMapping | None = None
 
 
 class Verdict(Noun):

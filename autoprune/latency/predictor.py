@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,10 @@ class LatencyPredictor:
                 each @ price for each, price in zip(done, self.prices, strict=True)
             )
         return ratios
+
+    def times(self, factor: float) -> LatencyPredictor:
+        """The same predictor with every latency multiplied."""
+        return replace(self, prices=self.prices * factor, constant=self.constant * factor)
 
     def to_mapping(self) -> dict[str, Any]:
         """As plain data, ready for JSON or YAML; the geometry itself is left out."""

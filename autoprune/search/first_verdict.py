@@ -6,14 +6,17 @@ import tempfile
 from pathlib import Path
 
 from autoprune.errors import TrialFailed
+from autoprune.plan import PruningPlan
 from autoprune.search.alternatives import timed_options
 from autoprune.search.listener import SearchListener
 from autoprune.search.verdict import verdict_of
 from autoprune.search.workbench import Workbench
 from autoprune.verdict import Verdict
 
+MOST_CORRECTED = 1.15  # of the predictions, by one measurement
 
-def say_verdict(bench: Workbench, budget_ms: float | None, listener: SearchListener) -> None:
+
+def say_verdict(bench: Workbench, budget_ms: float | None, listener: SearchListener) -> Workbench:
     """Time the floor, a plan, smaller siblings and images; say what they mean for the limit.
 
     Kept in the study's verdict.json: a continued search times nothing again. One that cannot be
@@ -24,13 +27,16 @@ def say_verdict(bench: Workbench, budget_ms: float | None, listener: SearchListe
         budget_ms: The latency limit; None where the goal is an accuracy.
         listener: Told the verdict and what the others cost.
 
+    Returns:
+        The bench, its predictions corrected by what the plan timed for the limit really took.
+
     Raises:
         ConfigError: verdict.json is broken.
         TargetUnreachable: The device is gone.
     """
     path = bench.folder.verdict
     if not path.exists() and bench.folder.trial_records():
-        return  # a study begun before there were verdicts
+        return bench  # a study begun before there were verdicts
     if path.exists():
         verdict = Verdict.load(path)
     else:
@@ -40,12 +46,13 @@ def say_verdict(bench: Workbench, budget_ms: float | None, listener: SearchListe
             verdict = _timed(bench, budget_ms)
         except TrialFailed as failure:
             listener.say(f"What else could be run cannot be timed: {failure.detail}")
-            return
+            return bench
         verdict.save(path)
     listener.say(verdict.text)
     if verdict.others:
         beside = (f"{each.name} {each.latency.median_ms:.2f} ms" for each in verdict.others)
         listener.say(f"Without pruning: {', '.join(beside)} (latency only, not trained).")
+    return _corrected(bench, verdict, listener)
 
 
 def _timed(bench: Workbench, budget_ms: float | None) -> Verdict:
@@ -57,3 +64,19 @@ def _timed(bench: Workbench, budget_ms: float | None) -> Verdict:
             bench, bench.predictor, None if met else budget_ms, Path(own), known=bench.dense_latency
         )
     return verdict_of(budget_ms, dense, options)
+
+
+def _corrected(bench: Workbench, verdict: Verdict, listener: SearchListener) -> Workbench:
+    """Plans near the limit are what the search looks at: there predictions should be right."""
+    timed = next((option for option in verdict.options if option.kind == "plan"), None)
+    if timed is None or timed.plan is None:
+        return bench
+    assert bench.predictor is not None
+    assert bench.dense_latency is not None
+    predicted_ms = bench.predicted_ms(PruningPlan.from_mapping(timed.plan, timed.name))
+    factor = timed.latency.ratio * bench.dense_latency.median_ms / predicted_ms
+    factor = min(MOST_CORRECTED, max(1 / MOST_CORRECTED, factor))
+    listener.say(
+        f"That plan took {factor:.3f} times what was predicted; predictions are corrected by it."
+    )
+    return bench.with_predictor(bench.predictor.times(factor))

@@ -136,7 +136,7 @@ def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
         take_tables(bench, earlier)
         bench = bench.with_predictor(_learned(prepared, bench, listener))
         bench = with_target_space(bench, listener)
-        say_verdict(bench, budget_ms, listener)
+        bench = say_verdict(bench, budget_ms, listener)
         baselines = evaluate_baselines(bench, budget_ms, listener, earlier)
         study = _open_study(bench, dense, earlier, listener)
     clock = Clock.after_baselines(began, limit)

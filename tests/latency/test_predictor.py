@@ -55,6 +55,14 @@ def test_a_vague_timing_is_hardly_believed():
     assert told < untold / 2
 
 
+def test_a_corrected_predictor_gives_every_latency_times_the_factor():
+    kept, unseen = random_kept(GEOMETRY, 48, 1), random_kept(GEOMETRY, 20, 2)
+    predictor = fit_predictor(GEOMETRY, kept, ratios(kept, 16, 4))
+    before = predictor.predict(unseen)
+    assert predictor.times(0.95).predict(unseen) == pytest.approx(0.95 * before)
+    assert predictor.predict(unseen) == pytest.approx(before)
+
+
 def test_widths_inside_a_block_cost_the_same_and_a_misaligned_one_more():
     kept = random_kept(GEOMETRY, 60, 1)
     predictor = fit_predictor(GEOMETRY, kept, ratios(kept, 16, 4))

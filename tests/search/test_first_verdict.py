@@ -9,7 +9,7 @@ import pytest
 
 from autoprune.errors import ConfigError, TargetUnreachable, TrialFailed
 from autoprune.search import first_verdict
-from autoprune.search.first_verdict import say_verdict
+from autoprune.search.first_verdict import MOST_CORRECTED, say_verdict
 from autoprune.search.listener import SearchListener
 from tests.search.fakes import fake_bench, latency, option
 
@@ -60,6 +60,33 @@ def test_a_continued_search_says_the_same_and_times_nothing(
     assert first[1].startswith("Without pruning: 128x128 px 3.00 ms")
     assert _heard(monkeypatch, bench, timing, 3.5) == first
     assert [asked[2] for asked in timing.calls] == [3.5]
+
+
+def test_predictions_are_corrected_by_the_plan_that_was_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, factors, took_ms = _bench(tmp_path), [], [4.0]
+    plan = bench.space.plan({name: offered[0] for name, offered in bench.space.choices.items()})
+
+    class Predictor:
+        def times(self, factor: float) -> str:
+            factors.append(factor)
+            return "corrected"
+
+    def timed(*_: Any, known: Any) -> Any:
+        cheapest = option("plan", "the plan", took_ms[0], removed=0.5)
+        cheapest = cheapest.model_copy(update={"plan": plan.to_mapping()})
+        return known, (option("floor", "the floor", 2.0), cheapest)
+
+    bench.predictor, bench.predicted_ms = Predictor(), lambda asked: 4.0
+    bench.with_predictor = lambda predictor: predictor
+    monkeypatch.setattr(first_verdict, "timed_options", timed)
+    for took_ms[0] in (4.2, 9.0, 1.0):
+        bench.folder.verdict.unlink(missing_ok=True)
+        for _ in range(2):  # timed, and read back
+            assert say_verdict(cast(Any, bench), 5.0, Heard()) == "corrected"
+    assert factors[::2] == factors[1::2]
+    assert factors[::2] == pytest.approx([1.05, MOST_CORRECTED, 1 / MOST_CORRECTED])
 
 
 def test_without_a_limit_the_floor_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
