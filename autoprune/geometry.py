@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+
+_USUAL = "SiLU"
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,14 @@ class ModelGeometry:
         widths: Channels of each group in the dense model.
         convs: Every convolution of one forward pass that a plan can change, or not.
         imgsz: Height and width in pixels.
+        activation: Class names of the activations.
     """
 
     groups: tuple[str, ...]
     widths: tuple[int, ...]
     convs: tuple[ConvGeometry, ...]
     imgsz: tuple[int, int]
+    activation: str = field(default=_USUAL, repr=False)
 
     def channels(self, kept: Array) -> tuple[Array, Array]:
         """Input and output channels of every convolution.
@@ -92,7 +96,8 @@ class ModelGeometry:
     @cached_property
     def digest(self) -> str:
         """Short hash of everything a latency depends on: equal for equal geometries."""
-        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+        text = repr(self) + (self.activation if self.activation != _USUAL else "")
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @cached_property
     def _wiring(self) -> tuple[Array, Array, Array, Array]:

@@ -25,6 +25,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,11 +39,13 @@ if TYPE_CHECKING:
 
 GREETING = "autoprune-device 1"
 SILENCE_S = 30.0  # a client not heard of for so long is gone
-MAX_ANSWER_BYTES = (1 << 20) + 1  # one more than the client accepts
+MAX_ANSWER_BYTES = (8 << 20) + 1  # one more than the client accepts
 _LOCK_POLL_S = 0.25
 _ENDING_POLL_S = 0.02
 _TAIL_BYTES = 4096
 _DRAFT = ".part"
+GONE = 255  # exit status: the client is gone; ssh's own for a broken connection
+_SPARE_BYTES = 100_000_000  # left free on the device's disk
 _NAME = re.compile(r"([0-9a-f]{64})\.[a-z0-9]{1,8}")
 # Variables that change how many threads a runtime uses, or where they are pinned.
 _SCRUBBED = ("OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "BLIS_", "VECLIB_", "NUMEXPR_", "ORT_")
@@ -128,10 +131,13 @@ class Cache:
             elif path.suffix == _DRAFT:
                 path.unlink()
         total = incoming_bytes + sum(size for _, size, _ in ages)
+        free = shutil.disk_usage(self.folder).free - incoming_bytes
         for _, size, path in sorted(ages):
-            if total > self.limit_bytes and path.name not in needed:
+            full = total > self.limit_bytes or free < _SPARE_BYTES
+            if full and path.name not in needed:
                 path.unlink()
                 total -= size
+                free += size
 
     def receive(self, name: str, chunks: Iterator[bytes]) -> None:
         """Store a file; it gets its name once all of it is written and its hash is right."""
@@ -311,7 +317,7 @@ def main() -> int:
     except DeviceError as error:
         client.tell({"error": {"kind": error.kind, "message": str(error)}})
     except (ClientGone, BrokenPipeError):
-        os._exit(1)  # nobody is there to hear what closing stdout would say
+        os._exit(GONE)  # nobody is there to hear what closing stdout would say
     except OSError as error:
         message = f"{error.filename or cache_folder()}: {error.strerror or error}"
         client.tell({"error": {"kind": "storage", "message": message}})

@@ -86,6 +86,7 @@ def measure_against(
         TrialFailed: "export" when the output is not torch's, or as `LatencyTarget.run`.
         TargetUnreachable: The device is gone.
     """
+    settings = replace(settings, run_s=dense_result.median_ms / 1e3)
     output = _steady(target, [dense, candidate], [candidate], options, settings)
     refuse_other_fingerprint(dense_result.fingerprint, _fingerprint(output))
     return _relative_result(output, 1, dense_result, settings)
@@ -120,6 +121,8 @@ def compare(
         raise ConfigError("measure: got no model, expected at least one")
     settings = settings or TimingSettings()
     scaled = replace(settings.for_dense(), cap_s=settings.cap_s * max(1.0, len(models) / 2))
+    if known is not None:
+        scaled = replace(scaled, run_s=known.median_ms / 1e3)
     output = _measured(target, models, models, options, scaled)
     if known is not None:
         refuse_other_fingerprint(known.fingerprint, _fingerprint(output))
@@ -204,7 +207,7 @@ def _measured(
     }
     files = [model.path for model in models]
     files += [path for model in known for path in model.reference or ()]
-    limit_s = settings.cap_s + settings.load_s if settings else TimingSettings().load_s
+    limit_s = settings.limit_s(len(models)) if settings else TimingSettings().load_s
     content = target.run(job, list(dict.fromkeys(files)), limit_s)
     output = checked_output(content, len(models) if settings else 0, len(known))
     for model, check in zip(known, output.checks, strict=True):

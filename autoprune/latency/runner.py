@@ -12,7 +12,8 @@ Job (paths as this machine sees them, `_s` in seconds):
     dense            path of the reference model
     candidates       paths of the models compared with it; empty: the reference is timed alone
     timing           null: outputs are checked only. Otherwise warmup_s, block_s, min_blocks,
-                     max_blocks, min_s, cap_s, half_width (relative, of the 95 % interval), and
+                     max_blocks, min_s, cap_s, half_width (relative, of the 95 % interval),
+                     least_blocks: timed even beyond cap_s, for slow models, and
                      burden_s: busy seconds added to every run of a candidate, to test the timing
     checks           list of {model, input, expected}: .npy files compared with the model's output
 
@@ -26,6 +27,7 @@ import json
 import math
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -34,6 +36,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 RUNNER_VERSION = 2
+PARENT_VARIABLE = "AUTOPRUNE_PARENT"
+_PR_SET_PDEATHSIG = 1
 MAX_RUNS_PER_BLOCK = 50  # bounds the size of the answer for models of microseconds
 
 if TYPE_CHECKING:
@@ -45,6 +49,9 @@ if TYPE_CHECKING:
 
 _BLOCK_QUANTILE = 0.25
 _RESAMPLES = 1000
+_T_95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
+"""Student's t for a 95 % interval with 1, 2, .. degrees of freedom."""
+_UNKNOWN = 0.5  # half-width, on the log scale, of what was seen once
 _FEWEST_RUNS = 3  # the quantile of a block needs a choice; very slow models do without
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -86,11 +93,18 @@ def block_times(blocks: Array) -> Array:
 def median_interval(values: Array) -> tuple[float, float, float]:
     """Median of one value per block and its 95 % bootstrap interval: (median, low, high).
 
-    Whole blocks are resampled, not runs: runs of one block share its weather.
+    Whole blocks are resampled, not runs: runs of one block share its weather. A few values hold
+    too little for that; then the interval is at least Student's for their mean.
     """
     picks = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
     low, high = np.quantile(np.median(values[picks], axis=1), (0.025, 0.975))
-    return float(np.median(values)), float(low), float(high)
+    middle, spread = float(np.median(values)), 0.0
+    if len(values) == 1:
+        spread = _UNKNOWN
+    elif len(values) <= len(_T_95):
+        error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+        spread = min(_UNKNOWN, _T_95[len(values) - 2] * error)
+    return middle, min(float(low), middle - spread), max(float(high), middle + spread)
 
 
 def log_interval(blocks: Array, dense_blocks: Array | None) -> tuple[float, float, float]:
@@ -190,7 +204,7 @@ def time_models(
         for watch in [*watches, *reversed(watches)]:
             watch.block(runs)
         blocks, now = len(watches[0].wall_ms), time.perf_counter()
-        if now >= deadline:
+        if now >= deadline and blocks >= timing["least_blocks"]:
             stopped = "cap"
             break
         if blocks >= check_at and now - began >= timing["min_s"]:
@@ -225,7 +239,8 @@ def _warm_up(model: Any, seconds: float, deadline: float) -> float:
         now = time.perf_counter()
         if count and (now >= deadline or (count >= 2 and now - began >= seconds)):
             break
-        best = min(best, *(spent for spent in model.timed_run() if spent > 0))
+        wall, busy = model.timed_run()
+        best = min(best, busy) if model.single_threaded and busy > 0 else min(best, wall)
     return best
 
 
@@ -291,6 +306,8 @@ class TorchModel:
         cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
         _refuse_provider(self.provider, ["cpu", *(["cuda", *cuda] if cuda else [])], "available")
         torch.set_num_threads(job["threads"])
+        if self.provider != "cpu":  # events and streams are those of the current device
+            torch.cuda.set_device(torch.device(self.provider))
         self._layout = torch.channels_last if job.get("channels_last") else torch.contiguous_format
         try:
             program = torch.export.load(path)
@@ -388,6 +405,8 @@ def describe_machine() -> dict[str, Any]:
         fields.setdefault(key.strip(), value.strip())
     board = (_read("/proc/device-tree/model") or "").strip("\0 \n")
     name = fields.get("model name") or board or _sysctl("machdep.cpu.brand_string")
+    if not name and "CPU part" in fields:  # ARM without a device tree, as in a cloud
+        name = f"ARM implementer {fields.get('CPU implementer')} part {fields['CPU part']}"
     flags = set(f"{fields.get('flags', '')} {fields.get('Features', '')}".lower().split())
     return {
         "cpu": name or platform.processor() or platform.machine() or "unknown",
@@ -395,6 +414,19 @@ def describe_machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
+
+
+def gpu_name(provider: str) -> str | None:
+    """What a provider other than the CPU runs on, where NVIDIA's tool tells."""
+    if provider.lower().startswith("cpu"):
+        return None
+    index = provider.partition(":")[2] or "0"
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader", "-i", index]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def machine_state() -> dict[str, float | None]:
@@ -474,8 +506,11 @@ def run_job(job: Job) -> dict[str, Any]:
         again = load(job["dense"], job) if job["candidates"] else None
         times, stopped = time_models(timed, job["timing"], again)
     dense = models[job["dense"]]
+    machine = describe_machine()
+    if gpu := gpu_name(dense.provider):
+        machine["cpu"] = f"{machine['cpu']} with {gpu}"
     return {
-        **describe_machine(),
+        **machine,
         "runtime": job["runtime"],
         "runtime_version": dense.version,
         "provider": dense.provider,
@@ -512,10 +547,23 @@ def _error(kind: str, message: str) -> dict[str, Any]:
     return {"error": {"kind": kind, "message": " ".join(message.split())[:500]}}
 
 
+def _die_with_parent() -> None:
+    """On Linux, end when the process named by PARENT_VARIABLE does, however it dies."""
+    parent = os.environ.get(PARENT_VARIABLE)
+    if parent is None or platform.system() != "Linux":
+        return
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(parent):  # it died before that
+        sys.exit(1)
+
+
 def main() -> int:
     """Read the job from stdin and print the answer, alone, on stdout."""
     if sys.path and os.path.realpath(sys.path[0]) == os.path.dirname(os.path.realpath(__file__)):
         del sys.path[0]  # the neighbours of this file must not shadow installed modules
+    _die_with_parent()
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a runtime prints goes to stderr
     result = answer(sys.stdin.read())

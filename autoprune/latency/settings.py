@@ -17,6 +17,8 @@ from autoprune.errors import ConfigError
 
 BATCH = 1
 
+_SLOWER = 2.0  # than expected, before a measurement is given up
+
 LOCK_WAIT_S = 900.0
 """Measurements take seconds; one that holds the machine this long is stuck."""
 
@@ -71,11 +73,13 @@ class TimingSettings:
     Attributes:
         block_s: Length of one block of runs of one model.
         min_s: Shortest measurement, not counting warm-up.
-        cap_s: Longest measurement, warm-up included.
+        cap_s: Longest measurement, warm-up included; slow models take as long as `least_blocks`.
+        least_blocks: Blocks of each model timed in any case: fewer say nothing.
         half_width: Measuring stops when the 95 % interval is within +- this fraction.
         steady_half_width: Wider than this at the end, a result is marked unsteady.
         dense_s: Shortest calibration of the dense model alone.
         load_s: Time allowed, beyond `cap_s`, for starting the process and loading models.
+        run_s: How long one run may take, for the time limit alone.
         burden_s: Busy time added to every run of a candidate, to test the measurement itself.
     """
 
@@ -89,15 +93,19 @@ class TimingSettings:
     steady_half_width: float = 0.02
     dense_s: float = 4.0
     load_s: float = 60.0
+    least_blocks: int = 10
+    run_s: float = 5.0
     burden_s: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("block_s", "cap_s", "half_width", "steady_half_width", "load_s"):
+        for name in ("block_s", "cap_s", "half_width", "steady_half_width", "load_s", "run_s"):
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
                 raise ConfigError.of("latency", name, value, "a positive number")
         if not 0 <= self.burden_s < 10:
             raise ConfigError.of("latency", "burden_s", self.burden_s, "0 to 10 seconds")
+        if not 2 <= self.least_blocks <= 2000:
+            raise ConfigError.of("latency", "least_blocks", self.least_blocks, "2 to 2000")
         if not 2 <= self.min_blocks <= self.max_blocks <= 2000:
             shown = (self.min_blocks, self.max_blocks)
             raise ConfigError.of("latency", "min_blocks, max_blocks", shown, "2 <= min <= max")
@@ -111,7 +119,12 @@ class TimingSettings:
             half_width=self.half_width / 2,
         )
 
+    def limit_s(self, models: int) -> float:
+        """Seconds after which a measurement of so many models is given up."""
+        slow_s = _SLOWER * self.run_s * self.least_blocks * models
+        return self.load_s + max(self.cap_s, slow_s)
+
     def as_job(self) -> dict[str, Any]:
         """The runner's `timing`."""
         names = ("warmup_s", "block_s", "min_blocks", "max_blocks", "min_s", "cap_s", "half_width")
-        return {name: getattr(self, name) for name in (*names, "burden_s")}
+        return {name: getattr(self, name) for name in (*names, "least_blocks", "burden_s")}

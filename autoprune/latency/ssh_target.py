@@ -167,7 +167,7 @@ class SshTarget:
                 f" run there `{advice}`, or name another interpreter with --target-python"
             )
         if problem.kind == "busy":
-            raise TrialFailed("timeout", message)
+            raise TargetUnreachable(f"{self.address}: {message}")
         raise TargetUnreachable(f"{self.address}: files cannot be kept there: {message}")
 
 

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from autoprune.config import DEFAULT_TARGET_PYTHON
-from autoprune.errors import ConfigError, TrialFailed
+from autoprune.errors import ConfigError, TargetUnreachable, TrialFailed
 from autoprune.latency import runner
 from autoprune.latency.pipe_reader import PipeReader
 from autoprune.latency.runner_output import MAX_OUTPUT_BYTES, parse_ended
@@ -54,7 +54,7 @@ class LatencyTarget(Protocol):
         Raises:
             ConfigError: The target lacks the runtime or the provider that was asked for.
             TrialFailed: "timeout", "oom", or "latency" (the model does not run, broken answer).
-            TargetUnreachable: The device is gone.
+            TargetUnreachable: The device is gone, or busy with another measurement for long.
         """
         ...
 
@@ -89,6 +89,7 @@ class LocalTarget:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(_SCRUBBED)
         }
+        environment[runner.PARENT_VARIABLE] = str(os.getpid())
         deadline = time.monotonic() + timeout_s
         with tempfile.TemporaryFile() as job:
             job.write(text.encode())
@@ -128,7 +129,7 @@ def _alone(lock_path: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         detail = f"another measurement has held {lock_path} for {LOCK_WAIT_S:g} s"
-        raise TrialFailed("timeout", detail) from None
+        raise TargetUnreachable(detail) from None
     except OSError as error:
         raise ConfigError(f"{lock_path}: cannot be locked: {error.strerror or error}") from None
     try:

@@ -31,8 +31,8 @@ def model_geometry(
     shadow.model[-1].training = True  # the head alone: raw outputs, no decoding
     names = {module: name for name, module in shadow.named_modules()}
     reads, writes = _wiring(groups)
-    activated = {
-        id(module.conv)
+    acts = {
+        id(module.conv): type(module.act).__name__
         for module in shadow.modules()
         if isinstance(getattr(module, "conv", None), nn.Conv2d)
         and not isinstance(getattr(module, "act", nn.Identity()), nn.Identity)
@@ -54,7 +54,7 @@ def model_geometry(
                 stride=_pair(conv.stride),
                 input_size=_pair(inputs[0].shape[2:]),
                 output_size=_pair(output.shape[2:]),
-                activated=id(conv) in activated,
+                activated=id(conv) in acts,
             )
         )
 
@@ -70,6 +70,7 @@ def model_geometry(
         widths=tuple(group.width for group in groups),
         convs=tuple(convs),
         imgsz=imgsz,
+        activation=", ".join(sorted(set(acts.values()))),
     )
 
 

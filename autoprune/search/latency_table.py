@@ -12,11 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+import filelock
 from platformdirs import user_cache_path
 from torch import nn
 
 from autoprune.config import StudyConfig
-from autoprune.errors import TrialFailed
+from autoprune.errors import ConfigError, TrialFailed
 from autoprune.geometry import ModelGeometry
 from autoprune.latency.exported_model import ExportedModel
 from autoprune.latency.measure import (
@@ -45,6 +46,7 @@ _BATCH_BYTES = 400_000_000  # of model files in one process: a runtime needs sev
 _BATCH_S = (2.0, 30.0)  # shortest and longest timing of one batch
 _SURE_ENOUGH = 0.015  # half-width of a ratio's interval that is not worth timing again
 _FAILURES_ALLOWED = 3
+_LEAST_BLOCKS = 6  # of each plan, however slow: three pairs with the dense model
 
 
 class LatencyBench(Protocol):
@@ -90,6 +92,7 @@ class PlanTimer:
         dense: The dense model in the runtime's format.
         export: (pruned module, folder) -> its file, for runtimes whose files cannot be edited.
         expected: Fingerprint that the timings must have; None to take the first.
+        dense_s: What one run of the dense model takes, if known, for time limits.
     """
 
     pruner: Pruner
@@ -99,6 +102,7 @@ class PlanTimer:
     dense: ExportedModel
     export: Callable[[nn.Module, Path], ExportedModel]
     expected: Fingerprint | None = None
+    dense_s: float = TimingSettings.run_s
 
     @cached_property
     def geometry(self) -> ModelGeometry:
@@ -135,9 +139,19 @@ class PlanTimer:
             ]
             cap_s = 2 * seconds / len(models)  # `compare` allows it per pair of models
             settings = TimingSettings(
-                warmup_s=0.05, min_blocks=10, min_s=cap_s / 4, dense_s=cap_s / 4, cap_s=cap_s
+                warmup_s=0.05,
+                min_blocks=10,
+                least_blocks=_LEAST_BLOCKS,
+                min_s=cap_s / 4,
+                dense_s=cap_s / 4,
+                cap_s=cap_s,
+                run_s=self.dense_s,
             )
+            made_s, began = time.monotonic() - began, time.monotonic()
             reference, *results = compare(self.target, models, self.options, settings)
+            # beyond this it waited for another measurement, which is no cost of learning
+            most_s = settings.limit_s(len(models)) - settings.load_s + seconds + 10.0
+            timed_s = min(time.monotonic() - began, most_s)
         if self.expected is not None:
             refuse_other_fingerprint(self.expected, reference.fingerprint)
         timed = tuple(
@@ -148,7 +162,7 @@ class PlanTimer:
             geometry=self.geometry.digest,
             fingerprint=reference.fingerprint,
             plans=timed,
-            seconds=time.monotonic() - began,
+            seconds=made_s + timed_s,
         )
 
     def _model(self, plan: PruningPlan, folder: Path) -> ExportedModel:
@@ -194,6 +208,9 @@ def learn_latency(
             dense=bench.dense_export or bench.export(bench.pruner.model, Path(own)),
             export=bench.export,
             expected=bench.dense_latency.fingerprint if bench.dense_latency else None,
+            dense_s=bench.dense_latency.median_ms / 1e3
+            if bench.dense_latency
+            else TimingSettings.run_s,
         )
         plans = [
             training_plan(bench.pruner.widths, bench.config.seed, number) for number in range(PLANS)
@@ -230,11 +247,11 @@ def time_plans(
     Raises:
         StudyMismatch, TrialFailed, TargetUnreachable: As `learn_latency`.
     """
-    table = LatencyTable.load_for(path, timer.geometry) if path.exists() else None
+    table = _kept_table(timer, path, listener)
     if table is not None and timer.expected is not None:
         refuse_other_fingerprint(table.fingerprint, timer.expected)
     wanted = {timer.pruner.signature(plan): plan for plan in plans}
-    overhead_s, failures = 2.0, 0
+    overhead_s, failures, batch = 2.0, 0, timer.batch
     if table is None:
         listener.say(f"Learning what costs time on the target: {len(wanted)} plans are timed.")
     while todo := _todo(table, list(wanted)):
@@ -242,21 +259,42 @@ def time_plans(
         enough = table is not None and len(table.plans) >= min(_FEWEST, len(wanted))
         if enough and left_s <= _BATCH_S[0] + overhead_s:
             break
-        share_s = left_s / math.ceil(len(todo) / timer.batch) - overhead_s
+        share_s = left_s / math.ceil(len(todo) / batch) - overhead_s
         seconds = min(max(share_s, _BATCH_S[0]), _BATCH_S[1])
         try:
-            timed = timer.time([wanted[kept] for kept in todo[: timer.batch]], seconds)
+            timed = timer.time([wanted[kept] for kept in todo[:batch]], seconds)
         except TrialFailed as failure:
             failures += 1
+            batch = max(1, batch // 2)  # too slow or too large for one process, perhaps
             listener.say(f"Timing plans for the latency predictor failed: {failure}")
             if failures >= _FAILURES_ALLOWED:
                 raise
             continue
         overhead_s = max(0.5, timed.seconds - seconds)
-        table = timed if table is None else table.merged(timed)
-        table.save(path)
+        table = _add(timer, path, timed)
         listener.stage(f"{len(table.plans)} of {len(wanted)} plans timed")
     assert table is not None
+    return table
+
+
+def _kept_table(timer: PlanTimer, path: Path, listener: SearchListener) -> LatencyTable | None:
+    """What was timed before; a file that cannot be read is set aside, not in the way."""
+    try:
+        return LatencyTable.load_for(path, timer.geometry) if path.exists() else None
+    except ConfigError as error:
+        aside = path.with_suffix(".broken")
+        path.replace(aside)
+        listener.say(f"{error}; set aside as {aside.name}.")
+        return None
+
+
+def _add(timer: PlanTimer, path: Path, timed: LatencyTable) -> LatencyTable:
+    """Add timed plans to the file, beside what another search may have added meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(path.with_suffix(".lock")):
+        kept = LatencyTable.load_for(path, timer.geometry) if path.exists() else None
+        table = timed if kept is None else kept.merged(timed)
+        table.save(path)
     return table
 
 

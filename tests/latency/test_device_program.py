@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,7 +48,7 @@ def measuring(tmp_path, monkeypatch):
 
 def test_a_client_that_falls_silent_ends_the_measurement(measuring):
     process, pid = measuring
-    assert process.wait(10.0) == 1
+    assert process.wait(10.0) == device_program.GONE  # as a connection that broke
     assert is_gone(pid)
 
 
@@ -61,7 +63,7 @@ def test_the_runner_dies_with_its_device_program_however_that_dies(measuring):
 def test_being_told_to_end_ends_the_measurement(measuring):
     process, pid = measuring
     process.terminate()
-    assert process.wait(10.0) == 1
+    assert process.wait(10.0) == device_program.GONE
     assert is_gone(pid)
 
 
@@ -75,3 +77,22 @@ def test_both_ends_agree():
     assert device_program.MAX_ANSWER_BYTES == runner_output.MAX_OUTPUT_BYTES + 1
     assert device_program._SCRUBBED == targets._SCRUBBED
     assert device_program.SILENCE_S >= 3 * ssh_session.BEAT_S
+
+
+def test_a_full_disk_makes_room_too(tmp_path, monkeypatch):
+    cache = device_program.Cache(tmp_path, 10_000)
+    for age, letter in enumerate("abc"):
+        path = tmp_path / f"{letter * 64}.onnx"
+        path.write_bytes(b"x" * 1000)
+        os.utime(path, (age, age))
+    spare = device_program._SPARE_BYTES
+
+    def usage(folder):
+        used = sum(path.stat().st_size for path in folder.iterdir())
+        return SimpleNamespace(free=spare + 3500 - used)
+
+    monkeypatch.setattr(device_program.shutil, "disk_usage", usage)
+    cache.make_room(400, [])
+    assert len(list(tmp_path.iterdir())) == 3
+    cache.make_room(1000, [f"{'a' * 64}.onnx"])  # 500 free, and the oldest is needed
+    assert {path.name[0] for path in tmp_path.iterdir()} == {"a", "c"}

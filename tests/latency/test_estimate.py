@@ -101,3 +101,20 @@ def test_an_interval_of_a_ratio_is_never_narrower_than_the_placement_in_memory_a
     found = ratio_to(steady, steady * 0.5)
     assert found.value == pytest.approx(0.5)
     assert found.half_width == pytest.approx(1.96 * 0.003)
+
+
+@pytest.mark.parametrize("count", [2, 4, 6, 10, 20])
+def test_intervals_of_few_blocks_are_as_wide_as_little_was_seen(count):
+    """A slow model runs once per block, and the cap ends it after few."""
+    rng = np.random.default_rng(count)
+    hits = 0
+    for _ in range(300):
+        dense, candidate = (base * np.exp(rng.normal(0, 0.03, (count, 1))) for base in (1000, 600))
+        found = ratio_to(dense, candidate)
+        hits += found.low <= 0.6 <= found.high
+    assert hits >= 0.9 * 300
+
+
+def test_one_pair_says_nothing_about_its_own_error():
+    found = ratio_to(np.array([[1000.0], [1001.0]]), np.array([[600.0], [601.0]]))
+    assert found.half_width > 0.3

@@ -229,3 +229,9 @@ def test_a_users_wrong_file_is_one_clear_line(tmp_path, name):
     with pytest.raises(ConfigError, match=name) as caught:
         ExportedModel.of_file(Path(tmp_path / name))
     assert "\n" not in str(caught.value)
+
+
+def test_slow_models_get_the_time_that_their_fewest_blocks_take():
+    usual = TimingSettings(cap_s=10, load_s=60, least_blocks=10, run_s=0.01)
+    assert usual.limit_s(2) == 70
+    assert replace(usual, run_s=10.0).limit_s(7) == 60 + 2 * 10 * 10 * 7

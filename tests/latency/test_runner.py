@@ -19,6 +19,7 @@ TIMING = {
     "min_s": 0.0,
     "cap_s": 5.0,
     "half_width": 0.02,
+    "least_blocks": 2,
 }
 
 
@@ -90,6 +91,20 @@ def test_timing_stops_at_the_cap():
     times, stopped = runner.time_models(models, {**TIMING, "cap_s": 0.0})
     assert stopped == "cap"
     assert len(times[1]["wall_ms"]) == 2
+    least = {**TIMING, "cap_s": 0.0, "least_blocks": 8}
+    times, stopped = runner.time_models(models, least)
+    assert (stopped, len(times[1]["wall_ms"])) == ("cap", 8)
+
+
+def test_blocks_are_as_long_as_wall_time_says_where_processor_time_does_not_count():
+    class Waiting:  # as a GPU's provider that sleeps until the GPU is done
+        single_threaded = False
+
+        def timed_run(self):
+            return 0.01, 0.00001
+
+    times, _ = runner.time_models([Waiting()], {**TIMING, "block_s": 0.03, "cap_s": 0.0})
+    assert len(times[0]["wall_ms"][0]) == 3
 
 
 def test_processor_time_counts_only_when_one_thread_does_the_work():

@@ -1,5 +1,7 @@
 import itertools
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -7,7 +9,9 @@ import psutil
 import pytest
 
 from autoprune.errors import ConfigError, TrialFailed
+from autoprune.latency.settings import RuntimeOptions, TimingSettings
 from autoprune.latency.targets import LocalTarget
+from tests.latency.tiny_models import write_onnx
 
 
 def target(tmp_path, program, name="runner.py"):
@@ -113,6 +117,40 @@ def test_a_lock_that_cannot_be_made_is_said(tmp_path):
 def test_a_missing_model_file_is_named(tmp_path):
     with pytest.raises(TrialFailed, match=r"absent\.onnx does not exist"):
         target(tmp_path, "pass").run({}, [tmp_path / "absent.onnx"], 20.0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of it")
+def test_the_runner_dies_with_a_search_that_is_killed(tmp_path):
+    model = write_onnx(tmp_path / "model.onnx", 1)
+    endless = {"least_blocks": 2000, "max_blocks": 2000, "min_s": 600, "cap_s": 600}
+    job = {
+        **RuntimeOptions("onnxruntime", (32, 32)).as_job(),
+        "dense": str(model),
+        "candidates": [],
+        "timing": {**TimingSettings(block_s=1.0).as_job(), **endless},
+        "checks": [],
+    }
+    program = f"""
+import pathlib
+from autoprune.latency.settings import RuntimeOptions, TimingSettings
+from autoprune.latency.targets import LocalTarget
+from tests.latency.tiny_models import write_onnx
+target = LocalTarget(lock_path=pathlib.Path({str(tmp_path / "lock")!r}))
+target.run({job!r}, [pathlib.Path({str(model)!r})], 600.0)
+"""
+    search = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        found = []
+        for _ in range(200):
+            found = psutil.Process(search.pid).children(recursive=True)
+            if found and found[0].cpu_times().user > 0.5:  # beyond its start
+                break
+            time.sleep(0.1)
+    finally:
+        search.kill()
+        search.wait()
+    assert found
+    assert _gone(found[0].pid)
 
 
 def _gone(pid):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from torch import nn
@@ -63,3 +65,15 @@ def test_reading_leaves_the_model_as_it_was() -> None:
     model_geometry(pruner.model, pruner.groups, SIZE)
     assert fingerprint(pruner.model) == before
     assert not any(module._forward_hooks for module in pruner.model.modules())
+
+
+def test_another_activation_is_another_geometry_for_latency() -> None:
+    pruner = Pruner(stock("yolov8n"))
+    usual = model_geometry(pruner.model, pruner.groups, SIZE)
+    other_model = copy.deepcopy(pruner.model)
+    for module in other_model.modules():
+        if isinstance(getattr(module, "act", None), nn.SiLU):
+            module.act = nn.ReLU()
+    other = model_geometry(other_model, pruner.groups, SIZE)
+    assert (usual.activation, other.activation) == ("SiLU", "ReLU")
+    assert usual.digest != other.digest
