@@ -181,6 +181,12 @@ class TrialRecord(Noun):
         return score.metrics.map50_95 if score else None
 
     @property
+    def kept_score(self) -> RungScore | None:
+        """The score of the weights that were kept: of the longer fine-tune, if that was better."""
+        longer = self.at_rung(LONG)
+        return longer if longer is not None and longer.final is not None else self.compared
+
+    @property
     def untrained_map50_95(self) -> float | None:
         """mAP50-95 on val right after pruning, without training."""
         score = self.at_rung(UNTRAINED)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from autoprune.record import LONG, SHORT, UNTRAINED, LatencyResult, TrialRecord
 from autoprune.report import wording
-from autoprune.report.study import Study, is_repeat, kept_score, load_study
+from autoprune.report.study import Study, is_repeat, load_study
 from autoprune.study_folder import StudyFolder
 
 
@@ -63,7 +63,7 @@ def answer(study: Study) -> Answer:
 
 def weights_text(record: TrialRecord) -> str:
     """How a record's kept weights were trained: `after the short fine-tune, 3 epochs`."""
-    score, short = kept_score(record), record.at_rung(SHORT)
+    score, short = record.kept_score, record.at_rung(SHORT)
     if score is None:
         return ""
     if score.rung == LONG and short is not None:
@@ -99,7 +99,7 @@ def _against_dense(result: LatencyResult) -> str:
 
 
 def _accuracy(study: Study, record: TrialRecord) -> str:
-    score = kept_score(record)
+    score = record.kept_score
     if score is None:
         return "not trained, with mAP unknown"
     compared, dense = "", study.dense
@@ -153,14 +153,14 @@ def _training(study: Study, record: TrialRecord) -> str:
     if longer is not None and longer.final is None:
         text += " The longer fine-tune was no better and is not used."
     if study.standing == "chosen" and study.folder.best_model.exists():
-        kept = kept_score(record)
+        kept = record.kept_score
         name = wording.RUNGS[kept.rung if kept else SHORT]
         text += f" {study.folder.best_model.name} holds the weights of the {name}."
     return text
 
 
 def _final(study: Study, record: TrialRecord) -> str:
-    score = kept_score(record)
+    score = record.kept_score
     final = score.final if score is not None and score.rung == LONG else record.final
     if final is None:
         return ""

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from autoprune.record import LONG, SHORT, UNTRAINED, DetectionMetrics, RungScore, TrialRecord
 from autoprune.report import wording
-from autoprune.report.study import Study, is_comparable, is_repeat, kept_score
+from autoprune.report.study import Study, is_comparable, is_repeat
 
 EMPTY = "-"
 
@@ -73,7 +73,7 @@ def failures(study: Study) -> list[tuple[str, list[TrialRecord]]]:
 
 def _row(study: Study, record: TrialRecord) -> Row:
     result, size = record.latency, record.size
-    top, kept, longer = record.compared, kept_score(record), record.at_rung(LONG)
+    top, kept, longer = record.compared, record.kept_score, record.at_rung(LONG)
     scores = record.rungs if record.kind != "dense" else ()
     predicted_ms = record.predicted_ms
     return Row(

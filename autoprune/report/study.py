@@ -10,7 +10,7 @@ from typing import Literal
 from autoprune.config import Goal
 from autoprune.front import pareto_front
 from autoprune.outcome import Outcome
-from autoprune.record import LONG, RungScore, TrialRecord
+from autoprune.record import LONG, TrialRecord
 from autoprune.report.learned import (
     SavedPredictor,
     SavedProfile,
@@ -161,12 +161,6 @@ def points_lost(record: TrialRecord, dense: TrialRecord | None) -> float | None:
     if dense is None or dense.map50_95 is None or record.map50_95 is None:
         return None
     return 100 * (dense.map50_95 - record.map50_95)
-
-
-def kept_score(record: TrialRecord) -> RungScore | None:
-    """The score of the weights that were kept: the longer fine-tune's if val found them better."""
-    longer = record.at_rung(LONG)
-    return longer if longer is not None and longer.final is not None else record.compared
 
 
 def _within(record: TrialRecord, budget_ms: float | None) -> bool:

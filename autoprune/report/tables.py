@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from autoprune.record import LONG, SHORT, UNTRAINED, TrialRecord
-from autoprune.report.study import Study, kept_score, points_lost
+from autoprune.report.study import Study, points_lost
 
 COLUMNS = {
     "kind": "string",  # dense, baseline or trial
@@ -180,6 +180,6 @@ def _other_rungs(record: TrialRecord) -> dict[str, Any]:
                 "longer_final_map50": longer.final.map50,
                 "longer_final_map50_95": longer.final.map50_95,
             }
-    if (kept := kept_score(record)) is not None and kept.rung in (SHORT, LONG):
+    if (kept := record.kept_score) is not None and kept.rung in (SHORT, LONG):
         row["kept_weights_rung"] = kept.rung
     return row

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from autoprune.record import TrialRecord
 from autoprune.report import wording
 from autoprune.report.answer import weights_text
-from autoprune.report.study import Study, kept_score
+from autoprune.report.study import Study
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def _latency(record: TrialRecord, dense: TrialRecord | None) -> Tile | None:
 
 
 def _accuracy(record: TrialRecord, dense: TrialRecord | None) -> Tile | None:
-    score = kept_score(record)
+    score = record.kept_score
     if score is None:
         return None
     reached = score.metrics.map50_95

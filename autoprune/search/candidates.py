@@ -68,7 +68,9 @@ def nearest_miss(
     records: Iterable[TrialRecord], goal: Goal, dense: TrialRecord
 ) -> TrialRecord | None:
     """The record that misses the goal by the least: the fastest, or the most accurate."""
-    measured = [record for record in records if record.latency is not None]
+    measured = [
+        record for record in records if record.latency is not None and record.state != "failed"
+    ]
     if goal.kind == "max_drop":
         trained = [record for record in measured if record.map50_95 is not None]
         return max(trained, key=lambda record: record.map50_95 or 0.0, default=None)

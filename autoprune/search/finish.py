@@ -38,13 +38,15 @@ def confirm_best(
     assert dense.latency is not None
     budget_ms = bench.config.goal.budget_ms(dense.latency.median_ms)
     misses = 0
-    for record in ranked(records, bench.config.goal, dense):
+    candidates = ranked(records, bench.config.goal, dense)
+    with_weights = [each for each in candidates if _weights_of(bench, each).exists()]
+    for record in with_weights or candidates:
         assert record.latency is not None
         doubtful = budget_ms is not None and record.latency.high_ms > budget_ms
         if doubtful and misses >= MAX_DOUBTFUL:
             continue
-        latency = record.confirmed
-        if latency is None or (budget_ms is not None and latency.high_ms > budget_ms):
+        latency = record.confirmed  # a steady miss stays one: asked often enough, any plan passes
+        if latency is None or not latency.steady:
             latency = _measured_again(bench, record, listener)
         if latency is None:
             continue
@@ -60,12 +62,42 @@ def confirm_best(
     return None
 
 
+def better_published(bench: Workbench, best: TrialRecord) -> TrialRecord:
+    """The confirmed record whose weights are the best on val; `best` unless another is better.
+
+    The search compares after the short fine-tune; what an earlier run trained longer and published
+    may still be the better model. For an accuracy goal `best`, the fastest, stays.
+    """
+    dense = bench.folder.dense_record()
+    assert dense is not None
+    assert dense.latency is not None
+    budget_ms = bench.config.goal.budget_ms(dense.latency.median_ms)
+    if budget_ms is None:
+        return best
+    rivals = [
+        record
+        for record in (*bench.folder.baseline_records(), *bench.folder.trial_records())
+        if record.confirmed is not None
+        and record.confirmed.high_ms <= budget_ms
+        and record.kept_score is not None
+        and record.same_as is None
+        and _weights_of(bench, record).exists()
+    ]
+    return max([best, *rivals], key=_kept_map)
+
+
 def score_on_new_images(
-    bench: Workbench, records: list[TrialRecord], listener: SearchListener
+    bench: Workbench,
+    records: list[TrialRecord],
+    listener: SearchListener,
+    *recommended: TrialRecord,
 ) -> None:
-    """Score front and baselines on images the search never used; leave their exported files."""
+    """Score front, baselines and what is recommended on images the search never used.
+
+    Their exported files are left beside them.
+    """
     baselines = [record for record in records if record.kind == "baseline" and record.rungs]
-    kept = records if bench.config.keep == "all" else pareto_front(records)
+    kept = records if bench.config.keep == "all" else [*pareto_front(records), *recommended]
     for record in (*baselines, *(record for record in kept if record.kind == "trial")):
         folder = bench.folder.folder_of(record)
         latest = TrialRecord.load(folder / "record.json")
@@ -116,6 +148,14 @@ def outcome_of(
         budget_ms=bench.config.goal.budget_ms(dense.latency.median_ms),
         finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def _weights_of(bench: Workbench, record: TrialRecord) -> Path:
+    return bench.folder.folder_of(record) / "model.pt"
+
+
+def _kept_map(record: TrialRecord) -> float:
+    return record.kept_score.metrics.map50_95 if record.kept_score else 0.0
 
 
 def _measured_again(

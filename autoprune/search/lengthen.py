@@ -67,16 +67,16 @@ def lengthen(
                 images = bench.data.final_images
                 final = validate(trained, bench.data, images, bench.train_size, bench.device)
                 score = score.model_copy(update={"final": final})
-                bench.save_model(trained, folder / "model.pt", best.pruning_plan())
                 bench.keep_export(trained, folder)
+                bench.save_model(trained, folder / "model.pt", best.pruning_plan())
+            longer = best.model_copy(update={"rungs": (*best.rungs, score)})
+            bench.folder.save_record(longer)  # at once: it says whose weights model.pt holds
     except Exception as error:
         failure = candidate_failure(error, folder)
         listener.say(
             f"The longer fine-tune of {best.name} failed ({failure.reason}: {failure.detail})."
         )
         return best
-    longer = best.model_copy(update={"rungs": (*best.rungs, score)})
-    bench.folder.save_record(longer)
     listener.say(
         f"{best.name}, {score.epochs} more epochs: mAP50-95 {score.metrics.map50_95:.3f} on val."
     )

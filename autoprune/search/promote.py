@@ -70,7 +70,8 @@ class Promotions:
             for r in records
             if r.kind == "trial" and r.map50_95 is not None and not (r.same_as or r.taken_from)
         ]
-        if len(trained) >= self._limit(records):
+        limit = self._limit(records)
+        if self.budget_ms is None and len(trained) >= limit:
             return None
         if self.stop_at is not None:
             longest = max((r.seconds for r in records if r.map50_95 is not None), default=0.0)
@@ -79,7 +80,32 @@ class Promotions:
             if left < longest and (trained or self.begun >= FIRST_TRIES):
                 return None
         waiting = [r for r in self._in_order(records) if r.name not in self.held]
+        if self.budget_ms is not None:
+            waiting = self._not_behind(records, waiting, limit)
         return waiting[0] if waiting else None
+
+    def _not_behind(
+        self, records: list[TrialRecord], waiting: list[TrialRecord], limit: int
+    ) -> list[TrialRecord]:
+        """Those with fewer than `limit` better ones that were trained and fit the budget.
+
+        A continued search with new, better plans so trains them, however many it trained before.
+        """
+        assert self.budget_ms is not None
+        tried = [
+            r.untrained_map50_95 or 0.0
+            for r in records
+            if r.kind == "trial"
+            and r.same_as is None
+            and r.map50_95 is not None
+            and r.latency is not None
+            and r.latency.high_ms <= self.budget_ms
+        ]
+        return [
+            record
+            for record in waiting
+            if sum(each >= (record.untrained_map50_95 or 0.0) for each in tried) < limit
+        ]
 
     def _in_order(self, records: list[TrialRecord]) -> list[TrialRecord]:
         """Scored trials worth promoting, best first, going by predictions corrected for bias."""
@@ -117,23 +143,36 @@ class Promotions:
     def _possibly_faster(
         self, records: list[TrialRecord], waiting: list[TrialRecord], bias: float
     ) -> list[TrialRecord]:
-        """For an accuracy goal: what may beat the fastest that meets it, by what training adds."""
-        gains = [
-            r.map50_95 - r.untrained_map50_95
+        """For an accuracy goal: what may beat the fastest that meets it, the fastest first.
+
+        Training leaves a share of what pruning lost. Until a trial meets the goal, those that meet
+        it without training go first: there may be time for one alone.
+        """
+        dense_map = self.dense.map50_95 or 0.0
+        shares = [
+            (dense_map - r.map50_95) / (dense_map - r.untrained_map50_95)
             for r in records
-            if r.map50_95 is not None and r.untrained_map50_95 is not None and r.kind != "dense"
+            if r.map50_95 is not None
+            and r.untrained_map50_95 is not None
+            and r.kind != "dense"
+            and r.untrained_map50_95 < dense_map
         ]
-        gain = median(gains) if gains else 0.0
-        least = (self.dense.map50_95 or 0.0) - self.bench.config.goal.value / 100
+        share = min(1.0, max(0.0, median(shares))) if shares else 1.0
+        most = self.bench.config.goal.value / 100
         met = [r for r in records if meets_goal(r, self.bench.config.goal, self.dense)]
         fastest_ms = min((r.latency.median_ms for r in met if r.latency), default=float("inf"))
+
+        def lost(record: TrialRecord) -> float:
+            return dense_map - (record.untrained_map50_95 or 0.0)
+
         hopeful = [
             r
             for r in waiting
-            if (r.untrained_map50_95 or 0.0) + gain >= least
-            and (r.predicted_ms or 0.0) * bias < fastest_ms
+            if share * lost(r) <= most and (r.predicted_ms or 0.0) * bias < fastest_ms
         ]
-        return sorted(hopeful, key=lambda r: r.predicted_ms or 0.0) or ([] if met else waiting)
+        none_yet = not any(r.kind == "trial" for r in met)
+        hopeful.sort(key=lambda r: (none_yet and lost(r) > most, r.predicted_ms or 0.0))
+        return hopeful or ([] if met else waiting)
 
     def _limit(self, records: list[TrialRecord]) -> int:
         """PROMOTIONS, or twice as many if after these the untrained score is seen to mislead."""

@@ -26,6 +26,7 @@ from autoprune.search.baselines import evaluate_baselines
 from autoprune.search.candidates import ranked
 from autoprune.search.dense import dense_is_enough, measured_dense
 from autoprune.search.finish import (
+    better_published,
     confirm_best,
     outcome_of,
     publish_best,
@@ -138,14 +139,12 @@ def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
         bench = with_target_space(bench, listener)
         bench = say_verdict(bench, budget_ms, listener)
         baselines = evaluate_baselines(bench, budget_ms, listener, earlier)
-        study = _open_study(bench, dense, earlier, listener)
+        with _database_errors(bench):
+            study = _open_study(bench, dense, earlier, listener)
     clock = Clock.after_baselines(began, limit)
     loop = TrialLoop(bench, study, dense, baselines, listener, clock.at(TRIALS_UNTIL))
-    try:
+    with _database_errors(bench):
         stopped_by = loop.run()
-    except optuna.exceptions.StorageInternalError as error:
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise StorageFailed(f"{bench.folder.database}: {reason}") from error
     Promotions(bench, dense, listener, clock.at(SHORT_UNTIL)).run()
     with _alone(bench.folder.root / ".finish.lock", listener):
         return finish_search(bench, dense, stopped_by, listener, clock.at(LONG_UNTIL))
@@ -164,13 +163,26 @@ def finish_search(
     publish_best(bench, best)
     outcome = outcome_of(bench, records, dense, best, stopped_by)
     outcome.save(bench.folder.outcome)
-    score_on_new_images(bench, records, listener)
+    score_on_new_images(bench, records, listener, *([best] if best else []))
     if best is not None:
         best = lengthen(bench, bench.folder.reread(best), listener, stop_at)
+        best = better_published(bench, best)
         publish_best(bench, best)
+        outcome = outcome.model_copy(update={"best": best.name})
+        outcome.save(bench.folder.outcome)
     if bench.config.keep == "front":
         drop_weights(bench, records, [best] if best else [])
     return outcome
+
+
+@contextmanager
+def _database_errors(bench: Workbench) -> Iterator[None]:
+    """A database that cannot be read or written is the disk's fault: the study is paused."""
+    try:
+        yield
+    except optuna.exceptions.StorageInternalError as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise StorageFailed(f"{bench.folder.database}: {reason}") from error
 
 
 @contextmanager
@@ -197,8 +209,19 @@ def note_stop(prepared: Prepared, error: BaseException) -> None:
     if dense is None:
         Outcome(status=status, stopped_by=status, message=message).save(bench.folder.outcome)
         return
+    known = bench.folder.load_outcome()
+    if known is not None and known.status == "finished":  # by then only a longer fine-tune is open
+        return
     records = [*bench.folder.baseline_records(), *bench.folder.trial_records()]
-    best = next(iter(ranked(records, bench.config.goal, dense)), None)
+    goal = bench.config.goal
+    assert dense.latency is not None
+    budget_ms = goal.budget_ms(dense.latency.median_ms)
+    meeting = [
+        record
+        for record in ranked(records, goal, dense)
+        if budget_ms is None or record.confirmed is None or record.confirmed.high_ms <= budget_ms
+    ]
+    best = min(meeting, key=lambda record: record.confirmed is None, default=None)
     outcome = outcome_of(bench, records, dense, best, status)
     outcome = outcome.model_copy(update={"status": status, "message": message})
     outcome.save(bench.folder.outcome)

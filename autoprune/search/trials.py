@@ -11,11 +11,11 @@ import filelock
 import optuna
 from optuna.trial import Trial, TrialState
 
-from autoprune.errors import TargetUnreachable, TooManyFailures
+from autoprune.errors import TooManyFailures
 from autoprune.front import hypervolume
 from autoprune.plan import PruningPlan
 from autoprune.record import Failure, TrialRecord
-from autoprune.search.attempts import MAX_ATTEMPTS
+from autoprune.search.attempts import MAX_ATTEMPTS, attempt
 from autoprune.search.candidates import promising
 from autoprune.search.evaluate import Candidate, evaluate_untrained, failed_record
 from autoprune.search.listener import SearchListener
@@ -38,7 +38,7 @@ class TrialLoop:
         baselines: Records of the baselines; a trial that draws a baseline's plan reuses it.
         listener: Hears what happens.
         stop_at: `time.monotonic()` beyond which no trial is started that would, going by the
-            longest one so far, end later; None for no such limit.
+            longest one so far, end later; one is evaluated in any case. None for no such limit.
     """
 
     def __init__(
@@ -123,7 +123,8 @@ class TrialLoop:
         if self.stop_at is not None:
             left = self.stop_at - time.monotonic()
             self.listener.deadline(max(0.0, left))
-            if left < self._longest_trial(finished):
+            scored = any(record.taken_from is None for record in finished)
+            if scored and left < self._longest_trial(finished):
                 return "no time left for another trial (--timeout)"
         if self.bench.config.trials is None and self._stagnant(finished):
             return f"{STAGNANT_TRIALS} trials in a row hardly widened the front"
@@ -166,8 +167,6 @@ class TrialLoop:
     def _evaluate(self, trial: Trial) -> None:
         bench, listener = self.bench, self.listener
         listener.candidate(f"trial {trial.number}", trial.number + 1, self.limit)
-        attempts = int(trial.user_attrs.get("attempts", 0)) + 1
-        trial.set_user_attr("attempts", attempts)
         plan = self._draw(trial)
         candidate = Candidate("trial", f"trial {trial.number}", trial.number, plan)
         path = bench.folder.trial(trial.number) / "record.json"
@@ -177,15 +176,14 @@ class TrialLoop:
             record = _copy_of(known, trial.number)
             plan.save(path.with_name("plan.yaml"))
             bench.folder.save_record(record)
-        elif attempts > MAX_ATTEMPTS:
-            detail = f"its worker died {MAX_ATTEMPTS} times while working on it"
-            record = failed_record(bench, candidate, Failure(reason="exception", detail=detail))
         else:
-            try:
-                record = evaluate_untrained(bench, candidate, self.budget_ms, listener)
-            except TargetUnreachable:  # says nothing about this plan: however often, it is due
-                trial.set_user_attr("attempts", attempts - 1)
-                raise
+            with attempt(path.parent) as allowed:
+                if allowed:
+                    record = evaluate_untrained(bench, candidate, self.budget_ms, listener)
+                else:
+                    detail = f"its worker died {MAX_ATTEMPTS} times while working on it"
+                    failure = Failure(reason="exception", detail=detail)
+                    record = failed_record(bench, candidate, failure)
         self._tell(trial, record)
         self.failures_in_a_row = self.failures_in_a_row + 1 if record.state == "failed" else 0
         best = promising(self._records(), bench.config.goal, self.dense)
