@@ -425,10 +425,12 @@ def fine_tune_pruned(
     Raises:
         ConfigError: An unknown setting, or one that would train another network.
     """
+    from autoprune.evaluation.data_yaml import resolved_data_yaml
     from autoprune.evaluation.fine_tune_settings import full_train_args
 
     arguments = full_train_args(settings)
-    model.train(data=str(data), project=str(folder.resolve()), name="fine-tune", **arguments)
+    resolved = resolved_data_yaml(data, folder)
+    model.train(data=str(resolved), project=str(folder.resolve()), name="fine-tune", **arguments)
     return model
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 import tempfile
@@ -379,6 +380,11 @@ def _exit_codes() -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             _fail(f"{error.filename or 'file'}: {error.strerror or error}", EXIT_WRONG_INPUT)
         _fail("paused: the disk is full; free some space and repeat the command", EXIT_PAUSED)
+    except (MemoryError, RuntimeError) as error:  # torch's and Ultralytics' own
+        if os.environ.get("AUTOPRUNE_TRACEBACK"):
+            raise
+        text = str(error).strip() or type(error).__name__
+        _fail(f"{text[:300]} (AUTOPRUNE_TRACEBACK=1 shows where)", EXIT_FAILED)
 
 
 def _fail(message: str, code: int) -> None:

@@ -88,3 +88,12 @@ def test_the_shipped_spaces_load_on_every_width() -> None:
     for path in SHIPPED.glob("*.yaml"):
         space = SearchSpace.load(path, {0: (80,), 1: (160,), 2: (), 3: (64, 100)})
         assert all(offered[-1] > 0 for offered in space.choices.values())
+
+
+def test_widths_that_round_to_would_change_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text("layers: {0: {kept: [20, 32]}}\n")
+    with pytest.raises(ConfigError, match=r"layers\.0: got .*20.*round_to \(8\)"):
+        SearchSpace.load(path, {0: (32,), 1: (64,)})
+    path.write_text("round_to: 1\nlayers: {0: {kept: [20, 32]}}\n")
+    assert SearchSpace.load(path, {0: (32,), 1: (64,)}).choices["keep_0"] == (20, 32)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import pickle
 import re
+import shutil
+import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +122,23 @@ def model_hash(module: nn.Module) -> str:
 def _unpickle(path: Path, trust: bool) -> Any:
     if trust:  # not torch_safe_load: without restrictions it pip-installs the modules a file names
         return torch.load(path, map_location="cpu", weights_only=False)
-    return tasks.torch_safe_load(str(path), safe_only=True)[0]
+    with _plain_name(path) as plain:
+        return tasks.torch_safe_load(str(plain), safe_only=True)[0]
+
+
+@contextlib.contextmanager
+def _plain_name(path: Path) -> Iterator[Path]:
+    """The file under a name that Ultralytics leaves alone: it strips apostrophes and spaces."""
+    if str(path) == str(path).strip().replace("'", ""):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="autoprune-load-") as folder:
+        plain = Path(folder) / f"model{path.suffix}"
+        try:
+            plain.symlink_to(path)
+        except OSError:  # Windows, without the right to
+            shutil.copyfile(path, plain)
+        yield plain
 
 
 def _refused(error: BaseException) -> bool:

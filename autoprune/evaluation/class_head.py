@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -62,8 +63,20 @@ def _source_rows(old: Mapping[int, str], new: Mapping[int, str], by_name: bool) 
     placeholders = any(all(str(key) == str(name) for key, name in n.items()) for n in (old, new))
     if not by_name or placeholders:
         return [None] * len(new)
-    known = {_plain(name): row for row, name in old.items()}
-    return [known.get(_plain(new[index])) for index in range(len(new))]
+    if [str(old[row]) for row in sorted(old)] == [str(new[row]) for row in sorted(new)]:
+        return list(range(len(new)))
+    exact, alike = _rows_by_name(old, str), _rows_by_name(old, _plain)
+    unique = _rows_by_name(new, _plain)
+    return [
+        exact.get(str(name), alike.get(_plain(name)) if _plain(name) in unique else None)
+        for name in (new[index] for index in range(len(new)))
+    ]
+
+
+def _rows_by_name(names: Mapping[int, str], shown: Callable[[object], str]) -> dict[str, int]:
+    """Name -> row, without names that several rows have: `A` and `a` may be two classes."""
+    counts = Counter(shown(name) for name in names.values())
+    return {shown(name): row for row, name in names.items() if counts[shown(name)] == 1}
 
 
 def _plain(name: object) -> str:

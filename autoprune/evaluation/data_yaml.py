@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 from ultralytics.data.utils import IMG_FORMATS
 
 from autoprune.errors import ConfigError
-from autoprune.yaml_io import load_yaml
+from autoprune.yaml_io import dump_yaml, load_yaml, write_atomic
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,30 @@ def read_data_yaml(path: Path | str) -> DataYaml:
     root = _root(path, content.get("path"))
     splits = {}
     for split in ("train", "val", "test"):
-        entry = content.get(split)
+        entry = content.get(split) or None
         if entry is None and split != "test":
             raise ConfigError.of(where, split, "nothing", "a folder or list of images")
         if entry is not None:
             splits[split] = _images(entry, root, where, split)
     return DataYaml(path.resolve(), root, _names(content, where), splits)
+
+
+def resolved_data_yaml(path: Path | str, folder: Path) -> Path:
+    """The data YAML for Ultralytics itself, which would resolve `path` otherwise, or download.
+
+    Args:
+        path: A data YAML as `read_data_yaml` takes it.
+        folder: Receives a copy with the absolute `path` and without `download`.
+
+    Raises:
+        ConfigError: As `read_data_yaml`.
+    """
+    root = read_data_yaml(path).root
+    content = {key: value for key, value in load_yaml(path).items() if key != "download"}
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = folder / Path(path).name
+    write_atomic(copy, dump_yaml({**content, "path": str(root)}))
+    return copy
 
 
 def _root(path: Path, given: Any) -> Path:
@@ -100,7 +120,9 @@ def _images(entry: Any, root: Path, where: str, split: str) -> tuple[Path, ...]:
         if not source.exists() and one.startswith("../"):  # layouts that count from a subfolder
             source = root / one[3:]
         if source.is_dir():
-            found.update(file for file in source.rglob("*.*") if _is_image(file))
+            pattern = str(Path(glob.escape(str(source))) / "**" / "*.*")  # as Ultralytics looks
+            files = map(Path, glob.glob(pattern, recursive=True))
+            found.update(file for file in files if _is_image(file))
         elif source.is_file() and source.suffix.lower() == ".txt":
             found.update(_listed(source, where, split))
         else:
@@ -121,7 +143,7 @@ def _listed(file: Path, where: str, split: str) -> list[Path]:
         if not image.is_file():
             raise ConfigError.of(f"{where}: {split}: {file.name}", "", line, "an image file")
         if _is_image(image):
-            images.append(image.resolve())
+            images.append(Path(os.path.abspath(image)))  # labels lie beside a link, not its target
     return images
 
 

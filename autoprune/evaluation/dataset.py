@@ -26,10 +26,11 @@ class DataSummary:
         names: Class names, by class id.
         train: Training images.
         val: All images of the YAML's val split.
-        test: Images of its test split, () without one.
+        test: Images of its test split that serve as final images, () without one.
         overlap: Number of val images whose content also is in train.
         selection_images: What plans are compared on during the search.
-        final_images: Never seen by the search; the test split, else a fixed third of val.
+        final_images: Never seen by the search; the test split without what is in train or val too,
+            or, where that leaves no labelled object, a fixed third of val.
         final_split_name: "test" or "held-out part of val".
     """
 
@@ -63,15 +64,16 @@ def inspect_data(path: Path | str) -> DataSummary:
     """
     described = read_data_yaml(path)
     splits = described.splits
-    if not any(
-        len(read_boxes(label_file(image), len(described.names))) for image in splits["train"]
-    ):
-        raise ConfigError.of(
-            str(path), "train", f"no labelled object in {len(splits['train'])} images",
-            "label files in a labels folder beside images",
-        )  # fmt: skip
+    for split in ("train", "val"):
+        if not _labelled(splits[split], described):
+            got = f"no labelled object in {len(splits[split])} images"
+            expected = "label files in a labels folder beside images"
+            raise ConfigError.of(str(path), split, got, expected)
     digest = _identity(described)
-    test = splits.get("test", ())
+    used = {*splits["train"], *splits["val"]}
+    test = tuple(image for image in splits.get("test", ()) if image not in used)
+    if not _labelled(test, described):  # as of competitions that keep them secret
+        test = ()
     selection, final = (splits["val"], test) if test else _set_aside(splits["val"])
     if not selection or not final:
         raise ConfigError.of(
@@ -89,6 +91,10 @@ def inspect_data(path: Path | str) -> DataSummary:
         final_images=final,
         final_split_name="test" if test else HELD_OUT,
     )
+
+
+def _labelled(images: Sequence[Path], described: DataYaml) -> bool:
+    return any(len(read_boxes(label_file(image), len(described.names))) for image in images)
 
 
 def write_data_yaml(

@@ -124,6 +124,7 @@ def _trainer(
             "plots": False,
             "patience": 0,
             "verbose": False,
+            "cls_remap": False,  # classes are compared by position; a renamed one is the same
         }
     )
     trainer.model = trainer.get_model(weights=module)

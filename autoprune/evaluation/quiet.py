@@ -88,10 +88,10 @@ def _place_font(folder: Path) -> None:
 
 def _leave_trackers_alone() -> None:
     """Without this, an installed experiment tracker would record every short fine-tune."""
-    if not _is_ours(os.environ.get("YOLO_CONFIG_DIR", "")):
-        return  # the user's own settings stay as they are
     from ultralytics import SETTINGS
 
+    if not any(_is_ours(str(folder)) for folder in Path(SETTINGS.file).parents):
+        return  # the user's own settings stay as they are: Ultralytics was imported before us
     trackers = {"clearml", "comet", "dvc", "mlflow", "neptune", "raytune", "tensorboard", "wandb"}
     unwanted = {key: False for key in (trackers | {"sync"}) & set(SETTINGS) if SETTINGS[key]}
     if unwanted:

@@ -81,9 +81,10 @@ def validate(
         validator = _FiniteValidator(save_dir=Path(folder), args=settings)
         validator.add_callback("on_val_start", use_idle_cores)
         validator(model=copy.deepcopy(module).float().eval())
+        seen = int(validator.seen)  # without those that Ultralytics finds corrupt
         found = float(validator.metrics.box.map50), float(validator.metrics.box.map)
     if not all(map(math.isfinite, found)):
         raise TrialFailed("nan", "mAP is not finite")
     return DetectionMetrics(
-        map50=found[0], map50_95=found[1], split=data.split_name(images), images=len(images)
+        map50=found[0], map50_95=found[1], split=data.split_name(images), images=seen
     )

@@ -98,6 +98,7 @@ def prepare(
     data = inspect_data(config.data or demo_data_yaml())
     _check_classes(yolo, data)
     listener.prepared(folder, demo)
+    _say_other_names(yolo, data, listener)
     statistics, calibration = None, None
     if config.compensate or config.importance in NEEDS_IMAGES:
         images = calibration_images(max(trained_size))
@@ -214,6 +215,18 @@ def _check_classes(yolo: Any, data: DataSummary) -> None:
     if have != len(data.names):
         got, expected = f"{len(data.names)} classes", f"the model's {have}: train it on this data"
         raise ConfigError.of(str(data.path), "names", got, expected)
+
+
+def _say_other_names(yolo: Any, data: DataSummary, listener: SearchListener) -> None:
+    known = [str(yolo.model.names[index]) for index in range(len(data.names))]
+    other = [
+        f"{index}: {a} / {b}"
+        for index, (a, b) in enumerate(zip(known, data.names, strict=True))
+        if a != b
+    ]
+    if other:
+        shown = ", ".join(other[:5]) + (", ..." if len(other) > 5 else "")
+        listener.say(f"Note: class names of model / data differ ({shown}); they count as the same.")
 
 
 def _check_space_on_disk(folder: Path) -> None:

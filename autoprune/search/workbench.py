@@ -127,8 +127,12 @@ class Workbench:
             exported.path.replace(folder / exported.path.name)
 
     def as_yolo(self, module: nn.Module) -> PrunedYOLO:
-        """Wrap a pruned module so that training keeps its shape."""
-        return as_pruned_yolo(module, self.yolo)
+        """Wrap a pruned module so that training keeps its shape, at the study's image size."""
+        yolo = as_pruned_yolo(module, self.yolo)
+        yolo.overrides["imgsz"] = yolo.ckpt["train_args"]["imgsz"] = self.train_size
+        described: Any = module
+        described.args["imgsz"] = self.train_size
+        return yolo
 
     def save_model(self, module: nn.Module, path: Path, plan: PruningPlan) -> None:
         """Save a module as a .pt of stock Ultralytics classes, a pruned one sealed."""

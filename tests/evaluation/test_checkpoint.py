@@ -213,3 +213,16 @@ def test_the_hash_sees_values_and_shapes_but_not_storage(dense: YOLO, tmp_path: 
     with torch.no_grad():
         dense.model.model[0].bn.running_mean[3] += 1
     assert model_hash(dense.model) != half
+
+
+def test_a_path_with_an_apostrophe_or_spaces_at_its_end_is_loaded(
+    dense: YOLO, tmp_path: Path
+) -> None:
+    folder = tmp_path / "John's models"
+    folder.mkdir()
+    dense.save(tmp_path / "plain.pt")
+    for name in ("best.pt", "it's.pt"):
+        shutil.copy(tmp_path / "plain.pt", folder / name)
+        found = load_yolo(folder / name)
+        assert model_hash(found.model) == model_hash(load_yolo(tmp_path / "plain.pt").model)
+        assert Path(str(found.ckpt_path)).name == name

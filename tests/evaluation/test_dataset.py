@@ -10,6 +10,7 @@ from ultralytics.data.utils import check_det_dataset
 from autoprune.demo.dataset import Split, write_detection_set
 from autoprune.demo.shapes import CLASS_NAMES
 from autoprune.errors import ConfigError
+from autoprune.evaluation.data_yaml import resolved_data_yaml
 from autoprune.evaluation.dataset import HELD_OUT, DataSummary, inspect_data
 from autoprune.yaml_io import dump_yaml, load_yaml
 
@@ -170,3 +171,61 @@ def test_the_derived_yaml_means_the_same_to_ultralytics(data: DataSummary, tmp_p
     listed = Path(seen["val"]).read_text().split()
     assert listed == [str(image) for image in data.selection_images]
     assert not set(listed) & {str(image) for image in data.final_images}
+
+
+def test_a_test_split_that_was_seen_or_has_no_labels_is_not_final(tmp_path: Path) -> None:
+    splits = {"train": Split(1, 2), "val": Split(2, 4), "test": Split(3, 2)}
+    yaml = write_detection_set(tmp_path / "set", splits)
+    assert inspect_data(yaml).final_split_name == "test"
+    for seen in ("images/val", "images/train", ""):
+        found = inspect_data(_rewrite(yaml, test=seen))
+        assert (found.final_split_name, found.test) == (HELD_OUT, ())
+        assert not set(found.final_images) & set(found.selection_images)
+    found = inspect_data(_rewrite(yaml, test=["images/val", "images/test"]))
+    assert [image.parent.name for image in found.final_images] == ["test", "test"]
+    for labels in (yaml.parent / "labels" / "test").glob("*.txt"):
+        labels.write_text("")
+    assert inspect_data(_rewrite(yaml, test="images/test")).final_split_name == HELD_OUT
+
+
+def test_a_val_split_without_labels_is_refused_before_any_work(small: Path) -> None:
+    for labels in (small.parent / "labels" / "val").glob("*.txt"):
+        labels.unlink()
+    with pytest.raises(ConfigError, match=r"val: got .no labelled object in 3 images"):
+        inspect_data(small)
+
+
+def test_linked_images_keep_the_labels_beside_the_links(small: Path, tmp_path: Path) -> None:
+    images = small.parent / "images"
+    store = tmp_path / "store"
+    store.mkdir()
+    for split in ("train", "val"):
+        listed = []
+        for image in sorted((images / split).iterdir()):
+            kept = store / f"{split}-{image.name}"
+            image.rename(kept)
+            image.symlink_to(kept)
+            listed.append(f"{image}\n")
+        (small.parent / f"{split}.txt").write_text("".join(listed))
+    found = inspect_data(_rewrite(small, train="train.txt", val="val.txt"))
+    assert found.train[0].parent == images / "train"
+
+
+def test_hidden_files_are_no_images_as_for_ultralytics(small: Path) -> None:
+    images = small.parent / "images" / "train"
+    before = inspect_data(small).train
+    (images / "._00000.jpg").write_bytes(b"made by an operating system")
+    (images / ".checkpoints").mkdir()
+    shutil.copy(before[0], images / ".checkpoints")
+    assert inspect_data(small).train == before
+
+
+def test_ultralytics_gets_the_folder_that_the_yaml_means(small: Path, tmp_path: Path) -> None:
+    yaml = _rewrite(small, path=".", download="raise SystemExit('never')")
+    resolved = resolved_data_yaml(yaml, tmp_path / "run")
+    content = load_yaml(resolved)
+    assert Path(content["path"]) == small.parent.resolve()
+    assert "download" not in content
+    assert (
+        Path(check_det_dataset(str(resolved))["train"]) == small.parent.resolve() / "images/train"
+    )

@@ -58,6 +58,18 @@ def test_it_trains_the_epochs_asked_for_keeps_the_shape_and_leaves_nothing_behin
     assert conv_shapes(load_pruned(tmp_path / "tuned.pt").model) == conv_shapes(pruned_module)
 
 
+def test_a_class_with_a_new_name_keeps_what_it_learned(
+    pruned_module: Any, training: Path, tmp_path: Path
+) -> None:
+    text = training.read_text()
+    first = next(iter(pruned_module.names.values()))
+    training.write_text(text.replace(f"0: {first}", "0: another name"))
+    assert training.read_text() != text
+    tuned: Any = _tune(pruned_module, training, tmp_path, epochs=1, lr0=1e-7).module
+    before, after = (each.model[-1].cv3[0][-1].weight for each in (pruned_module, tuned))
+    assert torch.allclose(before, after, atol=1e-4)
+
+
 def test_it_reads_no_validation_image(
     pruned_module: nn.Module, data: DataSummary, training: Path, tmp_path: Path
 ) -> None:

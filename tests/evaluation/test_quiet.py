@@ -84,3 +84,28 @@ def test_a_child_process_gets_settings_of_its_own(tmp_path: Path) -> None:
             check=True,
         )
         assert (done.stdout.strip() == given) == (given == chosen)
+
+
+def test_settings_that_ultralytics_read_before_us_stay_as_they_are(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from ultralytics import SETTINGS
+before = Path(SETTINGS.file).read_text()
+from autoprune.evaluation.quiet import prepare_environment, quiet
+prepare_environment()
+with quiet(Path(sys.argv[1]) / "log.txt"):
+    pass
+assert Path(SETTINGS.file).is_relative_to(sys.argv[1]), SETTINGS.file
+assert Path(SETTINGS.file).read_text() == before
+"""
+    environment = {key: value for key, value in os.environ.items() if "YOLO" not in key}
+    environment |= {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
