@@ -366,6 +366,8 @@ def _exit_codes() -> Iterator[None]:
 
     try:
         yield
+    except typer.Exit:  # a RuntimeError too
+        raise
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except (ConfigError, StudyMismatch, UnsupportedModel) as error:

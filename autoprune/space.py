@@ -110,12 +110,13 @@ class SearchSpace:
                 parameter_names(index, reference), reference, per_width, strict=True
             ):
                 choices[name] = (width,) if index in protect else choice.widths(width)
-                rounded = [kept for kept in choices[name] if kept % file.round_to and kept < width]
+                rounded = [
+                    kept for kept in choice.kept or () if kept % file.round_to and kept < width
+                ]
                 if rounded:
+                    got = f"kept {rounded[0]}"
                     expected = f"multiples of round_to ({file.round_to}), or round_to: 1"
-                    raise ConfigError.of(
-                        str(path), f"layers.{index}", f"width {rounded[0]}", expected
-                    )
+                    raise ConfigError.of(str(path), f"layers.{index}", got, expected)
         if all(len(offered) == 1 for offered in choices.values()):
             raise ConfigError.of(str(path), "", "no index with a choice", "at least one")
         return cls(dict(widths), choices, file.round_to)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from autoprune import api
 from autoprune.cli import app
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import Split, write_detection_set
@@ -62,3 +64,17 @@ def test_images_of_other_classes_do_not_stop_who_needs_none(data: Path, tmp_path
     said = prune("yolov8n.yaml", "--ratio", "0.5", "-o", tmp_path / "small.pt", *flags)
     assert said.exit_code == 0
     assert "ranked by l2_bn, not compensated" in said.output
+
+
+def test_an_error_of_torch_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("Parent directory does not exist.\nsecond line")
+
+    monkeypatch.setattr(api, "measure", broken)
+    monkeypatch.delenv("AUTOPRUNE_TRACEBACK", raising=False)
+    said = CliRunner().invoke(app, ["measure", str(demo_checkpoint())])
+    assert said.exit_code == 5
+    assert "autoprune: Parent directory does not exist. second line" in said.output
+    monkeypatch.setenv("AUTOPRUNE_TRACEBACK", "1")
+    said = CliRunner().invoke(app, ["measure", str(demo_checkpoint())])
+    assert isinstance(said.exception, RuntimeError)

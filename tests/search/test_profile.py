@@ -16,7 +16,7 @@ from autoprune.search.profile import Profile, _removal_costs
 from autoprune.space import SearchSpace
 
 SPACE = """\
-round_to: 8
+round_to: 4
 default: {step: 16, max_ratio: 0.75}
 layers:
   0: {kept: [8, 12, 16]}
