@@ -89,6 +89,12 @@ class _GraphWalk:
                 for source in sources
             ]
             self.maps.append(self._walk_layer(index, layer, inputs))
+        for group in self.groups:
+            if not group.consumers:
+                raise UnsupportedModel(
+                    f"model.{group.index}: no layer reads its output ({group.name}), expected a"
+                    " network without loose ends"
+                )
         return [
             ChannelGroup(g.name, g.index, g.entry, g.width, tuple(g.producers), tuple(g.consumers))
             for g in self.groups

@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
-_PASS_CHANNELS_ON = ("Sigmoid", "Mul", "HardSwish", "Relu", "LeakyRelu", "QuickGelu", "Swish")
+_PASS_CHANNELS_ON = {
+    "Sigmoid", "Mul", "HardSwish", "Relu", "LeakyRelu", "QuickGelu", "Swish", "Gelu", "Clip",
+    "Mish", "Elu", "Selu", "Celu", "PRelu", "Softplus", "HardSigmoid", "Tanh", "Softsign",
+}  # fmt: skip
 
 
 class SlimmableOnnx:
@@ -97,6 +100,8 @@ class SlimmableOnnx:
         return {
             position: (conv, len(self._model.graph.node[position].output))
             for position, conv in self._reading_convs("Split")
+            if len(self._model.graph.node[position].input)
+            > 1  # else equal parts, whatever the width
         }
 
     def _slice_places(self) -> dict[int, tuple[str, int, int]]:

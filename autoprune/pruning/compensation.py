@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.pruning.groups import ChannelGroup
-from autoprune.pruning.statistics import CalibrationStatistics, InputMoments
+from autoprune.pruning.statistics import CalibrationStatistics, InputMoments, ridge_for
 
 RIDGE = 0.01
 """Added to the kept channels' covariance, as a fraction of the input's mean diagonal."""
@@ -66,7 +66,7 @@ def _take_over(conv: nn.Conv2d, removed: Tensor, moments: InputMoments, ridge: f
     stays, goes = (~gone).nonzero().flatten(), gone.nonzero().flatten()
     mean = moments.mean.to(torch.float64)
     before = flat @ mean
-    flat[:, stays] += _explained(flat[:, goes], moments.covariance, stays, goes, ridge)
+    flat[:, stays] += _explained(flat[:, goes], moments, stays, goes, ridge)
     flat[:, goes] = 0.0
     constant = before - flat @ mean
     if not moments.kernel_wide:
@@ -78,13 +78,13 @@ def _take_over(conv: nn.Conv2d, removed: Tensor, moments: InputMoments, ridge: f
 
 
 def _explained(
-    lost: Tensor, covariance: Tensor, stays: Tensor, goes: Tensor, ridge: float
+    lost: Tensor, moments: InputMoments, stays: Tensor, goes: Tensor, ridge: float
 ) -> Tensor:
     """Weights on the columns `stays` that best replace the weights `lost` on the columns `goes`."""
+    covariance = moments.covariance
     columns = covariance[stays].to(torch.float64)
     kept, shared = columns[:, stays], columns[:, goes]
-    amount = ridge * float(covariance.diagonal().to(torch.float64).mean())
-    kept.diagonal().add_(amount if amount > 0 else 1.0)
+    kept.diagonal().add_(ridge_for(moments, ridge))
     factor = torch.linalg.cholesky(kept)
     if len(goes) <= len(lost):  # fewer right-hand sides to solve for
         return lost @ torch.cholesky_solve(shared, factor).T

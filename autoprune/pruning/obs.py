@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.pruning.groups import ChannelGroup
-from autoprune.pruning.statistics import CalibrationStatistics, InputMoments
+from autoprune.pruning.statistics import CalibrationStatistics, InputMoments, ridge_for
 
 RIDGE = 0.01
 """Added to every covariance, as a fraction of its mean diagonal."""
@@ -87,7 +87,8 @@ def removal_costs(
         costs = torch.stack([reader.costs() for reader in readers]).sum(dim=0)
         costs[~alive] = torch.inf
         channel = int(costs.argmin())
-        spent += max(0.0, float(costs[channel]))
+        cost = float(costs[channel])
+        spent += 0.0 if cost < 0 else cost  # not max: it would make 0 of nan
         total[channel] = spent
         alive[channel] = False
         for reader in readers:
@@ -128,8 +129,6 @@ def _inverse(moments: InputMoments, conv: nn.Conv2d) -> Tensor:
         spread = covariance.view(conv.in_channels, positions, conv.in_channels, positions)
         covariance = spread.diagonal(dim1=1, dim2=3).mean(dim=-1)
     size = len(covariance)
-    ridge = RIDGE * float(covariance.diagonal().mean())
-    if ridge <= 0:  # an input that never varies
-        ridge = 1.0
+    ridge = ridge_for(moments, RIDGE)
     inverse: Tensor = torch.linalg.inv(covariance + ridge * torch.eye(size, dtype=torch.float64))
     return inverse

@@ -36,6 +36,17 @@ class InputMoments:
     kernel_wide: bool
 
 
+def ridge_for(moments: InputMoments, share: float) -> float:
+    """What to add to a covariance's diagonal before it is inverted: a share of its mean.
+
+    A constant input leaves rounding errors for a covariance: then a little of its square; 1 for an
+    input that is always 0.
+    """
+    spread = float(moments.covariance.diagonal().to(torch.float64).mean())
+    noise = 1e-6 * float(moments.mean.to(torch.float64).square().mean())
+    return share * spread if spread > noise else noise or 1.0
+
+
 @dataclass(frozen=True)
 class CalibrationStatistics:
     """What a few batches of the user's images told about the dense model.

@@ -43,7 +43,7 @@ class SavedProfile(_Saved):
 
     Attributes:
         names: Parameter names, e.g. `keep_4` and `keep_22_box`.
-        choices: Kept widths on offer per parameter, ascending; the last keeps everything.
+        choices: Kept widths on offer per parameter, ascending.
         costs: Relative rise of the loss for each of them.
     """
 

@@ -32,10 +32,13 @@ def profile_figure(study: Study) -> go.Figure | None:
     dearest = max((cost for choices in table.values() for _, cost in choices), default=0.0)
     if dearest <= 0:
         return None
+    # a space need not offer the dense width
+    known = {name: _kept(study.dense, name) if study.dense else None for name in table}
+    dense = {name: known[name] or row[-1][0] for name, row in table.items()}
     rows, lengths, starts, colours, hovers = [], [], [], [], []
     top = math.ceil(math.log10(dearest))
     for name, choices in table.items():
-        full = choices[-1][0]
+        full = dense[name]
         for (kept, cost), (start, end) in zip(choices, _spans(choices, full), strict=True):
             rows.append(_label(name))
             lengths.append(end - start)
@@ -74,7 +77,7 @@ def profile_figure(study: Study) -> go.Figure | None:
         )
     )
     if study.highlight is not None and study.highlight.kind != "dense":
-        _mark(figure, study.highlight, {name: row[-1][0] for name, row in table.items()})
+        _mark(figure, study.highlight, dense)
     labels = [_label(name) for name in table]
     figure.update_layout(
         **frame(height=150 + 22 * len(labels), bottom=70),

@@ -7,7 +7,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -92,6 +92,7 @@ class PlanTimer:
         dense: The dense model in the runtime's format.
         export: (pruned module, folder) -> its file, for runtimes whose files cannot be edited.
         expected: Fingerprint that the timings must have; None to take the first.
+        slim: Cut the dense file where the runtime's files can be cut, which takes milliseconds.
         dense_s: What one run of the dense model takes, if known, for time limits.
     """
 
@@ -103,6 +104,7 @@ class PlanTimer:
     export: Callable[[nn.Module, Path], ExportedModel]
     expected: Fingerprint | None = None
     dense_s: float = TimingSettings.run_s
+    slim: bool = True
 
     @cached_property
     def geometry(self) -> ModelGeometry:
@@ -117,7 +119,7 @@ class PlanTimer:
     @cached_property
     def _slimmable(self) -> SlimmableOnnx | None:
         """None where plans must be pruned and exported, which takes seconds each."""
-        if self.options.runtime != "onnxruntime":
+        if self.options.runtime != "onnxruntime" or not self.slim:
             return None
         slimmable = SlimmableOnnx(self.dense.path)
         known = slimmable.covers(conv.name for conv in self.geometry.convs)
@@ -266,6 +268,7 @@ def time_plans(
         except TrialFailed as failure:
             failures += 1
             batch = max(1, batch // 2)  # too slow or too large for one process, perhaps
+            timer = replace(timer, slim=False)  # or of a kind that cannot be cut
             listener.say(f"Timing plans for the latency predictor failed: {failure}")
             if failures >= _FAILURES_ALLOWED:
                 raise

@@ -54,3 +54,11 @@ def test_a_grouped_conv_is_refused() -> None:
     model.model[3].conv = nn.Conv2d(conv.in_channels, conv.out_channels, 3, 2, 1, groups=2)
     with pytest.raises(UnsupportedModel, match="3"):
         family_of(model).channel_groups(model)
+
+
+def test_a_branch_that_nothing_reads_is_refused() -> None:
+    recipe = DetectionModel("yolov8n.yaml", verbose=False).yaml
+    recipe["head"][-1][0] = [15, 18]  # the large objects' branch stays without a reader
+    loose = DetectionModel(recipe, verbose=False)
+    with pytest.raises(UnsupportedModel, match=r"model\.21: no layer reads its output"):
+        family_of(loose).channel_groups(loose)

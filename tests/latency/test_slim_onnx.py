@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 
 import onnx
 import pytest
+from torch import nn
 
 from autoprune.latency.export import export_model
 from autoprune.latency.slim_onnx import SlimmableOnnx
@@ -30,6 +32,26 @@ def _operations(path):
         (node.op_type, tuple(shapes[name] for name in (*node.input, *node.output) if name))
         for node in graph.node
     )
+
+
+def _unusual(activation):
+    model = copy.deepcopy(stock("unusual", classes=2))  # it has a C2
+    for module in model.modules():
+        if isinstance(getattr(module, "act", None), nn.SiLU):
+            module.act = activation()
+    return model
+
+
+@pytest.mark.parametrize("activation", [nn.SiLU, nn.ReLU6, nn.Mish])
+def test_other_layers_and_activations_can_be_cut_too(tmp_path, activation):
+    pruner = Pruner(_unusual(activation))
+    plan = plan_like(uniform("unusual", 0.0), 3, (0.1, 0.25, 0.4, 0.6))
+    dense = export_model(pruner.model, tmp_path / "dense.onnx", SIZE, "onnxruntime")
+    pruned = export_model(pruner.prune(plan), tmp_path / "pruned.onnx", SIZE, "onnxruntime")
+    geometry = model_geometry(pruner.model, pruner.groups, SIZE)
+    widths = geometry.conv_widths(pruner.signature(plan))
+    edited = SlimmableOnnx(dense.path).write(widths, tmp_path / "edited.onnx")
+    assert _operations(edited) == _operations(pruned.path)
 
 
 def test_an_edited_file_has_every_shape_of_the_exported_pruned_model(tmp_path):

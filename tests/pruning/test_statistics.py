@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autoprune.pruning import statistics as module
-from autoprune.pruning.statistics import EVEN_SHARE, GRADIENT_POWER, collect_statistics
+from autoprune.pruning.statistics import (
+    EVEN_SHARE,
+    GRADIENT_POWER,
+    InputMoments,
+    collect_statistics,
+    ridge_for,
+)
 from tests.pruning.networks import fingerprint
 
 PATCHES = {  # kernel, stride, padding, dilation
@@ -209,3 +215,15 @@ def test_the_model_and_the_batch_stay_as_they_were() -> None:
 def test_no_batch_at_all_is_an_error() -> None:
     with pytest.raises(ValueError, match="no images"):
         collect_statistics(Net(), ["conv"], [], summed)
+
+
+def test_the_ridge_is_a_share_of_the_spread_and_enough_for_an_input_without_any() -> None:
+    eye, noise = torch.eye(4), 1e-9 * torch.randn(4, 4)
+    usual = InputMoments(torch.full((4,), 0.7), 2.0 * eye, False)
+    assert ridge_for(usual, 0.01) == pytest.approx(0.02)
+    assert ridge_for(usual, 0.0) == 0.0
+    constant = InputMoments(torch.full((4,), 0.7), noise + noise.T, False)
+    amount = ridge_for(constant, 0.01)
+    assert amount == pytest.approx(0.49e-6)
+    torch.linalg.cholesky(constant.covariance.double() + amount * eye.double())
+    assert ridge_for(InputMoments(torch.zeros(4), torch.zeros(4, 4), False), 0.01) == 1.0
