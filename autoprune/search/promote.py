@@ -20,7 +20,7 @@ from autoprune.search.workbench import Workbench
 
 PROMOTIONS = 6
 POOR_AGREEMENT = 0.6  # below, the score without training misleads: twice as many are promoted
-SAFE = 0.985  # of the budget, for the first plan to be trained: confirming it may add a percent
+SAFE = 0.975  # of the budget, for the first plan to be trained: its interval must fit in, twice
 FIRST_TRIES = 3  # begun whatever the time, so that a plan is trained even if the first is too slow
 KEPT_CONTENDERS = 5  # weights kept besides the front's, in case confirmation falls back on them
 
@@ -133,7 +133,7 @@ class Promotions:
         limit_ms = SAFE * self.budget_ms
 
         def safe(record: TrialRecord) -> bool:
-            expected_ms = (record.predicted_ms or 0.0) * bias
+            expected_ms = (record.predicted_ms or 0.0) * max(1.0, bias)
             return (record.latency.median_ms if record.latency else expected_ms) <= limit_ms
 
         if any(r.kind == "trial" and r.map50_95 is not None and safe(r) for r in records):

@@ -123,7 +123,7 @@ def test_the_most_accurate_that_should_fit_are_trained_best_first(
 def test_one_that_is_surely_within_the_budget_is_trained_before_closer_ones(
     tmp_path: Path, trainer: Trainer
 ) -> None:
-    waiting = [scored(0, 4.98, 0.6), scored(1, 4.95, 0.55), scored(2, 4.9, 0.5), scored(3, 4, 0.2)]
+    waiting = [scored(0, 4.98, 0.6), scored(1, 4.95, 0.55), scored(2, 4.85, 0.5), scored(3, 4, 0.2)]
     _promoted(_bench(tmp_path, waiting))
     assert trainer.trained == ["trial 2", "trial 0", "trial 1", "trial 3"]
 
@@ -185,7 +185,7 @@ def test_over_budget_by_measurement_does_not_count_and_corrects_what_follows(
     trainer.answer = lambda known: (
         too_slow(known, 5.3) if known.number == 0 else complete(known, 1.08 * 4.5)
     )
-    waiting = [scored(0, 4.9, 0.6), scored(1, 4.8, 0.5), scored(2, 4.5, 0.4)]
+    waiting = [scored(0, 4.85, 0.6), scored(1, 4.8, 0.5), scored(2, 4.5, 0.4)]
     bench = _bench(tmp_path, waiting)
     _promoted(bench)
     assert trainer.trained == ["trial 0", "trial 2"]  # 4.8 ms are taken for 5.19 now
