@@ -93,5 +93,5 @@ def _provisos(result: ProbeResult) -> list[Text]:
     if not all(
         each.steady for each in (result.dense, *(o.latency for o in result.verdict.options))
     ):
-        said.append("Some times are not steady: the machine is busy.")
+        said.append("Some intervals are wide: a busy machine, or too short a look.")
     return [Text(line, style="dim") for line in said]

@@ -31,8 +31,8 @@ def confirm_best(
     After MAX_DOUBTFUL misses only candidates are tried whose first measurement left no doubt.
 
     Returns:
-        The first record whose upper confidence bound, measured in a fresh process now, is within
-        the latency budget; None when there is none. An accuracy goal sets no latency limit: its
+        The first record whose upper confidence bound, measured in a fresh process, is within the
+        latency budget; None when there is none. An accuracy goal sets no latency limit: its
         best record is re-measured and returned.
     """
     assert dense.latency is not None
