@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -20,6 +21,7 @@ import torch
 from provenance import provenance, save_results
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import demo_data_yaml
@@ -43,6 +45,7 @@ RIVALS = ("l1", "l2", "l2_bn", "bn_scale", "taylor", "random")
 IMAGES = calibration_images(192)
 IMAGE_COUNTS = (64, 128, 512)
 RIDGES = (0.1, 0.001)
+TORCH_PRUNING = "torch-pruning, group L2"  # left out where it is not installed
 
 Setting = Callable[[], AbstractContextManager[Any]]
 
@@ -65,10 +68,20 @@ class Bench:
 
     def score(self, pruner: Pruner, ratio: float, recalibrated: bool) -> float:
         """mAP50-95 on val."""
-        module = pruner.prune(uniform_plan(pruner.widths, ratio))
+        return self.score_module(pruner.prune(uniform_plan(pruner.widths, ratio)), recalibrated)
+
+    def score_module(self, module: nn.Module, recalibrated: bool) -> float:
+        """mAP50-95 on val."""
         if recalibrated:
             recalibrate_batchnorm(module, self.recalibration, self.imgsz)
         return round(validate(module, self.data, self.data.val, self.imgsz).map50_95, 4)
+
+    def score_torch_pruning(self, ratio: float) -> float:
+        """mAP50-95 on val of torch-pruning's network, batch norms recalibrated."""
+        from quality_torch_pruning import prune_uniformly
+
+        size = (self.imgsz, self.imgsz)
+        return self.score_module(prune_uniformly(self.yolo.model, size, ratio, 1), True)
 
 
 _REMOVE = obs._Reader.remove
@@ -142,6 +155,10 @@ def main() -> None:
         scores = {str(ratio): bench.score(pruner, ratio, recalibrated) for ratio in RATIOS}
         rows.append({"method": name, "recalibrated": recalibrated, "map50_95": scores})
         table.add_row(name, "yes" if recalibrated else "no", *map(str, scores.values()))
+    if find_spec("torch_pruning"):
+        scores = {str(ratio): bench.score_torch_pruning(ratio) for ratio in RATIOS}
+        rows.append({"method": TORCH_PRUNING, "recalibrated": True, "map50_95": scores})
+        table.add_row(TORCH_PRUNING, "yes", *map(str, scores.values()))
     console.print(table)
 
     table = Table("obs, compensated", *(f"{ratio:.2f}" for ratio in ABLATED_RATIOS))

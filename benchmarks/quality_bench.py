@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,14 +15,15 @@ from second_set import second_checkpoint, second_data_yaml
 from torch import nn
 
 from autoprune.config import Goal, StudyConfig
-from autoprune.errors import ConfigError
+from autoprune.errors import ConfigError, TrialFailed
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.validate import validate
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.plan import PruningPlan
 from autoprune.pruning.geometry import model_geometry
-from autoprune.record import DetectionMetrics, LatencyResult, TrialRecord
+from autoprune.record import SHORT, DetectionMetrics, LatencyResult, TrialRecord
 from autoprune.search.dense import measured_dense
+from autoprune.search.evaluate import train_and_score
 from autoprune.search.latency_table import learn_latency, shared_folder
 from autoprune.search.listener import SearchListener
 from autoprune.search.prepare import prepare
@@ -112,6 +116,52 @@ def open_quality(name: str, scratch: Path) -> Quality:
         predictor = learn_latency(bench, shared_folder(bench), listener, LEARNING_S)
         predictor.save(bench.folder.predictor)
     return Quality(bench.with_predictor(predictor), dense, listener)
+
+
+def fine_tuned_scores(
+    quality: Quality, module: nn.Module, untrained: float, folder: str, seed: int = 0
+) -> dict[str, Any]:
+    """mAP50-95 after a short fine-tune on val and test; 0 for a network that collapsed in it."""
+    bench = quality.bench
+    root = bench.folder.root / "fine-tuned" / folder
+    settings = bench.fine_tune.after_losing(1 - untrained / (quality.dense.map50_95 or 1.0))
+    try:
+        with quiet(root / "log.txt"):
+            trained, score = train_and_score(
+                bench, module, root, quality.listener, replace(settings, seed=seed), SHORT
+            )
+    except TrialFailed as failure:  # not finite: as useless as a network that finds nothing
+        print(f"{folder}: {failure}")
+        return {"val": 0.0, "test": 0.0}
+    test = quality.score(trained, bench.data.final_images)
+    return {
+        "val": rounded(score.metrics.map50_95),
+        "test": rounded(test.map50_95),
+        "lr0": rounded(score.lr0, 6),
+    }
+
+
+class Timer:
+    """Whether another item fits before a deadline, going by the longest of its kind so far."""
+
+    FIRST_GUESS_S = 60.0  # until one has been timed
+
+    def __init__(self, stop_at: float | None) -> None:
+        self.stop_at = stop_at
+        self.longest: dict[str, float] = {}
+
+    def allows(self, kind: str) -> bool:
+        """Whether an item of this kind would, as far as is known, end in time."""
+        needed_s = self.longest.get(kind, self.FIRST_GUESS_S)
+        return self.stop_at is None or self.stop_at - time.monotonic() >= needed_s
+
+    @contextlib.contextmanager
+    def of(self, kind: str) -> Iterator[None]:
+        """Time one item."""
+        began = time.monotonic()
+        yield
+        taken_s = time.monotonic() - began
+        self.longest[kind] = max(self.longest.get(kind, 0.0), taken_s)
 
 
 def rounded(value: float | None, digits: int = 4) -> float | None:

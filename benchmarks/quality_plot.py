@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from provenance import RESULTS
+from quality_pool import usable
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 COLOURS = {"random": "#9aa3ad", "tpe": "#1f77b4", "nsga2": "#1b9e77"}
@@ -27,7 +28,7 @@ def draw_all() -> None:
 def draw_scores(content: dict[str, Any], path: Path) -> None:
     """mAP50-95 on val right after pruning against that after the short fine-tune."""
     figure, axes = _figure(5.6, 4.4)
-    rows = [row for row in content["rows"] if "val" in row]
+    rows = usable(content)
     for origin, colour in ORIGINS.items():
         part = [row for row in rows if row["origin"] == origin]
         before, after = ([row[key] or 0.0 for row in part] for key in ("untrained", "val"))

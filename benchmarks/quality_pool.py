@@ -6,16 +6,17 @@ import json
 import time
 from typing import Any
 
+import filelock
 from provenance import RESULTS, provenance, save_results
-from quality_bench import Quality, latency_row, rounded
+from quality_bench import Quality, Timer, fine_tuned_scores, rounded
 from quality_plans import plan_of, pool_plans
-from torch import nn
 
-from autoprune.evaluation.checkpoint import load_yolo
-from autoprune.record import TrialRecord
-from autoprune.search.evaluate import Candidate, evaluate_trained
+from autoprune.search.evaluate import Candidate, evaluate_untrained
+from autoprune.search.latency_table import PlanTimer
 
-FIRST_GUESS_S = 60.0  # a plan takes this long, until one has been timed
+BATCH = 6  # plans timed in one process
+BATCH_S = 20.0
+STEADY = 0.02  # half-width of the interval of a ratio, relative
 
 
 def load_pool(name: str) -> dict[str, Any]:
@@ -27,11 +28,13 @@ def load_pool(name: str) -> dict[str, Any]:
 
 def usable(pool: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows with a measured latency and a score after the fine-tune."""
-    return [row for row in pool.get("rows", []) if "val" in row]
+    return [row for row in pool.get("rows", []) if "val" in row and "ratio" in row]
 
 
-def fill_pool(quality: Quality, name: str, plans: int, stop_at: float | None) -> None:
-    """Evaluate plans that are not in the pool yet, in their order; written after each.
+def fill_pool(
+    quality: Quality, name: str, plans: int, stop_at: float | None, share: tuple[int, int] = (1, 1)
+) -> None:
+    """Train, then measure, the plans that are not in the pool yet; written after each.
 
     Args:
         quality: The data set's bench.
@@ -39,102 +42,138 @@ def fill_pool(quality: Quality, name: str, plans: int, stop_at: float | None) ->
         plans: Size of the whole pool.
         stop_at: `time.monotonic()` beyond which none is begun that would, going by the longest so
             far, end later; None for no such limit.
+        share: (i, n) trains every n-th plan and measures none: what trains would disturb what
+            measures. (1, 1) does all that is left.
     """
-    made = provenance("torch", "ultralytics", "onnxruntime")
-    content = load_pool(name)
-    rows: list[dict[str, Any]] = content.get("rows", [])
-    if rows and content["base"] != quality.bench.base_hash:
-        raise SystemExit("the committed pool is of another dense model: move it away first")
-    todo = pool_plans(quality, plans)
-    for row in rows:
-        if row["number"] < plans and row["signature"] != _text(todo[row["number"]]["signature"]):
-            raise SystemExit(
-                f"plan {row['number']} of the committed pool is not drawn again: the scratch"
-                " folder it was begun in is gone; move the pool away, or continue it there"
-            )
-    done = {row["number"] for row in rows}
-    longest = 0.0
-    for drawn in todo:
-        if drawn["number"] in done:
-            continue
-        left_s = float("inf") if stop_at is None else stop_at - time.monotonic()
-        if left_s < (longest or FIRST_GUESS_S):
-            print(f"Time is up: {len(rows)} of {plans} plans. The same command continues.")
+    pool = _Pool(quality, name, pool_plans(quality, plans))
+    timer = Timer(stop_at)
+    for drawn in pool.plans:
+        if drawn["number"] % share[1] == share[0] - 1 and "val" not in pool.row(drawn):
+            if not timer.allows("train"):
+                print(f"Time is up. The same command continues: {pool.state()}.")
+                return
+            with timer.of("train"):
+                pool.train(drawn)
+    todo = pool.unmeasured() if share == (1, 1) else []
+    for start in range(0, len(todo), BATCH):
+        if not timer.allows("measure"):
+            print(f"Time is up. The same command continues: {pool.state()}.")
             return
+        with timer.of("measure"):
+            pool.measure(todo[start : start + BATCH])
+    print(f"Done: {pool.state()}.")
+
+
+class _Pool:
+    """The committed file of one data set's pool, which several processes may fill at once."""
+
+    def __init__(self, quality: Quality, name: str, plans: list[dict[str, Any]]) -> None:
+        self.quality, self.name, self.plans = quality, name, plans
+        self.made = provenance("torch", "ultralytics", "onnxruntime")
+        content = load_pool(name)
+        if content and content["base"] != quality.bench.base_hash:
+            raise SystemExit("the committed pool is of another dense model: move it away first")
+        for row in content.get("rows", []):
+            number = row["number"]
+            if number < len(plans) and row["signature"] != _text(plans[number]["signature"]):
+                raise SystemExit(
+                    f"plan {number} of the committed pool is not drawn again: the scratch folder"
+                    " it was begun in is gone; move the pool away, or continue it there"
+                )
+
+    def row(self, drawn: dict[str, Any]) -> dict[str, Any]:
+        """What is known of a plan; {} before it was begun."""
+        rows = load_pool(self.name).get("rows", [])
+        return next((row for row in rows if row["number"] == drawn["number"]), {})
+
+    def state(self) -> str:
+        """How far the pool is."""
+        rows = load_pool(self.name).get("rows", [])
+        trained = sum("val" in row or "failed" in row for row in rows)
+        measured = sum("ratio" in row for row in rows)
+        return f"{trained} of {len(self.plans)} plans trained, {measured} measured"
+
+    def train(self, drawn: dict[str, Any]) -> None:
+        """Prune, score, fine-tune and score again one plan, as a search does."""
+        bench, number = self.quality.bench, drawn["number"]
         began = time.monotonic()
-        row = evaluate(quality, drawn)
-        longest = max(longest, time.monotonic() - began)
-        rows = sorted([*rows, row], key=lambda row: row["number"])
-        print(f"[{len(rows)}/{plans}] {_line(row)}", flush=True)
-        save_results(
-            f"search_quality_pool_{name}",
-            {
-                "claim": "varied plans, fine-tuned alike",
-                "set": name,
-                "base": quality.bench.base_hash,
-                "imgsz_px": quality.bench.train_size,
-                "images": {
-                    "train": len(quality.bench.data.train),
-                    "val": len(quality.bench.data.selection_images),
-                    "test": len(quality.bench.data.final_images),
-                },
-                "fine_tune": quality.bench.fine_tune.as_mapping(),
-                "dense": quality.dense_scores,
-                "choices": {
-                    name: _text(offered) for name, offered in quality.bench.space.choices.items()
-                },
-                "groups": _text(group.width for group in quality.bench.pruner.groups),
-                "rows": rows,
-                **made,
-            },
+        candidate = Candidate("trial", f"trial {number}", number, plan_of(self.quality, drawn))
+        record = evaluate_untrained(bench, candidate, None, self.quality.listener)
+        row: dict[str, Any] = {
+            "number": number,
+            "origin": drawn["origin"],
+            "drawn": drawn["drawn"],
+            "kept": _text(drawn["kept"]),
+            "signature": _text(drawn["signature"]),
+            "predicted_ratio": drawn["predicted_ratio"],
+        }
+        if record.size is not None:
+            row |= {"params": record.size.params, "macs": record.size.macs}
+        row["untrained"] = rounded(record.untrained_map50_95)
+        if record.failure is not None:
+            row["failed"] = f"{record.failure.reason}: {record.failure.detail}"[:200]
+        else:
+            untrained = record.untrained_map50_95 or 0.0
+            module = bench.pruner.prune(candidate.plan)
+            row |= fine_tuned_scores(self.quality, module, untrained, f"pool-{number}")
+        row["seconds"] = rounded(time.monotonic() - began, 1)
+        self._put(row)
+
+    def unmeasured(self) -> list[dict[str, Any]]:
+        """Trained plans that have no measured latency yet."""
+        rows = ((drawn, self.row(drawn)) for drawn in self.plans)
+        return [drawn for drawn, row in rows if "val" in row and "ratio" not in row]
+
+    def measure(self, plans: list[dict[str, Any]]) -> None:
+        """Time plans against the dense model, interleaved in one process."""
+        bench = self.quality.bench
+        assert bench.dense_export is not None
+        assert bench.dense_latency is not None
+        timer = PlanTimer(
+            pruner=bench.pruner,
+            imgsz=bench.imgsz,
+            target=bench.target,
+            options=bench.options,
+            dense=bench.dense_export,
+            export=bench.export,
+            expected=bench.dense_latency.fingerprint,
+            dense_s=bench.dense_latency.median_ms / 1e3,
         )
-    print(f"The pool is complete: {len(rows)} plans.")
+        found = timer.time([plan_of(self.quality, drawn) for drawn in plans], BATCH_S)
+        for drawn, timed in zip(plans, found.plans, strict=True):
+            latency = {
+                "ratio": rounded(timed.ratio),
+                "ratio_low": rounded(timed.low),
+                "ratio_high": rounded(timed.high),
+                "steady": timed.half_width <= STEADY,
+            }
+            self._put(self.row(drawn) | latency)
 
+    def _put(self, row: dict[str, Any]) -> None:
+        with filelock.FileLock(self.quality.bench.folder.root / "pool.lock"):
+            rows = [r for r in load_pool(self.name).get("rows", []) if r["number"] != row["number"]]
+            rows = sorted([*rows, row], key=lambda row: row["number"])
+            save_results(f"search_quality_pool_{self.name}", self._about() | {"rows": rows})
+        print(f"[{self.state()}] {_line(row)}", flush=True)
 
-def evaluate(quality: Quality, drawn: dict[str, Any]) -> dict[str, Any]:
-    """Prune, measure, fine-tune and score one plan on val and test, as a search does."""
-    bench, number = quality.bench, drawn["number"]
-    began = time.monotonic()
-    candidate = Candidate("trial", f"trial {number}", number, plan_of(quality, drawn))
-    folder = candidate.folder(bench.folder)
-    record = evaluate_trained(bench, candidate, None, quality.listener)
-    row: dict[str, Any] = {
-        "number": number,
-        "origin": drawn["origin"],
-        "drawn": drawn["drawn"],
-        "kept": _text(drawn["kept"]),
-        "signature": _text(drawn["signature"]),
-        "predicted_ratio": drawn["predicted_ratio"],
-    }
-    if record.size is not None:
-        row |= {"params": record.size.params, "macs": record.size.macs}
-    if record.latency is not None:
-        row |= latency_row(record.latency)
-    row["untrained"] = rounded(record.untrained_map50_95)
-    row |= _trained_scores(quality, record)
-    row["seconds"] = rounded(time.monotonic() - began, 1)
-    for file in folder.glob("model.*"):
-        file.unlink()
-    return row
-
-
-def _trained_scores(quality: Quality, record: TrialRecord) -> dict[str, Any]:
-    """mAP50-95 after the fine-tune on val and test; 0 for a plan that collapsed in it."""
-    failure = record.failure
-    if failure is not None and failure.reason == "collapsed":
-        return {"val": 0.0, "test": 0.0}
-    if failure is not None:
-        return {"failed": f"{failure.reason}: {failure.detail}"[:200]}
-    bench = quality.bench
-    score = record.compared
-    assert score is not None
-    module: nn.Module = load_yolo(bench.folder.folder_of(record) / "model.pt").model
-    test = quality.score(module, bench.data.final_images)
-    return {
-        "val": rounded(record.map50_95),
-        "test": rounded(test.map50_95),
-        "lr0": rounded(score.lr0, 6),
-    }
+    def _about(self) -> dict[str, Any]:
+        bench = self.quality.bench
+        return {
+            "claim": "varied plans, fine-tuned alike",
+            "set": self.name,
+            "base": bench.base_hash,
+            "imgsz_px": bench.train_size,
+            "images": {
+                "train": len(bench.data.train),
+                "val": len(bench.data.selection_images),
+                "test": len(bench.data.final_images),
+            },
+            "fine_tune": bench.fine_tune.as_mapping(),
+            "dense": self.quality.dense_scores,
+            "choices": {name: _text(offered) for name, offered in bench.space.choices.items()},
+            "groups": _text(group.width for group in bench.pruner.groups),
+            **self.made,
+        }
 
 
 def _text(widths: Any) -> str:
@@ -145,8 +184,9 @@ def _text(widths: Any) -> str:
 def _line(row: dict[str, Any]) -> str:
     if "failed" in row:
         return f"{row['origin']}: {row['failed']}"
+    ratio = f"{row['ratio']:.3f}" if "ratio" in row else "?"
     return (
-        f"{row['origin']:>9}  {row['ratio']:.3f} of dense (predicted {row['predicted_ratio']:.3f})"
+        f"{row['origin']:>9}  {ratio} of dense (predicted {row['predicted_ratio']:.3f})"
         f"  untrained {row['untrained']:.3f}  val {row['val']:.3f}  test {row['test']:.3f}"
         f"  {row['seconds']:.0f} s"
     )

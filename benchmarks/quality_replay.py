@@ -74,6 +74,12 @@ def replay_all(name: str, seeds: int, scratch: Path) -> None:
 
 def replay(pool: dict[str, Any], rows: Rows, rival: str, seed: int, steps: int) -> list[float]:
     """Hypervolume after each of `steps` fine-tunes."""
+    points = [_point(row, pool) for row in replayed_rows(pool, rows, rival, seed, steps)]
+    return [hypervolume(points[: step + 1], REFERENCE) for step in range(steps)]
+
+
+def replayed_rows(pool: dict[str, Any], rows: Rows, rival: str, seed: int, steps: int) -> Rows:
+    """The plans a rival is given, in its order."""
     offered = {name: tuple(map(int, text.split())) for name, text in pool["choices"].items()}
     dense = np.array([widths[-1] for widths in offered.values()])
     widths = np.array([[int(width) for width in row["kept"].split()] for row in rows]) / dense
@@ -86,17 +92,14 @@ def replay(pool: dict[str, Any], rows: Rows, rival: str, seed: int, steps: int) 
         sampler = RIVALS[rival](seed)
     study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler)
     left = list(range(len(rows)))
-    points: list[tuple[float, float]] = []
-    curve = []
+    given: Rows = []
     for _ in range(steps):
         trial = study.ask(space)
         wanted = np.array([trial.params[name] for name in open_names]) / dense[columns]
         away = ((widths[left][:, columns] - wanted) ** 2).sum(axis=1)
-        row = rows[left.pop(int(away.argmin()))]
-        points.append(_point(row, pool))
-        study.tell(trial, points[-1])
-        curve.append(hypervolume(points, REFERENCE))
-    return curve
+        given.append(rows[left.pop(int(away.argmin()))])
+        study.tell(trial, _point(given[-1], pool))
+    return given
 
 
 def ours_in_order(rows: Rows) -> Iterator[dict[str, Any]]:

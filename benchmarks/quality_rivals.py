@@ -6,27 +6,30 @@ level. What was chosen is plain data, so that a continued run makes the same net
 
 from __future__ import annotations
 
-import statistics
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
-import numpy as np
+from provenance import RESULTS
 from quality_bench import Quality, latency_row
+from quality_plans import plan_of
 from quality_pool import load_pool, usable
+from quality_replay import replayed_rows
+from quality_scored import scored_study
 from torch import nn
 
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.recalibrate import recalibrate_batchnorm
 from autoprune.plan import PruningPlan
 from autoprune.pruning.prune import Pruner, uniform_plan
+from autoprune.record import TrialRecord
 from autoprune.search.baselines import uniform_plans
-from autoprune.search.solver import cheapest_plan
+from autoprune.search.target_space import with_target_space
 
-CLOSE = 0.985  # a plan that uses this share of the level need not be improved on
-TRIES = 8  # measurements spent on getting one plan within the level
-SAFETY = 0.998  # aim this much below the level: measurements differ by as much
+SCORED = 40  # plans of a search for one level
+TRIES = 12  # measurements spent on getting one of them within the level
 BISECTIONS = 6
 STRONGEST = 0.85  # uniform ratio given to torch-pruning at most
 
@@ -54,6 +57,19 @@ class Finals:
         """The data set's pool, if there is one."""
         return usable(load_pool(self.name))
 
+    @cached_property
+    def replayed(self) -> dict[str, Any]:
+        """What `replay` found on the pool; {} before it ran."""
+        path = RESULTS / f"search_quality_replay_{self.name}.json"
+        content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return content
+
+    def scored(self, level: float) -> list[TrialRecord]:
+        """The trials of a search for a level: scored, none trained; kept in its own study."""
+        bench = with_target_space(self.quality.bench, self.quality.listener)
+        name = f"confirm-{level:g}"
+        return scored_study(self.quality, bench, name, "profile", level, SCORED, proposed=True)
+
     def choose(self, method: str, level: float) -> Choice:
         """Find a method's plan for a level: how to make it, and its latency as measured.
 
@@ -68,27 +84,35 @@ class Finals:
 
 
 def _ours(finals: Finals, level: float) -> Choice:
-    """The profile's cheapest plan, its limit corrected by how far measurements are off."""
-    quality, profile = finals.quality, finals.quality.profile
-    solved = [row for row in finals.pool_rows if row["origin"] == "solver"]
-    bias = statistics.median([row["ratio"] / row["predicted_ratio"] for row in solved] or [1.0])
-    limit, best, seen = SAFETY * level / bias, None, set()
-    for _ in range(TRIES):
-        kept = profile.kept(cheapest_plan(profile, np.ones(len(profile.names)), limit))
-        plan = quality.bench.space.plan(kept)
-        if tuple(kept.values()) in seen:
-            limit *= SAFETY
-            continue
-        seen.add(tuple(kept.values()))
+    """Of a search's trials within the level, the one that scores best without training."""
+    quality = finals.quality
+    known = [record for record in finals.scored(level) if record.untrained_map50_95]
+    known.sort(key=lambda record: -(record.untrained_map50_95 or 0.0))
+    for record in [record for record in known if record.same_as is None][:TRIES]:
+        plan = record.pruning_plan()
         latency = quality.measure(quality.bench.pruner.prune(plan), f"ours-{level:g}")
-        if latency.ratio <= level and (best is None or latency.ratio > best["ratio"]):
-            best = _plan_choice(plan, f"limit {limit:.3f}") | latency_row(latency)
-        if best is not None and best["ratio"] >= CLOSE * level:
-            break
-        limit *= SAFETY * level / latency.ratio
-    if best is None:
-        raise NoPlan(f"no plan within {level:g} of the dense latency")
-    return best
+        if latency.ratio <= level:
+            how = f"trial {record.number} of {SCORED}, by the score without training"
+            return _plan_choice(plan, how, 0) | latency_row(latency)
+    raise NoPlan(f"no plan within {level:g} of the dense latency")
+
+
+def _replayed(finals: Finals, level: float, family: str) -> Choice:
+    """The best fine-tuned plan within the level that a sampler finds in the replay, seed 0."""
+    pool = load_pool(finals.name)
+    if not finals.replayed:
+        raise NoPlan("the pool was not replayed")
+    rival = finals.replayed["tuned_nsga2"] if family == "nsga2" else family
+    steps = finals.replayed["steps"]
+    rows = replayed_rows(pool, usable(pool), rival, 0, steps)
+    within = [row for row in rows if row["ratio"] <= level]
+    if not within:
+        raise NoPlan(f"none of {steps} plans is within {level:g} of the dense latency")
+    best = max(within, key=lambda row: row["val"])
+    kept = {**best, "kept": [int(width) for width in best["kept"].split()]}
+    how = f"plan {best['number']} of the pool, its best within the level after {steps} fine-tunes"
+    choice = _plan_choice(plan_of(finals.quality, kept), how, steps)
+    return choice | {key: best[key] for key in ("ratio", "ratio_low", "ratio_high", "steady")}
 
 
 def _uniform(finals: Finals, level: float) -> Choice:
@@ -100,7 +124,8 @@ def _uniform(finals: Finals, level: float) -> Choice:
         module = finals.quality.bench.pruner.prune(plan)
         latency = finals.quality.measure(module, f"uniform-{level:g}")
         if latency.ratio <= level:
-            return _plan_choice(plan, how) | latency_row(latency)
+            tried = sum(row["origin"] == "uniform" for row in finals.pool_rows)
+            return _plan_choice(plan, how, tried) | latency_row(latency)
     raise NoPlan(f"no uniform plan within {level:g} of the dense latency")
 
 
@@ -140,13 +165,14 @@ def _torch_pruning(finals: Finals, level: float) -> Choice:
         best: Choice | None = None
         for _ in range(BISECTIONS):
             ratio = (low + high) / 2
-            choice: Choice = {"ratio_removed": ratio, "round_to": block}
-            module = _pruned_by_torch_pruning(quality, choice)
+            plan = {"ratio_removed": ratio, "round_to": block}
+            module = _pruned_by_torch_pruning(quality, plan)
             latency = quality.measure(module, f"torch-pruning-{level:g}")
             if latency.ratio <= level:
                 macs = model_size(module, quality.bench.imgsz).macs
                 how = f"ratio {ratio:.3f}, rounded to {block}"
-                best = {**choice, "how": how, "macs": macs, **latency_row(latency)}
+                best = {"how": how, "fine_tunes": 0, "plan": plan, "macs": macs}
+                best |= latency_row(latency)
                 high = ratio
             else:
                 low = ratio
@@ -158,7 +184,7 @@ def _torch_pruning(finals: Finals, level: float) -> Choice:
 
 def _made_by_torch_pruning(finals: Finals, choice: Choice) -> nn.Module:
     _require_torch_pruning()
-    module = _pruned_by_torch_pruning(finals.quality, choice)
+    module = _pruned_by_torch_pruning(finals.quality, choice["plan"])
     return _recalibrated(finals.quality, module)
 
 
@@ -169,13 +195,13 @@ def _require_torch_pruning() -> None:
         raise NoPlan("torch-pruning is not installed") from None
 
 
-def _pruned_by_torch_pruning(quality: Quality, choice: Choice) -> nn.Module:
+def _pruned_by_torch_pruning(quality: Quality, plan: dict[str, Any]) -> nn.Module:
     from quality_torch_pruning import prune_uniformly
 
     bench = quality.bench
     with quiet(bench.folder.root / "log.txt"):
         return prune_uniformly(
-            bench.yolo.model, bench.imgsz, choice["ratio_removed"], choice["round_to"]
+            bench.yolo.model, bench.imgsz, plan["ratio_removed"], plan["round_to"]
         )
 
 
@@ -185,11 +211,12 @@ def _recalibrated(quality: Quality, module: nn.Module) -> nn.Module:
     return module
 
 
-def _plan_choice(plan: PruningPlan, how: str) -> Choice:
+def _plan_choice(plan: PruningPlan, how: str, fine_tunes: int) -> Choice:
     """The plan's widths alone: what else its file holds is this machine's."""
     content = plan.to_mapping()
     return {
         "how": how,
+        "fine_tunes": fine_tunes,
         "plan": {"prune_ratios": content["prune_ratios"], "round_to": plan.round_to},
     }
 
@@ -208,4 +235,7 @@ METHODS: dict[
     "uniform": (_uniform, _as_planned),
     "uniform, l2": (_uniform, _by_l2),
     "torch-pruning": (_torch_pruning, _made_by_torch_pruning),
+    "random": (partial(_replayed, family="random"), _as_planned),
+    "tpe": (partial(_replayed, family="tpe"), _as_planned),
+    "nsga2": (partial(_replayed, family="nsga2"), _as_planned),
 }

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import optuna
 from provenance import provenance, save_results
 from quality_bench import Quality, rounded
+from quality_scored import scored_study
 
-from autoprune.config import Goal, SamplerName
+from autoprune.config import SamplerName
 from autoprune.front import hypervolume
 from autoprune.record import TrialRecord
-from autoprune.search.objectives import OBJECTIVES
-from autoprune.search.profile import Profile
-from autoprune.search.proposals import proposals
-from autoprune.search.samplers import FreshPerTrial, Known
 from autoprune.search.target_space import with_target_space
-from autoprune.search.trials import TrialLoop
-from autoprune.search.workbench import Workbench
-from autoprune.study_folder import StudyFolder
 
 TRIALS = 40
 SHOWN = (10, 20, 40)
@@ -43,43 +35,19 @@ def compare_samplers(quality: Quality, name: str, seeds: int) -> None:
     """Run every method with every seed; what was done before is read back from its study."""
     made = provenance("optuna", "ultralytics", "onnxruntime")
     bench = with_target_space(quality.bench, quality.listener)
-    goal = Goal(kind="speedup", value=SPEEDUP)
     curves: dict[str, list[list[dict[str, float]]]] = {method: [] for method in METHODS}
     for seed in range(seeds):
         for method, (sampler, proposed) in METHODS.items():
-            folder = StudyFolder(bench.folder.root / "samplers" / f"{method}-{seed}")
-            folder.root.mkdir(parents=True, exist_ok=True)
-            changes = {"goal": goal, "sampler": sampler, "seed": seed, "trials": TRIALS}
-            config = bench.config.model_copy(update=changes)
-            records = _run(replace(bench, config=config, folder=folder), quality, proposed)
+            where, level = f"{method}-{seed}", 1 / SPEEDUP
+            records = scored_study(
+                quality, bench, where, sampler, level, TRIALS, proposed=proposed, seed=seed
+            )
             curves[method].append(_curve(records, quality, 1 / SPEEDUP))
             last = curves[method][-1][-1]
             print(f"{method}, seed {seed}: {last['best']:.3f} within the budget", flush=True)
             content = {"set": name, "speedup": SPEEDUP, "trials": TRIALS}
             content |= {"dense": quality.dense_scores, "rows": _rows(curves)}
             save_results(f"search_quality_samplers_{name}", content | made)
-
-
-def _run(bench: Workbench, quality: Quality, proposed: bool) -> list[TrialRecord]:
-    assert bench.predictor is not None
-    assert quality.dense.latency is not None
-    dense_map, dense_ms = quality.dense.map50_95 or 1.0, quality.dense.latency.median_ms
-    profile = Profile.of(bench.pruner, bench.space, bench.predictor)
-    known = Known(profile, 1 / SPEEDUP, dense_map)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name="samplers",
-        storage=f"sqlite:///{bench.folder.database.resolve()}",
-        sampler=FreshPerTrial(bench.config.sampler, known, bench.config.seed),
-        directions=[objective.direction for objective in OBJECTIVES],
-        load_if_exists=True,
-    )
-    if proposed and not study.get_trials(deepcopy=False):
-        for kept in proposals(profile, bench.config.goal, dense_ms):
-            open_choices = {n: w for n, w in kept.items() if len(bench.space.choices[n]) > 1}
-            study.enqueue_trial(open_choices)
-    TrialLoop(bench, study, quality.dense, [], quality.listener, None).run()
-    return bench.folder.trial_records()
 
 
 def _curve(records: list[TrialRecord], quality: Quality, limit: float) -> list[dict[str, float]]:

@@ -139,6 +139,7 @@ def confirm(content: dict[str, Any]) -> str:
         "level",
         "method",
         "plan",
+        "fine-tunes to find it",
         "measured share of dense latency",
         "params, M",
         "untrained",
@@ -179,9 +180,10 @@ def confirm(content: dict[str, Any]) -> str:
 
 def _confirmed(row: dict[str, Any]) -> tuple[str, ...]:
     if "missing" in row:
-        return f"left out: {row['missing']}", "", "", "", "", ""
+        return f"left out: {row['missing']}", "", "", "", "", "", ""
     return (
         row["how"],
+        str(row["fine_tunes"]),
         f"{row['ratio']:.3f} ({row['ratio_low']:.3f} to {row['ratio_high']:.3f})",
         f"{row['params'] / 1e6:.2f}",
         f"{row['untrained']:.3f}",

@@ -42,7 +42,8 @@ def main() -> None:
         from quality_bench import open_quality
         from quality_pool import fill_pool
 
-        fill_pool(open_quality(asked.set, asked.scratch), asked.set, asked.plans, stop_at)
+        quality = open_quality(asked.set, asked.scratch)
+        fill_pool(quality, asked.set, asked.plans, stop_at, asked.share)
     elif asked.part == "replay":
         from quality_replay import replay_all
 
@@ -52,7 +53,8 @@ def main() -> None:
         from quality_confirm import Confirmation
 
         quality = open_quality(asked.set, asked.scratch)
-        Confirmation(quality, asked.set, stop_at).run(asked.seeds or 3, tuple(asked.levels))
+        seeds = 3 if asked.seeds is None else asked.seeds
+        Confirmation(quality, asked.set, stop_at).run(seeds, tuple(asked.levels), asked.share)
     elif asked.part == "samplers":
         from quality_bench import open_quality
         from quality_samplers import compare_samplers
@@ -74,10 +76,20 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, help="replay: 20, confirm, samplers: 3")
     parser.add_argument("--levels", type=float, nargs="+", default=[0.75, 0.6, 0.45, 0.3])
     parser.add_argument("--epochs", type=int, default=12, help="train: without --timeout")
+    parser.add_argument(
+        "--share", type=_share, default=(1, 1), help="train every n-th, from the i-th: i/n"
+    )
     parser.add_argument("--timeout", type=float, help="seconds; begun items are finished")
     scratch = Path(platformdirs.user_cache_dir("autoprune")) / "search-quality"
     parser.add_argument("--scratch", type=Path, default=scratch)
     return parser.parse_args()
+
+
+def _share(text: str) -> tuple[int, int]:
+    index, count = (int(part) for part in text.split("/"))
+    if not 1 <= index <= count:
+        raise argparse.ArgumentTypeError(f"got {text}, expected i/n with 1 <= i <= n")
+    return index, count
 
 
 if __name__ == "__main__":
