@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import torch
@@ -76,4 +78,24 @@ def count_idle_cores() -> int:
     busy = psutil.cpu_percent(interval=0.2, percpu=True)
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else len(busy)
     free = sum(1 - percent / 100 for percent in busy)
-    return max(1, min(allowed, int(free + 1 - _NEARLY_IDLE)))
+    return max(1, int(min(allowed, container_cores(), free + 1 - _NEARLY_IDLE)))
+
+
+def container_cores(root: Path = Path("/sys/fs/cgroup")) -> float:
+    """Cores worth of time a container may use, as `docker run --cpus` sets; at least 1.
+
+    Threads beyond that are not slower cores but stopped ones: the kernel halts all of them until
+    the next period. Both versions of Linux' control groups are read; infinite without a limit.
+
+    Args:
+        root: Where the control groups are mounted.
+    """
+    two, one = root / "cpu.max", root / "cpu" / "cpu.cfs_quota_us"
+    with contextlib.suppress(OSError, ValueError):
+        if two.exists():
+            quota, period = two.read_text().split()
+        else:
+            quota, period = one.read_text(), one.with_name("cpu.cfs_period_us").read_text()
+        if float(quota) > 0:  # "max" or -1 mean no limit
+            return max(1.0, float(quota) / float(period))
+    return math.inf

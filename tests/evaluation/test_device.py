@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import psutil
 import pytest
 import torch
@@ -9,6 +12,7 @@ from autoprune.evaluation import device
 from autoprune.evaluation.device import (
     LOOK_AGAIN_S,
     choose_device,
+    container_cores,
     count_idle_cores,
     idle_cores,
 )
@@ -46,6 +50,32 @@ def test_only_idle_cores_count(
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
     monkeypatch.setattr(psutil, "cpu_percent", lambda interval, percpu: loads)
     assert count_idle_cores() == threads
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "250000 100000\n"}, 2.5),
+        ({"cpu.max": "50000 100000\n"}, 1.0),
+        ({"cpu.max": "max 100000\n"}, math.inf),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4.0),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, math.inf),
+        ({"cpu.max": "rubbish"}, math.inf),
+        ({}, math.inf),
+    ],
+)
+def test_a_containers_limit_is_read(tmp_path: Path, files: dict[str, str], cores: float) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert container_cores(tmp_path) == cores
+
+
+def test_threads_stay_within_a_containers_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)), raising=False)
+    monkeypatch.setattr(psutil, "cpu_percent", lambda interval, percpu: [0.0] * 64)
+    monkeypatch.setattr(device, "container_cores", lambda: 2.5)
+    assert count_idle_cores() == 2
 
 
 def test_threads_follow_the_idle_cores_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
