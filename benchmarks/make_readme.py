@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -234,10 +235,30 @@ def _calibration_cost(content: dict[str, Any]) -> str:
     return f"{about}\n\n{table(header, rows)}"
 
 
+def _training_speed(content: dict[str, Any]) -> str:
+    rows = [
+        (way, f"{statistics.median(taken):.1f}", f"{min(taken):.1f} to {max(taken):.1f}")
+        for way, taken in content["seconds"].items()
+    ]
+    ratios = content["time_ratios"]
+    about = (
+        f"{content['epochs']} epoch of the demo at {content['imgsz_px']} px, uniform plan"
+        f" {content['ratio']}, {content['threads']} threads; {len(ratios)} turns each, taken by"
+        f" turns. Time with the second over time with the first:"
+        f" {statistics.median(ratios):.2f} (median; {min(ratios):.2f} to {max(ratios):.2f})."
+    )
+    return f"{about}\n\n{table(('training', 'median s', 'range'), rows)}"
+
+
 _SETS = {"demo": "the demo", "second": "the second data set"}
 
 SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "prune_speed": ("Time of one prune", "python benchmarks/prune_speed.py", _prune_speed),
+    "training_speed": (
+        "Time of a short fine-tune on a CPU",
+        "python benchmarks/training_speed.py",
+        _training_speed,
+    ),
     "extreme_plans": (
         "Extreme plans never crash",
         "python benchmarks/extreme_plans.py",

@@ -133,6 +133,7 @@ def _trainer(
 
 def _result(trained: nn.Module, original: nn.Module) -> nn.Module:
     model: Any = copy.deepcopy(trained).float().cpu().eval()
+    model = model.to(memory_format=torch.contiguous_format)
     model.criterion = None
     # not the training's own arguments: they name the run folder, which is gone
     model.args = copy.deepcopy(getattr(original, "args", {}))

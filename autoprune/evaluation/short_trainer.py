@@ -16,6 +16,8 @@ from autoprune.evaluation.trainer import KeepShapeTrainer
 
 Progress = Callable[[int, int], None]
 
+_FUSED_ON_CPU = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
+
 
 class ShortTrainer(KeepShapeTrainer):
     """What it leaves behind is in memory: `ema.ema`, `images_seen`, `batch_size`, `epoch`."""
@@ -62,12 +64,27 @@ class ShortTrainer(KeepShapeTrainer):
         """
         if weights is not None:
             check_classes(weights, len(self.data["names"]), str(self.args.data))
-        return super().get_model(cfg, weights, verbose)
+        return super().get_model(cfg, weights, verbose).to(memory_format=self._layout)
+
+    def build_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        """On a CPU, update all weights of a kind in one call where the optimizer can."""
+        optimizer = super().build_optimizer(*args, **kwargs)
+        if self.device.type == "cpu" and isinstance(optimizer, _FUSED_ON_CPU):
+            for group in optimizer.param_groups:
+                group["fused"] = True
+        return optimizer
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Count the images on their way to the device."""
         self._images_in_batch = len(batch["img"])
-        return super().preprocess_batch(batch)  # type: ignore[no-any-return]
+        batch = super().preprocess_batch(batch)
+        batch["img"] = batch["img"].contiguous(memory_format=self._layout)
+        return batch
+
+    @property
+    def _layout(self) -> torch.memory_format:
+        """What convolutions on this device are fastest with, as far as we measured."""
+        return torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
 
     def get_dataloader(
         self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train"

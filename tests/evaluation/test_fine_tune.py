@@ -51,6 +51,7 @@ def test_it_trains_the_epochs_asked_for_keeps_the_shape_and_leaves_nothing_behin
     assert model_hash(module) != before
     assert conv_shapes(module) == conv_shapes(pruned_module)
     assert {value.dtype for value in module.parameters()} == {torch.float32}
+    assert all(value.is_contiguous() for value in module.parameters())
     assert not any(part.training for part in module.modules())
     as_pruned_yolo(module, dense).save(tmp_path / "tuned.pt")
     content = (tmp_path / "tuned.pt").read_bytes()
