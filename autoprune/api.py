@@ -420,18 +420,16 @@ def fine_tune_pruned(
         model: What `prune_detection_model` or `load` returned.
         data: Data YAML.
         settings: Ultralytics' training settings, e.g. {"epochs": 50, "lr0": 0.001}.
-        folder: Receives Ultralytics' run.
+        folder: Receives Ultralytics' run. A run of the same model, data and settings that was
+            interrupted there goes on after its last finished epoch.
 
     Raises:
-        ConfigError: An unknown setting, or one that would train another network.
+        ConfigError: An unknown setting, or one that would train another network; `folder` holds
+            another fine-tune.
     """
-    from autoprune.evaluation.data_yaml import resolved_data_yaml
-    from autoprune.evaluation.fine_tune_settings import full_train_args
+    from autoprune.evaluation.full_fine_tune import fully_fine_tuned
 
-    arguments = full_train_args(settings)
-    resolved = resolved_data_yaml(data, folder)
-    model.train(data=str(resolved), project=str(folder.resolve()), name="fine-tune", **arguments)
-    return model
+    return fully_fine_tuned(model, data, settings, folder)
 
 
 def write_report(folder: Path | str) -> Path:

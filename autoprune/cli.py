@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -231,7 +231,10 @@ def prune(
         bool, typer.Option(help="Load a .pt that may run code of its own.")
     ] = False,
 ) -> None:
-    """Apply a plan to a model, and fine-tune it if --data is given."""
+    """Apply a plan to a model, and fine-tune it if --data is given.
+
+    Interrupted, the same command goes on after the last epoch; OUTPUT.training holds it meanwhile.
+    """
     with _exit_codes():
         from autoprune import api
         from autoprune.arguments import split_overrides
@@ -261,9 +264,12 @@ def prune(
         how = pruned.how_pruned
         output.parent.mkdir(parents=True, exist_ok=True)
         if data is not None:
-            with tempfile.TemporaryDirectory(dir=output.parent) as folder:
-                pruned = api.fine_tune_pruned(pruned, data, pairs, Path(folder))
-                pruned.save(output)
+            training = output.with_suffix(".training")
+            if training.exists():
+                print(f"Going on with the fine-tune that was interrupted: {training}")
+            pruned = api.fine_tune_pruned(pruned, data, pairs, training)
+            pruned.save(output)
+            shutil.rmtree(training)
         else:
             pruned.save(output)
         params = sum(parameter.numel() for parameter in pruned.model.parameters())

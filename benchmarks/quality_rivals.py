@@ -154,13 +154,13 @@ def _by_l2(finals: Finals, choice: Choice) -> nn.Module:
 
 
 def _torch_pruning(finals: Finals, level: float) -> Choice:
-    """The mildest uniform ratio within the level; of both roundings, the one with more MACs."""
+    """The mildest uniform ratio within the level; of the roundings, the one with most MACs."""
     from autoprune.pruning.size import model_size
 
     quality = finals.quality
     _require_torch_pruning()
     found: list[Choice] = []
-    for block in (8, 16):
+    for block in (1, 8, 16):
         low, high = 0.0, STRONGEST
         best: Choice | None = None
         for _ in range(BISECTIONS):

@@ -72,7 +72,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--set", choices=SETS, default="demo")
-    parser.add_argument("--plans", type=int, default=160, help="pool: plans in all")
+    parser.add_argument("--plans", type=int, default=152, help="pool: plans in all")
     parser.add_argument("--seeds", type=int, help="replay: 20, confirm, samplers: 3")
     parser.add_argument("--levels", type=float, nargs="+", default=[0.75, 0.6, 0.45, 0.3])
     parser.add_argument("--epochs", type=int, default=12, help="train: without --timeout")

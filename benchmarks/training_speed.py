@@ -90,8 +90,7 @@ def one_training(
         stack.enter_context(patch.object(device, "count_idle_cores", lambda: asked.threads))
         if way == PLAIN:
             stack.enter_context(patch.object(short_trainer, "_FUSED_ON_CPU", ()))
-            trainer = short_trainer.ShortTrainer
-            stack.enter_context(patch.object(trainer, "_layout", torch.contiguous_format))
+            stack.enter_context(patch.object(short_trainer, "_FASTER_CHANNELS_LAST", False))
         stack.enter_context(quiet(folder / "log.txt"))
         return fine_tune(module, data, imgsz, settings, folder).seconds
 

@@ -12,6 +12,7 @@ from autoprune import api
 from autoprune.cli import app
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import Split, write_detection_set
+from autoprune.evaluation.trainer import KeepShapeTrainer
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +79,29 @@ def test_an_error_of_torch_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("AUTOPRUNE_TRACEBACK", "1")
     said = CliRunner().invoke(app, ["measure", str(demo_checkpoint())])
     assert isinstance(said.exception, RuntimeError)
+
+
+def test_an_interrupted_fine_tune_goes_on_and_leaves_only_the_model(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, training = tmp_path / "small.pt", tmp_path / "small.training"
+    files = (demo_checkpoint(), "-o", small, "--data", data, "--ratio", "0.5")
+    settings = ("epochs=2", "imgsz=64", "batch=4", "workers=0", "device=cpu")
+    saved = KeepShapeTrainer.save_model
+
+    def interrupt(trainer: KeepShapeTrainer) -> bool:
+        saved(trainer)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(KeepShapeTrainer, "save_model", interrupt)
+    assert prune(*files, *settings).exit_code == 130
+    assert not small.exists()
+    monkeypatch.undo()
+    other = prune(*files, "epochs=3", *settings[1:])
+    assert other.exit_code == 2
+    assert "epochs: 2 -> 3" in other.output
+    said = prune(*files, *settings)
+    assert said.exit_code == 0
+    assert f"Going on with the fine-tune that was interrupted: {training}" in said.output
+    assert small.exists()
+    assert not training.exists()

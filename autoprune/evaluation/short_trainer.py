@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from autoprune.evaluation.trainer import KeepShapeTrainer
 
 Progress = Callable[[int, int], None]
 
+_FASTER_CHANNELS_LAST = (platform.system(), platform.machine()) == ("Linux", "x86_64")
 _FUSED_ON_CPU = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 
 
@@ -64,7 +66,8 @@ class ShortTrainer(KeepShapeTrainer):
         """
         if weights is not None:
             check_classes(weights, len(self.data["names"]), str(self.args.data))
-        return super().get_model(cfg, weights, verbose).to(memory_format=self._layout)
+        model = super().get_model(cfg, weights, verbose)
+        return model.to(memory_format=torch.channels_last) if self._channels_last else model
 
     def build_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         """On a CPU, update all weights of a kind in one call where the optimizer can."""
@@ -78,13 +81,14 @@ class ShortTrainer(KeepShapeTrainer):
         """Count the images on their way to the device."""
         self._images_in_batch = len(batch["img"])
         batch = super().preprocess_batch(batch)
-        batch["img"] = batch["img"].contiguous(memory_format=self._layout)
+        if self._channels_last:
+            batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
         return batch
 
     @property
-    def _layout(self) -> torch.memory_format:
-        """What convolutions on this device are fastest with, as far as we measured."""
-        return torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
+    def _channels_last(self) -> bool:
+        """Where we measured that it is faster; on CUDA Ultralytics chooses it by itself."""
+        return self.device.type == "cpu" and _FASTER_CHANNELS_LAST
 
     def get_dataloader(
         self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train"

@@ -42,6 +42,9 @@ def shapes_but_classes(module: nn.Module) -> Shapes:
 class KeepShapeTrainer(DetectionTrainer):
     """Trains the module it is given; the stock trainer rebuilds it from its YAML, unpruned."""
 
+    last: Path
+    best: Path
+
     def get_model(
         self, cfg: Any = None, weights: nn.Module | None = None, verbose: bool = True
     ) -> nn.Module:
@@ -69,6 +72,20 @@ class KeepShapeTrainer(DetectionTrainer):
         fit_classes(model, self.data["names"], by_name=bool(self.args.cls_remap))
         self.expected_shapes: Shapes = conv_shapes(model)
         return model  # type: ignore[no-any-return]
+
+    def save_model(self) -> bool:
+        """Save as usual, but a kill leaves the old files or the new ones, none half written."""
+        last, best = self.last, self.best
+        self.last, self.best = last.with_suffix(".part"), best.with_suffix(".part")
+        try:
+            saved = super().save_model()
+        finally:
+            self.last, self.best = last, best
+        for file in (last, best):
+            draft = file.with_suffix(".part")
+            if draft.exists():
+                draft.replace(file)
+        return bool(saved)
 
     def final_eval(self) -> None:
         """Evaluate as usual, then prove that memory and files hold the shapes training began with.

@@ -18,6 +18,7 @@ from ultralytics import YOLO  # noqa: E402
 from autoprune.demo.dataset import Split, write_detection_set  # noqa: E402
 from autoprune.demo.shapes import CLASS_NAMES  # noqa: E402
 from autoprune.evaluation.dataset import DataSummary, inspect_data  # noqa: E402
+from autoprune.evaluation.pruned_yolo import PrunedYOLO, as_pruned_yolo  # noqa: E402
 from autoprune.evaluation.regrowth_guard import seal  # noqa: E402
 
 KEPT = 11  # of the 16 channels of yolov8n's first layer
@@ -74,6 +75,11 @@ def pruned_module(dense: YOLO) -> nn.Module:
     narrow(module)
     seal(module, {"base": "0123456789abcdef"})
     return module
+
+
+@pytest.fixture
+def pruned(dense: YOLO, pruned_module: nn.Module) -> PrunedYOLO:
+    return as_pruned_yolo(pruned_module, dense)
 
 
 def narrow(module: nn.Module, kept: int = KEPT) -> None:

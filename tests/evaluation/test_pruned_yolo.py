@@ -39,11 +39,6 @@ def short(data_yaml: Path, tmp_path: Path) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def pruned(dense: YOLO, pruned_module: nn.Module) -> PrunedYOLO:
-    return as_pruned_yolo(pruned_module, dense)
-
-
 def test_stock_training_really_regrows_an_unsealed_model(
     dense: YOLO, short: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -1,0 +1,105 @@
+"""A fine-tune at full length; interrupted, it goes on after the last finished epoch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import filelock
+from ultralytics.utils.torch_utils import strip_optimizer
+
+from autoprune.errors import ConfigError
+from autoprune.evaluation.checkpoint import model_hash, read_checkpoint
+from autoprune.evaluation.data_yaml import resolved_data_yaml
+from autoprune.evaluation.fine_tune_settings import full_train_args
+from autoprune.evaluation.pruned_yolo import PrunedYOLO, load_pruned
+from autoprune.evaluation.regrowth_guard import sealed_info
+from autoprune.yaml_io import write_atomic
+
+_RUN = "fine-tune"
+_OF_THE_MACHINE = ("device", "workers")  # may differ when a training goes on
+
+
+def fully_fine_tuned(
+    model: PrunedYOLO, data: Path | str, settings: Mapping[str, Any], folder: Path
+) -> PrunedYOLO:
+    """Train at full length, or go on with the same training begun in `folder`.
+
+    Args:
+        model: The pruned model, untrained.
+        data: Data YAML.
+        settings: Ultralytics' training settings.
+        folder: Receives Ultralytics' run; the caller removes it once the result is safe.
+
+    Returns:
+        The trained model, Ultralytics' best by fitness on val.
+
+    Raises:
+        ConfigError: A wrong setting; `folder` holds another training, or one that is running.
+    """
+    arguments = full_train_args(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise ConfigError(f"{folder}: another process is training there") from None
+    try:
+        _keep_or_compare(folder, _request(model, data, arguments))
+        resolved = str(resolved_data_yaml(data, folder))
+        last = folder / _RUN / "weights" / "last.pt"
+        if not last.exists():
+            run = {"project": str(folder.resolve()), "name": _RUN, "exist_ok": True}
+            model.train(**{**arguments, **run, "data": resolved})
+            return model
+        if _is_finished(last):
+            return _result(last, folder)
+        resumed = load_pruned(last)
+        machine = {key: arguments[key] for key in _OF_THE_MACHINE if key in arguments}
+        resumed.train(resume=True, data=resolved, **machine)
+        return resumed
+    finally:
+        lock.release()
+
+
+def _request(model: PrunedYOLO, data: Path | str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """What must be the same for a training to go on."""
+    known = sealed_info(model.model) or {"weights": model_hash(model.model)}
+    kept = {key: value for key, value in arguments.items() if key not in _OF_THE_MACHINE}
+    content = {"model": known, "data": str(Path(data).resolve()), **kept}
+    plain: dict[str, Any] = json.loads(json.dumps(content, default=str))
+    return plain
+
+
+def _keep_or_compare(folder: Path, request: dict[str, Any]) -> None:
+    path = folder / "request.json"
+    if not path.exists():
+        write_atomic(path, json.dumps(request, indent=1) + "\n")
+        return
+    before: dict[str, Any] = json.loads(path.read_text())
+    if before != request:
+        changed = [key for key in {**before, **request} if before.get(key) != request.get(key)]
+        shown = "; ".join(
+            key if key == "model" else f"{key}: {before.get(key)} -> {request.get(key)}"
+            for key in changed
+        )
+        raise ConfigError(
+            f"{folder}: holds an interrupted fine-tune with other settings ({shown}),"
+            " expected the same ones; remove it to begin anew"
+        )
+
+
+def _is_finished(last: Path) -> bool:
+    """Whether its last epoch was trained; the optimizer is dropped after that."""
+    content = read_checkpoint(last)
+    epochs = int(content["train_args"]["epochs"])
+    return content.get("optimizer") is None or int(content["epoch"]) + 1 >= epochs
+
+
+def _result(last: Path, folder: Path) -> PrunedYOLO:
+    best = last.with_name("best.pt")
+    result = folder / "result.pt"
+    strip_optimizer(best if best.exists() else last, str(result))
+    return load_pruned(result)
