@@ -267,7 +267,11 @@ def prune(
             training = output.with_suffix(".training")
             if training.exists():
                 print(f"Going on with the fine-tune that was interrupted: {training}")
-            pruned = api.fine_tune_pruned(pruned, data, pairs, training)
+
+            def heard(done: int, epochs: int, score: float) -> None:
+                print(f"epoch {done} of {epochs}: mAP50-95 {score:.3f} on val", flush=True)
+
+            pruned = api.fine_tune_pruned(pruned, data, pairs, training, heard)
             pruned.save(output)
             shutil.rmtree(training)
         else:

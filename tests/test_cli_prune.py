@@ -103,5 +103,7 @@ def test_an_interrupted_fine_tune_goes_on_and_leaves_only_the_model(
     said = prune(*files, *settings)
     assert said.exit_code == 0
     assert f"Going on with the fine-tune that was interrupted: {training}" in said.output
+    assert "epoch 2 of 2: mAP50-95 0." in said.output
+    assert "epoch 1 of 2" not in said.output
     assert small.exists()
     assert not training.exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,18 @@ from autoprune.evaluation.pruned_yolo import PrunedYOLO, load_pruned
 from autoprune.evaluation.regrowth_guard import sealed_info
 from autoprune.yaml_io import write_atomic
 
+EpochHeard = Callable[[int, int, float], None]
+
 _RUN = "fine-tune"
 _OF_THE_MACHINE = ("device", "workers")  # may differ when a training goes on
 
 
 def fully_fine_tuned(
-    model: PrunedYOLO, data: Path | str, settings: Mapping[str, Any], folder: Path
+    model: PrunedYOLO,
+    data: Path | str,
+    settings: Mapping[str, Any],
+    folder: Path,
+    heard: EpochHeard | None = None,
 ) -> PrunedYOLO:
     """Train at full length, or go on with the same training begun in `folder`.
 
@@ -32,6 +38,7 @@ def fully_fine_tuned(
         data: Data YAML.
         settings: Ultralytics' training settings.
         folder: Receives Ultralytics' run; the caller removes it once the result is safe.
+        heard: Told after each epoch how many are done, of how many, and mAP50-95 on val.
 
     Returns:
         The trained model, Ultralytics' best by fitness on val.
@@ -52,16 +59,27 @@ def fully_fine_tuned(
         last = folder / _RUN / "weights" / "last.pt"
         if not last.exists():
             run = {"project": str(folder.resolve()), "name": _RUN, "exist_ok": True}
+            _tell(model, heard)
             model.train(**{**arguments, **run, "data": resolved})
             return model
         if _is_finished(last):
             return _result(last, folder)
         resumed = load_pruned(last)
+        _tell(resumed, heard)
         machine = {key: arguments[key] for key in _OF_THE_MACHINE if key in arguments}
         resumed.train(resume=True, data=resolved, **machine)
         return resumed
     finally:
         lock.release()
+
+
+def _tell(model: PrunedYOLO, heard: EpochHeard | None) -> None:
+    def after_epoch(trainer: Any) -> None:
+        score = trainer.metrics.get("metrics/mAP50-95(B)")
+        if heard is not None and score is not None and trainer.epoch < trainer.epochs:
+            heard(trainer.epoch + 1, trainer.epochs, float(score))
+
+    model.add_callback("on_fit_epoch_end", after_epoch)
 
 
 def _request(model: PrunedYOLO, data: Path | str, arguments: dict[str, Any]) -> dict[str, Any]:
