@@ -235,6 +235,37 @@ def _calibration_cost(content: dict[str, Any]) -> str:
     return f"{about}\n\n{table(header, rows)}"
 
 
+def _latency_wander(content: dict[str, Any]) -> str:
+    rows = [
+        (
+            row["plan"],
+            row["times"],
+            f"{row['mean_ratio']:.3f}",
+            f"{row['deviation_percent']:.1f} %",
+            f"{row['range_percent']:.1f} %",
+            f"+- {row['stated_half_width_percent']:.1f} %",
+            f"{row['mean_inside_percent']} %",
+        )
+        for row in content["rows"]
+    ]
+    header = (
+        "plan",
+        "measurements",
+        "mean ratio to dense",
+        "standard deviation",
+        "highest less lowest",
+        "stated 95 % interval, median",
+        "intervals that hold the mean",
+    )
+    about = (
+        f"Each in a fresh process, {content['every_s']:.0f} s apart. An interval holds what"
+        " happened during its own seconds. Where fewer than 95 % of the intervals hold the mean,"
+        " the machine's own state moved the ratio in between (on a virtual machine: its"
+        " neighbours' use of the shared cache and memory)."
+    )
+    return f"{about}\n\n{table(header, rows)}"
+
+
 def _training_speed(content: dict[str, Any]) -> str:
     rows = [
         (way, f"{statistics.median(taken):.1f}", f"{min(taken):.1f} to {max(taken):.1f}")
@@ -288,6 +319,11 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
         "How repeatable a measured latency is",
         "python benchmarks/latency_repeatability.py",
         _latency_repeatability,
+    ),
+    "latency_wander": (
+        "How far a measured latency wanders over minutes",
+        "python benchmarks/latency_wander.py",
+        _latency_wander,
     ),
     "latency_predictor": (
         "Latency of any plan, predicted",
