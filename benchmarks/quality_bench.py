@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 from second_set import second_checkpoint, second_data_yaml
 from torch import nn
@@ -94,11 +95,17 @@ class Quality:
 
 
 def open_quality(name: str, scratch: Path) -> Quality:
-    """Prepare, measure and learn, or take up what an earlier run left in `scratch`.
+    """Prepare, measure and learn, or take up what another run left in `scratch`.
 
     Raises:
         ConfigError: The second set's dense model was not trained yet.
     """
+    scratch.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(scratch / f"{name}.lock"):  # one measures, on a quiet machine
+        return _opened(name, scratch)
+
+
+def _opened(name: str, scratch: Path) -> Quality:
     listener = Spoken()
     config = StudyConfig(goal=Goal(kind="speedup", value=2.0), name=f"search-quality-{name}")
     if name == "second":

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 from quality_bench import Quality, rounded
 
@@ -31,6 +33,11 @@ def pool_plans(quality: Quality, count: int) -> list[dict[str, Any]]:
     Plan number n depends on the plans before it, the profile and the predictor alone.
     """
     path = quality.bench.folder.root / "pool_plans.json"
+    with filelock.FileLock(path.with_suffix(".lock")):
+        return _plans(quality, count, path)
+
+
+def _plans(quality: Quality, count: int, path: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
     if len(rows) < count:
         print(f"Drawing {count - len(rows)} plans.", flush=True)
