@@ -156,7 +156,7 @@ class TrialRecord(Noun):
     size: ModelSize | None = None
     predicted_ms: float | None = None  # by the latency predictor, before anything was exported
     latency: LatencyResult | None = None
-    confirmed: LatencyResult | None = None  # re-measured at the end in a fresh process
+    confirmed: LatencyResult | None = None  # re-measured at the end in fresh processes
     rungs: tuple[RungScore, ...] = ()
     final: DetectionMetrics | None = None  # of rung SHORT, on images the search never used
     failure: Failure | None = None

@@ -36,6 +36,7 @@ __all__ = [
     "measure_against",
     "measure_dense",
     "refuse_other_fingerprint",
+    "together",
 ]
 
 _FEWEST_BLOCKS = 6  # below, a bootstrapped interval means little
@@ -148,6 +149,31 @@ def at_dense_time(result: LatencyResult, dense: LatencyResult) -> LatencyResult:
             "high_ms": time_ms.high,
             "dense_ms": dense.median_ms,
             "dense_now_ms": None,  # that was another day
+        }
+    )
+
+
+def together(results: Sequence[LatencyResult]) -> LatencyResult:
+    """One result of several of the same model, each from a process of its own.
+
+    An interval holds what happened during its own seconds, not what differs from process to process
+    or what a machine's neighbours do a moment later. So this one reaches from the lowest bound to
+    the highest; time and samples are those of the result in the middle.
+
+    Args:
+        results: At least one, with the same fingerprint.
+    """
+    by_time = sorted(results, key=lambda result: result.median_ms)
+    return by_time[(len(by_time) - 1) // 2].model_copy(
+        update={
+            "p90_ms": max(result.p90_ms for result in results),
+            "low_ms": min(result.low_ms for result in results),
+            "high_ms": max(result.high_ms for result in results),
+            "ratio_low": min(result.ratio_low for result in results),
+            "ratio_high": max(result.ratio_high for result in results),
+            "blocks": sum(result.blocks for result in results),
+            "steady": all(result.steady for result in results),
+            "lasting_change": max((r.lasting_change for r in results), key=abs),
         }
     )
 

@@ -125,14 +125,14 @@ def _about(study: Study, record: TrialRecord | None) -> list[str]:
 def _confirmation(study: Study, record: TrialRecord) -> str:
     confirmed, budget_ms = record.confirmed, study.budget_ms
     if confirmed is None:
-        return "Unconfirmed: its latency has not been measured again in a fresh process."
-    again = "Its latency was measured again in a fresh process"
+        return "Unconfirmed: its latency has not been measured again in fresh processes."
+    again = "Its latency was measured again in fresh processes"
     if budget_ms is None:
         return f"Confirmed: {again[0].lower()}{again[1:]}."
     limit = wording.milliseconds(budget_ms)
     if confirmed.high_ms <= budget_ms:
         return (
-            f"Confirmed: measured again in a fresh process, all of its interval is within {limit}."
+            f"Confirmed: measured again in fresh processes, all of its interval is within {limit}."
         )
     return f"Unconfirmed: {again[0].lower()}{again[1:]} and its interval goes beyond {limit}."
 

@@ -28,7 +28,7 @@ COLUMNS = {
     "latency_ratio_low": "Float64",
     "latency_ratio_high": "Float64",
     "latency_steady": "boolean",
-    "confirmed_ms": "Float64",  # measured again in a fresh process
+    "confirmed_ms": "Float64",  # measured again in fresh processes
     "confirmed_low_ms": "Float64",
     "confirmed_high_ms": "Float64",
     "rung": "Int64",  # that records are compared on: 1, after the short fine-tune; dense: 0

@@ -16,7 +16,7 @@ from autoprune.outcome import Outcome
 from autoprune.pruning.prune import uniform_plan
 from autoprune.pruning.size import model_size
 from autoprune.record import RungScore, TrialRecord
-from autoprune.search.finish import outcome_of, publish_best
+from autoprune.search.finish import CONFIRMING_PROCESSES, outcome_of, publish_best
 from autoprune.search.listener import SearchListener
 from autoprune.search.workbench import Workbench
 
@@ -65,9 +65,9 @@ def measured_dense(bench: Workbench, listener: SearchListener) -> tuple[Workbenc
 
 
 def dense_is_enough(bench: Workbench, dense: TrialRecord, budget_ms: float) -> Outcome | None:
-    """Publish the dense model as the answer; None if a fresh process does not confirm it."""
+    """Publish the dense model as the answer; None if fresh processes do not confirm it."""
     bench.save_model(bench.yolo.model, bench.folder.dense / "model.pt", dense.pruning_plan())
-    confirmed = bench.measure(bench.yolo.model, bench.folder.dense)
+    confirmed = bench.measure(bench.yolo.model, bench.folder.dense, CONFIRMING_PROCESSES)
     if confirmed.high_ms > budget_ms:
         return None
     dense = dense.model_copy(update={"confirmed": confirmed})

@@ -1,4 +1,4 @@
-"""The end of a search: confirm the best plan in a fresh process, score the front on new images."""
+"""The end of a search: confirm the best plan in fresh processes, score the front on new images."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from autoprune.search.listener import SearchListener
 from autoprune.search.workbench import Workbench
 
 MAX_DOUBTFUL = 5
+CONFIRMING_PROCESSES = 3  # a ratio differs more between processes than an interval of one says
+CONFIRMING_S = 2.0  # in each of them, at least
 
 
 def confirm_best(
@@ -31,9 +33,9 @@ def confirm_best(
     After MAX_DOUBTFUL misses only candidates are tried whose first measurement left no doubt.
 
     Returns:
-        The first record whose upper confidence bound, measured in a fresh process, is within the
-        latency budget; None when there is none. An accuracy goal sets no latency limit: its
-        best record is re-measured and returned.
+        The first record whose upper bound, measured in CONFIRMING_PROCESSES fresh processes, is
+        within the latency budget; None when there is none. An accuracy goal sets no latency
+        limit: its best record is re-measured and returned.
     """
     assert dense.latency is not None
     budget_ms = bench.config.goal.budget_ms(dense.latency.median_ms)
@@ -161,7 +163,7 @@ def _kept_map(record: TrialRecord) -> float:
 def _measured_again(
     bench: Workbench, record: TrialRecord, listener: SearchListener
 ) -> LatencyResult | None:
-    """Time a record's model longer, in a fresh process; None when that fails."""
+    """Time a record's model longer, in fresh processes; None when that fails."""
     listener.candidate(f"confirm {record.name}", None, None)
     listener.stage("latency")
     folder = bench.folder.folder_of(record)
@@ -170,9 +172,9 @@ def _measured_again(
             module = _trained(bench, folder)
         else:  # weights dropped: the plan applied afresh takes the same time
             module = bench.pruner.prune(record.pruning_plan(), record.name)
-        longer = replace(bench, timing=bench.timing.for_dense())
+        timing = replace(bench.timing, dense_s=CONFIRMING_S).for_dense()
         try:
-            return longer.measure(module, folder)
+            return replace(bench, timing=timing).measure(module, folder, CONFIRMING_PROCESSES)
         except Exception as error:
             failure = candidate_failure(error, folder)
             listener.say(

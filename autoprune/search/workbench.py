@@ -17,7 +17,7 @@ from autoprune.evaluation.fine_tune_settings import FineTuneSettings
 from autoprune.evaluation.pruned_yolo import PrunedYOLO, as_pruned_yolo
 from autoprune.evaluation.regrowth_guard import seal
 from autoprune.latency.export import ExportedModel, export_model
-from autoprune.latency.measure import RuntimeOptions, TimingSettings, measure_against
+from autoprune.latency.measure import RuntimeOptions, TimingSettings, measure_against, together
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.latency.targets import LatencyTarget
 from autoprune.plan import Calibration, PruningPlan
@@ -94,8 +94,8 @@ class Workbench:
         kept = np.array([self.pruner.signature(plan)])
         return float(self.predictor.predict(kept)[0]) * self.dense_latency.median_ms
 
-    def measure(self, module: nn.Module, folder: Path) -> LatencyResult:
-        """Export a model and time it against the dense one in a clean process.
+    def measure(self, module: nn.Module, folder: Path, processes: int = 1) -> LatencyResult:
+        """Export a model and time it against the dense one in a clean process, or in several.
 
         Raises:
             TrialFailed: Export or measurement failed.
@@ -105,14 +105,19 @@ class Workbench:
         assert self.dense_latency is not None
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="export-", dir=folder) as draft:
-            return measure_against(
-                self.target,
-                self.export(module, Path(draft)),
-                self.dense_export,
-                self.dense_latency,
-                self.options,
-                self.timing,
-            )
+            exported = self.export(module, Path(draft))
+            results = [
+                measure_against(
+                    self.target,
+                    exported,
+                    self.dense_export,
+                    self.dense_latency,
+                    self.options,
+                    self.timing,
+                )
+                for _ in range(processes)
+            ]
+        return together(results)
 
     def export(self, module: nn.Module, folder: Path) -> ExportedModel:
         """Write the runtime's file for a module into `folder`."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
+from autoprune.latency.measure import TimingSettings, together
 from autoprune.outcome import Outcome
-from autoprune.record import LONG, TrialRecord
+from autoprune.record import LONG, LatencyResult, TrialRecord
 from autoprune.search import finish
 from autoprune.search.finish import better_published, confirm_best
 from autoprune.search.listener import SearchListener
@@ -48,6 +52,40 @@ def test_the_best_that_a_fresh_process_confirms_is_recommended(
     assert best is not None
     assert best.name == "trial 1"
     assert measured == {}
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """A bench whose measurements are given."""
+
+    bench: Any
+    times: Iterator[float]
+    timing: TimingSettings = field(default_factory=TimingSettings)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.bench, name)
+
+    def measure(self, _: nn.Module, folder: Path, processes: int) -> LatencyResult:
+        return together([latency(next(self.times)) for _ in range(processes)])
+
+
+def test_a_plan_is_confirmed_by_three_processes_whose_bounds_all_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [_record(0, 4.9, 0.7), _record(1, 4.8, 0.6)]
+    times = iter((4.7, 4.96, 4.8, 4.7, 4.9, 4.8))  # 4.96: its interval reaches 5.01
+    bench: Any = _Timed(_bench(tmp_path, *records), times)
+    monkeypatch.setattr(finish, "_trained", lambda *_: nn.Identity())
+    best = confirm_best(bench, records, DENSE, SearchListener())
+    assert best is not None
+    assert best.name == "trial 1"
+    assert next(times, None) is None
+    found = best.confirmed
+    assert found is not None
+    assert (found.low_ms, found.median_ms, found.high_ms) == (4.7 * 0.99, 4.8, 4.9 * 1.01)
+    ratios = (found.ratio_low, found.ratio, found.ratio_high)
+    assert ratios == pytest.approx((0.47 * 0.99, 0.48, 0.49 * 1.01))
+    assert found.blocks == 24
 
 
 def test_a_steady_miss_is_not_measured_until_it_passes(
