@@ -416,7 +416,7 @@ def fine_tune_pruned(
     data: str | Path,
     settings: Mapping[str, Any],
     folder: Path,
-    heard: Callable[[int, int, float], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> PrunedYOLO:
     """Fine-tune a pruned model at full length, keeping its shape, and return the trained one.
 
@@ -426,7 +426,7 @@ def fine_tune_pruned(
         settings: Ultralytics' training settings, e.g. {"epochs": 50, "lr0": 0.001}.
         folder: Receives Ultralytics' run. A run of the same model, data and settings that was
             interrupted there goes on after its last finished epoch.
-        heard: Told after each epoch how many are done, of how many, and mAP50-95 on val.
+        say: Told whether it goes on, and after each epoch how far it is and mAP50-95 on val.
 
     Raises:
         ConfigError: An unknown setting, or one that would train another network; `folder` holds
@@ -434,7 +434,7 @@ def fine_tune_pruned(
     """
     from autoprune.evaluation.full_fine_tune import fully_fine_tuned
 
-    return fully_fine_tuned(model, data, settings, folder, heard)
+    return fully_fine_tuned(model, data, settings, folder, say)
 
 
 def write_report(folder: Path | str) -> Path:

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -265,15 +266,11 @@ def prune(
         output.parent.mkdir(parents=True, exist_ok=True)
         if data is not None:
             training = output.with_suffix(".training")
-            if training.exists():
-                print(f"Going on with the fine-tune that was interrupted: {training}")
-
-            def heard(done: int, epochs: int, score: float) -> None:
-                print(f"epoch {done} of {epochs}: mAP50-95 {score:.3f} on val", flush=True)
-
-            pruned = api.fine_tune_pruned(pruned, data, pairs, training, heard)
+            say = partial(print, flush=True)
+            pruned = api.fine_tune_pruned(pruned, data, pairs, training, say)
             pruned.save(output)
-            shutil.rmtree(training)
+            for done in (training / "fine-tune", training):  # a half removed one must not go on
+                shutil.rmtree(done)
         else:
             pruned.save(output)
         params = sum(parameter.numel() for parameter in pruned.model.parameters())

@@ -140,7 +140,7 @@ class Confirmation:
             rows = [known for known in self._rows() if (known["level"], known["method"]) != key]
             rows = sorted([*rows, row], key=lambda r: (-r["level"], order.index(r["method"])))
             content = {
-                "claim": "final plans at equal measured latency, fine-tuned alike",
+                "claim": "final plans within a measured latency, fine-tuned alike",
                 "set": self.name,
                 "base": self.quality.bench.base_hash,
                 "dense": self.quality.dense_scores,

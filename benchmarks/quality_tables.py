@@ -170,7 +170,7 @@ def confirm(content: dict[str, Any]) -> str:
     ]
     dense = content["dense"]
     about = (
-        f"Final plans at equal measured latency, mAP50-95 after the same short fine-tune; mean and"
+        f"Final plans within a measured latency, mAP50-95 after the same short fine-tune; mean and"
         f" 95 % t interval over its seeds. Dense: {dense['val']:.3f} on val, {dense['test']:.3f} on"
         f" test, {dense['params'] / 1e6:.2f} M parameters, {dense['ms']:.2f} ms."
     )

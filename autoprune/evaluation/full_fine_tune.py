@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ from ultralytics.utils.torch_utils import strip_optimizer
 
 from autoprune.errors import ConfigError
 from autoprune.evaluation.checkpoint import model_hash, read_checkpoint
-from autoprune.evaluation.data_yaml import resolved_data_yaml
+from autoprune.evaluation.data_yaml import read_data_yaml, resolved_data_yaml
 from autoprune.evaluation.fine_tune_settings import full_train_args
 from autoprune.evaluation.pruned_yolo import PrunedYOLO, load_pruned
 from autoprune.evaluation.regrowth_guard import sealed_info
 from autoprune.yaml_io import write_atomic
 
-EpochHeard = Callable[[int, int, float], None]
+Say = Callable[[str], None]
 
 _RUN = "fine-tune"
 _OF_THE_MACHINE = ("device", "workers")  # may differ when a training goes on
@@ -29,7 +30,7 @@ def fully_fine_tuned(
     data: Path | str,
     settings: Mapping[str, Any],
     folder: Path,
-    heard: EpochHeard | None = None,
+    say: Say = lambda _: None,
 ) -> PrunedYOLO:
     """Train at full length, or go on with the same training begun in `folder`.
 
@@ -38,7 +39,7 @@ def fully_fine_tuned(
         data: Data YAML.
         settings: Ultralytics' training settings.
         folder: Receives Ultralytics' run; the caller removes it once the result is safe.
-        heard: Told after each epoch how many are done, of how many, and mAP50-95 on val.
+        say: Told whether it goes on, and after each epoch how far it is and mAP50-95 on val.
 
     Returns:
         The trained model, Ultralytics' best by fitness on val.
@@ -54,46 +55,48 @@ def fully_fine_tuned(
     except filelock.Timeout:
         raise ConfigError(f"{folder}: another process is training there") from None
     try:
-        _keep_or_compare(folder, _request(model, data, arguments))
-        resolved = str(resolved_data_yaml(data, folder))
         last = folder / _RUN / "weights" / "last.pt"
-        if not last.exists():
-            run = {"project": str(folder.resolve()), "name": _RUN, "exist_ok": True}
-            _tell(model, heard)
-            model.train(**{**arguments, **run, "data": resolved})
-            return model
-        if _is_finished(last):
-            return _result(last, folder)
-        resumed = load_pruned(last)
-        _tell(resumed, heard)
-        machine = {key: arguments[key] for key in _OF_THE_MACHINE if key in arguments}
-        resumed.train(resume=True, data=resolved, **machine)
-        return resumed
+        request = _request(model, data, arguments)
+        _keep_or_compare(folder, request, begun=last.exists())
+        if last.exists():
+            say(f"Going on with the fine-tune that was interrupted: {folder}")
+            if _is_finished(last):
+                return _result(last, folder)
+            machine = {key: arguments[key] for key in _OF_THE_MACHINE if key in arguments}
+            model, more = load_pruned(last), {"resume": True, **machine}
+        else:
+            more = arguments
+        model.add_callback("on_fit_epoch_end", partial(_after_epoch, say))
+        resolved = str(resolved_data_yaml(data, folder))
+        model.train(**{**more, "data": resolved, "save_dir": str((folder / _RUN).resolve())})
+        return model
     finally:
         lock.release()
 
 
-def _tell(model: PrunedYOLO, heard: EpochHeard | None) -> None:
-    def after_epoch(trainer: Any) -> None:
-        score = trainer.metrics.get("metrics/mAP50-95(B)")
-        if heard is not None and score is not None and trainer.epoch < trainer.epochs:
-            heard(trainer.epoch + 1, trainer.epochs, float(score))
-
-    model.add_callback("on_fit_epoch_end", after_epoch)
+def _after_epoch(say: Say, trainer: Any) -> None:
+    if not trainer.evaluating and trainer.metrics:  # other GPUs' processes have no metrics
+        score = trainer.metrics.get("metrics/mAP50-95(B)", 0.0)
+        shown = f": mAP50-95 {score:.3f} on val" if trainer.fitness is not None else ""
+        say(f"epoch {trainer.epoch + 1} of {trainer.epochs}{shown}")
 
 
 def _request(model: PrunedYOLO, data: Path | str, arguments: dict[str, Any]) -> dict[str, Any]:
     """What must be the same for a training to go on."""
     known = sealed_info(model.model) or {"weights": model_hash(model.model)}
     kept = {key: value for key, value in arguments.items() if key not in _OF_THE_MACHINE}
-    content = {"model": known, "data": str(Path(data).resolve()), **kept}
-    plain: dict[str, Any] = json.loads(json.dumps(content, default=str))
+    read = read_data_yaml(data)
+    images = {split: len(files) for split, files in read.splits.items()}
+    about = {"data": str(read.path), "classes": read.names, "images": images}
+    plain: dict[str, Any] = json.loads(json.dumps({"model": known, **about, **kept}, default=str))
     return plain
 
 
-def _keep_or_compare(folder: Path, request: dict[str, Any]) -> None:
+def _keep_or_compare(folder: Path, request: dict[str, Any], *, begun: bool) -> None:
     path = folder / "request.json"
-    if not path.exists():
+    if not path.exists() and any(file.name != ".lock" for file in folder.iterdir()):
+        raise ConfigError(f"{folder}: got a folder with other files in it, expected none of yours")
+    if not begun:
         write_atomic(path, json.dumps(request, indent=1) + "\n")
         return
     before: dict[str, Any] = json.loads(path.read_text())
@@ -107,6 +110,8 @@ def _keep_or_compare(folder: Path, request: dict[str, Any]) -> None:
             f"{folder}: holds an interrupted fine-tune with other settings ({shown}),"
             " expected the same ones; remove it to begin anew"
         )
+    if request.get("distill_model"):
+        raise ConfigError(f"{folder}: a fine-tune with distill_model cannot go on; remove it")
 
 
 def _is_finished(last: Path) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,7 @@ class KeepShapeTrainer(DetectionTrainer):
 
     last: Path
     best: Path
+    evaluating = False  # training is over, its best model is being validated
 
     def get_model(
         self, cfg: Any = None, weights: nn.Module | None = None, verbose: bool = True
@@ -75,17 +79,8 @@ class KeepShapeTrainer(DetectionTrainer):
 
     def save_model(self) -> bool:
         """Save as usual, but a kill leaves the old files or the new ones, none half written."""
-        last, best = self.last, self.best
-        self.last, self.best = last.with_suffix(".part"), best.with_suffix(".part")
-        try:
-            saved = super().save_model()
-        finally:
-            self.last, self.best = last, best
-        for file in (last, best):
-            draft = file.with_suffix(".part")
-            if draft.exists():
-                draft.replace(file)
-        return bool(saved)
+        with self._drafts():
+            return bool(super().save_model())
 
     def final_eval(self) -> None:
         """Evaluate as usual, then prove that memory and files hold the shapes training began with.
@@ -93,12 +88,35 @@ class KeepShapeTrainer(DetectionTrainer):
         Raises:
             AutopruneError: A shape changed.
         """
-        super().final_eval()
+        self.evaluating = True
+        if RANK == -1:  # the files lose their optimizer: in copies, in case of a kill meanwhile
+            with self._drafts(copied=True):
+                super().final_eval()
+        else:
+            super().final_eval()
         if RANK in {-1, 0}:
             self.check_shapes(unwrap_model(self.ema.ema), "the trained model")
             for file in (self.last, self.best):
                 if Path(file).exists():
                     self.check_shapes(load_checkpoint(file)[0], str(file))
+
+    @contextmanager
+    def _drafts(self, *, copied: bool = False) -> Iterator[None]:
+        """Let Ultralytics write drafts; they replace last.pt and best.pt once all are whole."""
+        files = last, best = self.last, self.best
+        drafts = last.with_name("draft-last.pt"), best.with_name("draft-best.pt")
+        for file, draft in zip(files, drafts, strict=True):
+            draft.unlink(missing_ok=True)
+            if copied and file.exists():
+                shutil.copyfile(file, draft)
+        self.last, self.best = drafts
+        try:
+            yield
+        finally:
+            self.last, self.best = files
+        for file, draft in zip(files, drafts, strict=True):
+            if draft.exists():
+                draft.replace(file)
 
     def check_shapes(self, module: nn.Module, what: str) -> None:
         """Compare with the shapes training began with.

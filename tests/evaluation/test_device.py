@@ -49,6 +49,7 @@ def test_only_idle_cores_count(
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
     monkeypatch.setattr(psutil, "cpu_percent", lambda interval, percpu: loads)
+    monkeypatch.setattr(device, "container_cores", lambda: math.inf)
     assert count_idle_cores() == threads
 
 

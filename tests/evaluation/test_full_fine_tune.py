@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,23 @@ import filelock
 import pytest
 
 from autoprune.errors import ConfigError
-from autoprune.evaluation import full_fine_tune
+from autoprune.evaluation.checkpoint import read_checkpoint
 from autoprune.evaluation.full_fine_tune import fully_fine_tuned
 from autoprune.evaluation.pruned_yolo import PrunedYOLO, load_pruned
-from autoprune.evaluation.trainer import conv_shapes
+from autoprune.evaluation.trainer import KeepShapeTrainer, conv_shapes
 
 SETTINGS = {"epochs": 2, "imgsz": 64, "batch": 4, "workers": 0, "device": "cpu", "lr0": 0.001}
+
+
+class _Heard(list[str]):
+    """What was said."""
+
+    def __call__(self, text: str) -> None:
+        self.append(text)
+
+    @property
+    def epochs(self) -> list[str]:
+        return [text.split(":")[0] for text in self if text.startswith("epoch")]
 
 
 def _stopped_in_the_second_epoch(pruned: PrunedYOLO, data: Path, folder: Path) -> None:
@@ -30,24 +42,36 @@ def _stopped_in_the_second_epoch(pruned: PrunedYOLO, data: Path, folder: Path) -
 
 
 def test_an_interrupted_fine_tune_goes_on_after_the_last_epoch(
+    pruned: PrunedYOLO, data_yaml: Path, tmp_path: Path
+) -> None:
+    shapes, folder = conv_shapes(pruned.model), tmp_path / "training"
+    _stopped_in_the_second_epoch(pruned, data_yaml, folder)
+    moved, heard = folder.rename(tmp_path / "moved"), _Heard()
+    again = fully_fine_tuned(pruned, data_yaml, SETTINGS | {"workers": 1}, moved, heard)
+    assert heard.epochs == ["epoch 2 of 2"]
+    assert conv_shapes(again.model) == shapes
+    assert not folder.exists()
+
+
+def test_a_kill_while_a_finished_training_is_cleaned_up_loses_nothing(
     pruned: PrunedYOLO, data_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shapes, folder, trained = conv_shapes(pruned.model), tmp_path / "training", []
-    _stopped_in_the_second_epoch(pruned, data_yaml, folder)
+    shapes, folder = conv_shapes(pruned.model), tmp_path / "training"
 
-    def opened(path: Path) -> PrunedYOLO:
-        yolo = load_pruned(path)
-        yolo.add_callback("on_train_epoch_end", lambda trainer: trained.append(trainer.epoch))
-        return yolo
+    def killed(file: Path, *_: Any, **__: Any) -> None:
+        file.write_bytes(b"half a fi")
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(full_fine_tune, "load_pruned", opened)
-    again = fully_fine_tuned(pruned, data_yaml, SETTINGS | {"workers": 1}, folder)
-    assert trained == [1]
-    assert conv_shapes(again.model) == shapes
-    trained.clear()
-    finished = fully_fine_tuned(pruned, data_yaml, SETTINGS, folder)  # killed before it was saved
-    assert trained == []
+    monkeypatch.setattr("ultralytics.engine.trainer.strip_optimizer", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fully_fine_tuned(pruned, data_yaml, SETTINGS, folder)
+    monkeypatch.undo()
+    heard = _Heard()
+    finished = fully_fine_tuned(pruned, data_yaml, SETTINGS, folder, heard)
+    assert heard.epochs == []
     assert conv_shapes(finished.model) == shapes
+    content = read_checkpoint(folder / "result.pt")
+    assert content.get("optimizer") is None
 
 
 def test_another_fine_tune_in_the_same_place_is_refused(
@@ -61,24 +85,70 @@ def test_another_fine_tune_in_the_same_place_is_refused(
         fully_fine_tuned(pruned, data_yaml, SETTINGS, folder)
 
 
+def test_settings_may_change_as_long_as_no_epoch_was_trained(
+    pruned: PrunedYOLO, data_yaml: Path, tmp_path: Path
+) -> None:
+    def fails(_: Any) -> None:
+        raise MemoryError
+
+    pruned.add_callback("on_train_epoch_start", fails)
+    with pytest.raises(MemoryError):
+        fully_fine_tuned(pruned, data_yaml, SETTINGS | {"batch": 16}, tmp_path / "training")
+    pruned.reset_callbacks()
+    heard = _Heard()
+    fully_fine_tuned(pruned, data_yaml, SETTINGS | {"epochs": 1}, tmp_path / "training", heard)
+    assert heard.epochs == ["epoch 1 of 1"]
+
+
+def test_a_folder_of_other_things_is_left_alone(
+    pruned: PrunedYOLO, data_yaml: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(ConfigError, match="other files in it"):
+        fully_fine_tuned(pruned, data_yaml, SETTINGS, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["last", "best"])
 def test_a_disk_that_fills_up_while_saving_leaves_the_last_epoch_whole(
-    pruned: PrunedYOLO, data_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    pruned: PrunedYOLO,
+    data_yaml: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder, write = tmp_path / "training", Path.write_bytes
-    written = []
+    written: list[Path] = []
 
     def fills_up(path: Path, content: bytes) -> int:
-        if "weights" in path.parts and path.stem == "last":
+        if "weights" in path.parts and path.stem.endswith(name):
             written.append(path)
             if len(written) == 2:
                 write(path, content[: len(content) // 2])
                 raise OSError(errno.ENOSPC, "No space left on device")
         return write(path, content)
 
+    # every epoch is the best so far, and the last one is not once it is trained again
+    monkeypatch.setattr(KeepShapeTrainer, "validate", _scores(0.1, 0.2))
     monkeypatch.setattr(Path, "write_bytes", fills_up)
     with pytest.raises(OSError, match="No space left"):
         fully_fine_tuned(pruned, data_yaml, SETTINGS, folder)
-    monkeypatch.undo()
-    last = folder / "fine-tune" / "weights" / "last.pt"
-    assert conv_shapes(load_pruned(last).model) == conv_shapes(pruned.model)
-    assert fully_fine_tuned(pruned, data_yaml, SETTINGS, folder).model is not None
+    monkeypatch.setattr(Path, "write_bytes", write)
+    monkeypatch.setattr(KeepShapeTrainer, "validate", _scores(0.05))
+    weights, heard = folder / "fine-tune" / "weights", _Heard()
+    for file in ("last.pt", "best.pt"):
+        assert conv_shapes(load_pruned(weights / file).model) == conv_shapes(pruned.model)
+    again = fully_fine_tuned(pruned, data_yaml, SETTINGS, folder, heard)
+    assert heard.epochs == ["epoch 2 of 2"]
+    assert conv_shapes(again.model) == conv_shapes(pruned.model)
+
+
+def _scores(*given: float) -> Callable[[Any], tuple[dict[str, float], float]]:
+    """A stand-in for validation: fitness by epoch."""
+    left = iter(given)
+
+    def validate(trainer: Any) -> tuple[dict[str, float], float]:
+        fitness = next(left)
+        trainer.best_fitness = max(trainer.best_fitness or 0.0, fitness)
+        return {"metrics/mAP50-95(B)": fitness}, fitness
+
+    return validate
