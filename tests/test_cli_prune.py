@@ -86,6 +86,7 @@ def test_an_interrupted_fine_tune_goes_on_and_leaves_only_the_model(
 ) -> None:
     small, training = tmp_path / "small.pt", tmp_path / "small.training"
     files = (demo_checkpoint(), "-o", small, "--data", data, "--ratio", "0.5")
+    files += ("--importance", "l2", "--no-compensate")
     settings = ("epochs=2", "imgsz=64", "batch=4", "workers=0", "device=cpu")
     saved = KeepShapeTrainer.save_model
 
