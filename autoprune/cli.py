@@ -234,7 +234,7 @@ def prune(
 ) -> None:
     """Apply a plan to a model, and fine-tune it if --data is given.
 
-    Interrupted, the same command goes on after the last epoch; OUTPUT.training holds it meanwhile.
+    Interrupted, the same command goes on after the last epoch, kept in a folder beside OUTPUT.
     """
     with _exit_codes():
         from autoprune import api

@@ -48,7 +48,8 @@ def fill_pool(
     pool = _Pool(quality, name, pool_plans(quality, plans))
     timer = Timer(stop_at)
     for drawn in pool.plans:
-        if drawn["number"] % share[1] == share[0] - 1 and "val" not in pool.row(drawn):
+        known = pool.row(drawn)
+        if drawn["number"] % share[1] == share[0] - 1 and not ("val" in known or "failed" in known):
             if not timer.allows("train"):
                 print(f"Time is up. The same command continues: {pool.state()}.")
                 return

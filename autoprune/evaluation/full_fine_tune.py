@@ -95,7 +95,9 @@ def _request(model: PrunedYOLO, data: Path | str, arguments: dict[str, Any]) -> 
 def _keep_or_compare(folder: Path, request: dict[str, Any], *, begun: bool) -> None:
     path = folder / "request.json"
     if not path.exists() and any(file.name != ".lock" for file in folder.iterdir()):
-        raise ConfigError(f"{folder}: got a folder with other files in it, expected none of yours")
+        raise ConfigError(
+            f"{folder}: got a folder with other files in it, expected a new or empty one"
+        )
     if not begun:
         write_atomic(path, json.dumps(request, indent=1) + "\n")
         return
