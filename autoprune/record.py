@@ -66,7 +66,8 @@ LASTING_CHANGE_ALLOWED = 0.12
 class LatencyResult(Noun):
     """Time of one forward pass at batch 1, measured interleaved with the dense model.
 
-    `median_ms = ratio * dense_ms`; the 95 % interval includes the dense time's own error.
+    `median_ms = ratio * dense_ms`; the 95 % interval includes the dense time's own error. Timed in
+    several processes, the interval reaches from the lowest bound of theirs to the highest.
     """
 
     median_ms: float
@@ -79,6 +80,7 @@ class LatencyResult(Noun):
     dense_ms: float  # as calibrated
     dense_now_ms: float | None = None  # as it ran beside this model
     blocks: int
+    processes: int = 1  # that timed it, one after the other
     steady: bool  # False: the interval is still wide at the time cap, or the speed changed
     lasting_change: float = 0.0  # of the machine's speed meanwhile, 0.3: dense took 30 % longer
     samples_ms: tuple[float, ...]  # the candidate's raw times

@@ -11,7 +11,7 @@ from typing import Any
 import filelock
 from ultralytics.utils.torch_utils import strip_optimizer
 
-from autoprune.errors import ConfigError
+from autoprune.errors import ConfigError, UnsupportedModel
 from autoprune.evaluation.checkpoint import model_hash, read_checkpoint
 from autoprune.evaluation.data_yaml import read_data_yaml, resolved_data_yaml
 from autoprune.evaluation.fine_tune_settings import full_train_args
@@ -60,7 +60,7 @@ def fully_fine_tuned(
         _keep_or_compare(folder, request, begun=last.exists())
         if last.exists():
             say(f"Going on with the fine-tune that was interrupted: {folder}")
-            if _is_finished(last):
+            if _is_finished(last, folder):
                 return _result(last, folder)
             machine = {key: arguments[key] for key in _OF_THE_MACHINE if key in arguments}
             model, more = load_pruned(last), {"resume": True, **machine}
@@ -112,13 +112,20 @@ def _keep_or_compare(folder: Path, request: dict[str, Any], *, begun: bool) -> N
             f"{folder}: holds an interrupted fine-tune with other settings ({shown}),"
             " expected the same ones; remove it to begin anew"
         )
-    if request.get("distill_model"):
-        raise ConfigError(f"{folder}: a fine-tune with distill_model cannot go on; remove it")
 
 
-def _is_finished(last: Path) -> bool:
-    """Whether its last epoch was trained; the optimizer is dropped after that."""
-    content = read_checkpoint(last)
+def _is_finished(last: Path, folder: Path) -> bool:
+    """Whether its last epoch was trained; the optimizer is dropped after that.
+
+    Raises:
+        ConfigError: It holds a teacher too, as it does until the end.
+    """
+    try:
+        content = read_checkpoint(last)
+    except UnsupportedModel as reason:
+        raise ConfigError(
+            f"{folder}: a fine-tune with distill_model cannot go on; remove it"
+        ) from reason
     epochs = int(content["train_args"]["epochs"])
     return content.get("optimizer") is None or int(content["epoch"]) + 1 >= epochs
 

@@ -172,6 +172,7 @@ def together(results: Sequence[LatencyResult]) -> LatencyResult:
             "ratio_low": min(result.ratio_low for result in results),
             "ratio_high": max(result.ratio_high for result in results),
             "blocks": sum(result.blocks for result in results),
+            "processes": len(results),
             "steady": all(result.steady for result in results),
             "lasting_change": max((r.lasting_change for r in results), key=abs),
         }

@@ -32,7 +32,7 @@ def _latency(record: TrialRecord, dense: TrialRecord | None) -> Tile | None:
     result = record.confirmed or record.latency
     if result is None:
         return None
-    compared = [f"95 % interval {wording.interval(result)}"]
+    compared = [wording.named_interval(result)]
     if dense is not None and dense != record:
         faster = wording.speed_up(result.ratio)
         compared.insert(0, f"dense {wording.milliseconds(result.dense_ms)}: {faster} the speed")

@@ -31,7 +31,14 @@ def milliseconds(value: float) -> str:
 
 def latency(result: LatencyResult) -> str:
     """`4.82 ms (95 % interval 4.76 to 4.88)`."""
-    return f"{milliseconds(result.median_ms)} (95 % interval {interval(result)})"
+    return f"{milliseconds(result.median_ms)} ({named_interval(result)})"
+
+
+def named_interval(result: LatencyResult) -> str:
+    """`95 % interval 4.76 to 4.88`, or `4.76 to 4.93 over 3 processes`, which is wider."""
+    if result.processes == 1:
+        return f"95 % interval {interval(result)}"
+    return f"{interval(result)} over {result.processes} processes"
 
 
 def interval(result: LatencyResult) -> str:

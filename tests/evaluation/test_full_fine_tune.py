@@ -9,6 +9,8 @@ from typing import Any
 
 import filelock
 import pytest
+import torch
+from torch import nn
 
 from autoprune.errors import ConfigError
 from autoprune.evaluation.checkpoint import read_checkpoint
@@ -82,6 +84,10 @@ def test_another_fine_tune_in_the_same_place_is_refused(
     with pytest.raises(ConfigError, match=r"other settings \(epochs: 2 -> 3\)"):
         fully_fine_tuned(pruned, data_yaml, SETTINGS | {"epochs": 3}, folder)
     with filelock.FileLock(folder / ".lock"), pytest.raises(ConfigError, match="another process"):
+        fully_fine_tuned(pruned, data_yaml, SETTINGS, folder)
+    last = folder / "fine-tune" / "weights" / "last.pt"
+    torch.save({"model": nn.Identity()}, last)  # as with a teacher: not a plain detection model
+    with pytest.raises(ConfigError, match=r"training: .*distill_model cannot go on; remove it"):
         fully_fine_tuned(pruned, data_yaml, SETTINGS, folder)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from autoprune.latency.measure import together
 from autoprune.report import wording
 from tests.report import fake_study as fake
 
@@ -34,6 +35,11 @@ def test_durations_use_two_units_at_most(seconds: float, text: str) -> None:
 def test_times_below_a_millisecond_keep_three_decimals() -> None:
     assert wording.milliseconds(0.1234) == "0.123 ms"
     assert wording.latency(fake.latency(4.0)) == "4.00 ms (95 % interval 3.95 to 4.05)"
+
+
+def test_an_interval_over_several_processes_is_not_called_a_95_percent_one() -> None:
+    confirmed = together([fake.latency(4.0), fake.latency(4.1), fake.latency(4.2)])
+    assert wording.latency(confirmed) == "4.10 ms (3.95 to 4.25 over 3 processes)"
 
 
 def test_a_time_of_day_is_cut_to_the_minute_and_other_text_kept() -> None:
