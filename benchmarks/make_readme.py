@@ -354,6 +354,14 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
         )
         for name, shown in _SETS.items()
     },
+    **{
+        f"search_quality_longer_{name}": (
+            f"The final plans after a longer fine-tune, on {shown}",
+            f"python benchmarks/search_quality.py longer --set {name} --levels 0.6 0.45",
+            quality_tables.longer,
+        )
+        for name, shown in _SETS.items()
+    },
 }
 
 if __name__ == "__main__":

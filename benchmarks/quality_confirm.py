@@ -53,11 +53,11 @@ class Confirmation:
             if share == (1, 1):
                 self._choose_all(levels)
             else:
-                for level in _part([*levels], share):
+                for level in part([*levels], share):
                     if self._row(level, "ours") is None:
                         self._in_time("search", partial(self.finals.scored, level))
             for seed in range(seeds):
-                for row in _part(self._networks(levels), share):
+                for row in part(self._networks(levels), share):
                     if all(known["seed"] != seed for known in row["seeds"]):
                         self._in_time("fine-tune", partial(self._fine_tune, row, seed))
         except OutOfTime:
@@ -78,7 +78,7 @@ class Confirmation:
     def _networks(self, levels: tuple[float, ...]) -> list[Row]:
         """A row of each network: methods that chose the same share it and its fine-tunes."""
         chosen = [row for row in self._rows() if row["level"] in levels and "plan" in row]
-        return list({_network(row): row for row in chosen}.values())
+        return list({network_of(row): row for row in chosen}.values())
 
     def _choose(self, level: float, method: str) -> None:
         row: Row = {"level": level, "method": method}
@@ -111,7 +111,7 @@ class Confirmation:
         found = fine_tuned_scores(self.quality, module, row["untrained"], folder, seed)
         seconds = rounded(time.monotonic() - began, 1)
         for same in self._rows():
-            if "plan" in same and _network(same) == _network(row):
+            if "plan" in same and network_of(same) == network_of(row):
                 self._put(same, {"seed": seed, **found, "seconds": seconds})
         print(
             f"{row['level']:g} {row['method']}, seed {seed}:"
@@ -155,11 +155,11 @@ class Confirmation:
             print(f"{key[0]:g} {key[1]}: {shown}", flush=True)
 
 
-def _part(items: list[Any], share: tuple[int, int]) -> list[Any]:
+def part(items: list[Any], share: tuple[int, int]) -> list[Any]:
     """Every n-th item, from the i-th."""
     return items[share[0] - 1 :: share[1]]
 
 
-def _network(row: Row) -> str:
+def network_of(row: Row) -> str:
     """Names a network: the engine that makes it and its plan."""
     return f"{METHODS[row['method']][1].__name__} {json.dumps(row['plan'], sort_keys=True)}"

@@ -4,14 +4,16 @@
     python benchmarks/search_quality.py pool --set demo --timeout 2400
     python benchmarks/search_quality.py replay --set demo
     python benchmarks/search_quality.py confirm --set demo --timeout 2400
+    python benchmarks/search_quality.py longer --set demo --epochs 30 --levels 0.6 0.45
     python benchmarks/search_quality.py samplers --set demo    # without any fine-tune
     python benchmarks/search_quality.py tables                 # benchmarks/README.md and the plot
 
 `pool` fine-tunes varied plans once. `replay` lets other samplers choose from the pool, with many
 seeds, which costs no training. `confirm` fine-tunes every method's final plans at four latency
-levels with several seeds. `samplers` lets every sampler score as many plans without training.
-`tables` shows all of it. Each part writes its JSON after every item and,
-stopped at any point, goes on where it was; --scratch holds the studies and the second data set.
+levels with several seeds; `longer` trains some of them for more epochs. `samplers` lets every
+sampler score as many plans without training. `tables` shows all of it. Each part writes its JSON
+after every item and, stopped at any point, goes on where it was; --scratch holds the studies and
+the second data set.
 docs/search-quality.md says what the replay can and cannot show.
 """
 
@@ -28,7 +30,7 @@ from autoprune.evaluation.quiet import prepare_environment
 prepare_environment()
 
 SETS = ("demo", "second")
-PARTS = ("train", "pool", "replay", "confirm", "samplers", "tables")
+PARTS = ("train", "pool", "replay", "confirm", "longer", "samplers", "tables")
 
 
 def main() -> None:
@@ -37,7 +39,7 @@ def main() -> None:
     if asked.part == "train":
         from second_set import train_second
 
-        print(train_second(asked.scratch, asked.epochs, asked.timeout))
+        print(train_second(asked.scratch, asked.epochs or 12, asked.timeout))
     elif asked.part == "pool":
         from quality_bench import open_quality
         from quality_pool import fill_pool
@@ -55,6 +57,13 @@ def main() -> None:
         quality = open_quality(asked.set, asked.scratch)
         seeds = 3 if asked.seeds is None else asked.seeds
         Confirmation(quality, asked.set, stop_at).run(seeds, tuple(asked.levels), asked.share)
+    elif asked.part == "longer":
+        from quality_bench import open_quality
+        from quality_longer import train_longer
+
+        quality = open_quality(asked.set, asked.scratch)
+        levels, epochs = tuple(asked.levels), asked.epochs or 30
+        train_longer(quality, asked.set, levels, epochs, asked.share, stop_at)
     elif asked.part == "samplers":
         from quality_bench import open_quality
         from quality_samplers import compare_samplers
@@ -75,7 +84,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--plans", type=int, default=152, help="pool: plans in all")
     parser.add_argument("--seeds", type=int, help="replay: 20, confirm, samplers: 3")
     parser.add_argument("--levels", type=float, nargs="+", default=[0.75, 0.6, 0.45, 0.3])
-    parser.add_argument("--epochs", type=int, default=12, help="train: without --timeout")
+    parser.add_argument("--epochs", type=int, help="train: 12, without --timeout; longer: 30")
     parser.add_argument(
         "--share", type=_share, default=(1, 1), help="train every n-th, from the i-th: i/n"
     )
