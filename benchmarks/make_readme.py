@@ -207,6 +207,12 @@ def _pruning_quality(content: dict[str, Any]) -> str:
         f" {content['calibration_images']} training images. One seed: differences below about"
         " 0.01 mean nothing."
     )
+    about += "".join(
+        f" In sequence: every convolution fitted again to the dense one's output on"
+        f" {row['images']} images, layer after layer, which takes {row['seconds']:.0f} s a plan."
+        for row in content["rows"]
+        if "seconds" in row
+    )
     first = table(("importance", "batch norms recalibrated", *shown), rows)
     names = ("obs, compensated", *(f"ratio {float(ratio):.2f}" for ratio in changed_ratios))
     return f"{about}\n\n{first}\n\nWhat one change does:\n\n{table(names, changes)}"
@@ -359,6 +365,14 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
             f"The final plans after a longer fine-tune, on {shown}",
             f"python benchmarks/search_quality.py longer --set {name} --levels 0.6 0.45",
             quality_tables.longer,
+        )
+        for name, shown in _SETS.items()
+    },
+    **{
+        f"search_quality_sequential_{name}": (
+            f"Compensation in sequence, on {shown}",
+            f"python benchmarks/search_quality.py sequential --set {name} --levels 0.45 0.3",
+            quality_tables.sequential,
         )
         for name, shown in _SETS.items()
     },

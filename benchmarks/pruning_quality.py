@@ -9,11 +9,13 @@ Calibration and recalibration look at training images only. About ten minutes on
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from typing import Any
 from unittest.mock import patch
 
@@ -28,6 +30,8 @@ from autoprune.demo.dataset import demo_data_yaml
 from autoprune.evaluation.quiet import prepare_environment
 
 prepare_environment()
+
+from sequential import SequentialPruner  # noqa: E402
 
 from autoprune.evaluation.checkpoint import load_yolo, trained_image_size  # noqa: E402
 from autoprune.evaluation.dataset import inspect_data  # noqa: E402
@@ -45,6 +49,8 @@ RIVALS = ("l1", "l2", "l2_bn", "bn_scale", "taylor", "random")
 IMAGES = calibration_images(192)
 IMAGE_COUNTS = (64, 128, 512)
 RIDGES = (0.1, 0.001)
+SEQUENTIAL = "obs, compensated in sequence"
+SEQUENTIAL_IMAGES = 128
 TORCH_PRUNING = "torch-pruning, group L2"  # left out where it is not installed
 
 Setting = Callable[[], AbstractContextManager[Any]]
@@ -75,6 +81,19 @@ class Bench:
         if recalibrated:
             recalibrate_batchnorm(module, self.recalibration, self.imgsz)
         return round(validate(module, self.data, self.data.val, self.imgsz).map50_95, 4)
+
+    def score_in_sequence(self, pruner: Pruner) -> dict[str, Any]:
+        """A row of mAP50-95 on val, and the seconds of one prune."""
+        images = self.recalibration[:SEQUENTIAL_IMAGES]
+        sequential = SequentialPruner(pruner, self.data, images, self.imgsz)
+        scores, seconds = {}, []
+        for ratio in RATIOS:
+            began = time.monotonic()
+            module = sequential.prune(uniform_plan(pruner.widths, ratio))
+            seconds.append(round(time.monotonic() - began, 1))
+            scores[str(ratio)] = self.score_module(module, False)
+        row = {"method": SEQUENTIAL, "recalibrated": False, "map50_95": scores}
+        return row | {"seconds": median(seconds), "images": SEQUENTIAL_IMAGES}
 
     def score_torch_pruning(self, ratio: float) -> float:
         """mAP50-95 on val of torch-pruning's network, batch norms recalibrated."""
@@ -155,6 +174,8 @@ def main() -> None:
         scores = {str(ratio): bench.score(pruner, ratio, recalibrated) for ratio in RATIOS}
         rows.append({"method": name, "recalibrated": recalibrated, "map50_95": scores})
         table.add_row(name, "yes" if recalibrated else "no", *map(str, scores.values()))
+    rows.append(bench.score_in_sequence(Pruner(dense, "obs", known, compensated=True)))
+    table.add_row(SEQUENTIAL, "no", *map(str, rows[-1]["map50_95"].values()))
     if find_spec("torch_pruning"):
         scores = {str(ratio): bench.score_torch_pruning(ratio) for ratio in RATIOS}
         rows.append({"method": TORCH_PRUNING, "recalibrated": True, "map50_95": scores})

@@ -144,12 +144,12 @@ def _uniform_candidates(finals: Finals, level: float) -> Iterable[tuple[PruningP
 
 
 def _as_planned(finals: Finals, choice: Choice) -> nn.Module:
-    return finals.quality.bench.pruner.prune(_plan(choice))
+    return finals.quality.bench.pruner.prune(plan_in(choice))
 
 
 def _by_l2(finals: Finals, choice: Choice) -> nn.Module:
     """The uniform plan's widths with the documented engine; same shapes, so the same latency."""
-    module = finals.l2_pruner.prune(_plan(choice))
+    module = finals.l2_pruner.prune(plan_in(choice))
     return _recalibrated(finals.quality, module)
 
 
@@ -221,7 +221,7 @@ def _plan_choice(plan: PruningPlan, how: str, fine_tunes: int) -> Choice:
     }
 
 
-def _plan(choice: Choice) -> PruningPlan:
+def plan_in(choice: Choice) -> PruningPlan:
     """The plan of a choice; JSON turns its indices into text."""
     ratios = {int(index): ratio for index, ratio in choice["plan"]["prune_ratios"].items()}
     return PruningPlan.from_mapping({**choice["plan"], "prune_ratios": ratios})

@@ -188,9 +188,8 @@ def longer(content: dict[str, Any]) -> str:
             row["how"],
             f"{row['ratio']:.3f}",
             f"{row['untrained']:.3f}",
-            _number(row["short_test"]),
-            str(row["epochs"]),
-            f"{row['test']:.3f}",
+            _number(row["before"]["test"]),
+            f"{row['test']:.3f} ({row['epochs']})",
         )
         for row in content["rows"]
     ]
@@ -201,12 +200,45 @@ def longer(content: dict[str, Any]) -> str:
         "measured share of dense latency",
         "untrained, val",
         f"test after {short} epochs",
-        "epochs",
-        "test after these",
+        "test after more (epochs)",
     )
     about = (
         f"The plans of the table above, trained once more from the same start by the same recipe"
         f" with more epochs; mAP50-95, one seed. Dense: {dense['test']:.3f} on test."
+    )
+    return f"{about}\n\n{table(header, rows)}"
+
+
+def sequential(content: dict[str, Any]) -> str:
+    """Final plans compensated at once and in sequence, before and after the short fine-tune."""
+    rows = []
+    for level, method in dict.fromkeys((row["level"], row["method"]) for row in content["rows"]):
+        same = [r for r in content["rows"] if (r["level"], r["method"]) == (level, method)]
+        trained = [row for row in same if row["before"]["test"] is not None]
+        change = [100 * (row["test"] - row["before"]["test"]) for row in trained]
+        rows.append(
+            (
+                f"{level:g}",
+                method,
+                f"{same[0]['before']['untrained']:.3f}",
+                f"{same[0]['untrained']:.3f}",
+                f"{statistics.fmean(row['before']['test'] for row in trained):.3f}",
+                f"{statistics.fmean(row['test'] for row in trained):.3f}",
+                ", ".join(f"{points:+.1f}" for points in change),
+            )
+        )
+    header = (
+        "level",
+        "method",
+        "untrained, val",
+        "untrained, in sequence",
+        "test after the fine-tune",
+        "test after it, in sequence",
+        "change by seed, points",
+    )
+    about = (
+        "The plans of the table above; in sequence: every convolution is fitted again to the dense"
+        " one's output, layer after layer, before the same short fine-tune. mAP50-95."
     )
     return f"{about}\n\n{table(header, rows)}"
 

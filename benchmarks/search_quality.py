@@ -5,15 +5,16 @@
     python benchmarks/search_quality.py replay --set demo
     python benchmarks/search_quality.py confirm --set demo --timeout 2400
     python benchmarks/search_quality.py longer --set demo --epochs 30 --levels 0.6 0.45
+    python benchmarks/search_quality.py sequential --set demo --levels 0.45 0.3
     python benchmarks/search_quality.py samplers --set demo    # without any fine-tune
     python benchmarks/search_quality.py tables                 # benchmarks/README.md and the plot
 
 `pool` fine-tunes varied plans once. `replay` lets other samplers choose from the pool, with many
 seeds, which costs no training. `confirm` fine-tunes every method's final plans at four latency
-levels with several seeds; `longer` trains some of them for more epochs. `samplers` lets every
-sampler score as many plans without training. `tables` shows all of it. Each part writes its JSON
-after every item and, stopped at any point, goes on where it was; --scratch holds the studies and
-the second data set.
+levels with several seeds; `longer` trains them for more epochs, `sequential` compensates them in
+sequence first. `samplers` lets every sampler score as many plans without training. `tables` shows
+all of it. Each part writes its JSON after every item and, stopped at any point, goes on where it
+was; --scratch holds the studies and the second data set.
 docs/search-quality.md says what the replay can and cannot show.
 """
 
@@ -30,7 +31,7 @@ from autoprune.evaluation.quiet import prepare_environment
 prepare_environment()
 
 SETS = ("demo", "second")
-PARTS = ("train", "pool", "replay", "confirm", "longer", "samplers", "tables")
+PARTS = ("train", "pool", "replay", "confirm", "longer", "sequential", "samplers", "tables")
 
 
 def main() -> None:
@@ -57,13 +58,13 @@ def main() -> None:
         quality = open_quality(asked.set, asked.scratch)
         seeds = 3 if asked.seeds is None else asked.seeds
         Confirmation(quality, asked.set, stop_at).run(seeds, tuple(asked.levels), asked.share)
-    elif asked.part == "longer":
+    elif asked.part in ("longer", "sequential"):
+        from quality_again import longer, sequential
         from quality_bench import open_quality
-        from quality_longer import train_longer
 
+        again = longer(asked.epochs or 30) if asked.part == "longer" else sequential()
         quality = open_quality(asked.set, asked.scratch)
-        levels, epochs = tuple(asked.levels), asked.epochs or 30
-        train_longer(quality, asked.set, levels, epochs, asked.share, stop_at)
+        again.run(quality, asked.set, tuple(asked.levels), asked.share, stop_at)
     elif asked.part == "samplers":
         from quality_bench import open_quality
         from quality_samplers import compare_samplers

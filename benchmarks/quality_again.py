@@ -1,0 +1,144 @@
+"""The final plans of `confirm`, fine-tuned again in another way, beside what they were there."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import filelock
+from provenance import RESULTS, provenance, save_results
+from quality_bench import Quality, Timer, fine_tuned_scores, rounded
+from quality_confirm import load_confirmed, network_of, part
+from quality_gains import Row
+from quality_rivals import Finals, plan_in
+from sequential import SequentialPruner
+from torch import nn
+
+SEQUENTIAL_IMAGES = 128
+
+
+@dataclass(frozen=True)
+class Again:
+    """One other way to make or train the networks.
+
+    Attributes:
+        part: Of `search_quality.py`; names the results.
+        claim: What the results show.
+        methods: Whose final plans.
+        seeds: Of the fine-tune.
+        epochs: Instead of the short fine-tune's; None for those.
+        maker: Gives what makes the network of a row; None for the method's own engine.
+    """
+
+    part: str
+    claim: str
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    epochs: int | None = None
+    maker: Callable[[Quality], Callable[[Row], nn.Module]] | None = None
+
+    def run(
+        self,
+        quality: Quality,
+        name: str,
+        levels: tuple[float, ...],
+        share: tuple[int, int],
+        stop_at: float | None,
+    ) -> None:
+        """Fine-tune what is not done yet; measures nothing, so shares may run at once.
+
+        Args:
+            quality: The prepared study.
+            name: The data set's.
+            levels: Of the dense latency.
+            share: (i, n) does every n-th network.
+            stop_at: `time.monotonic()` after which nothing is begun that would not end in time.
+
+        Raises:
+            SystemExit: `confirm` has chosen no plan at these levels.
+        """
+        chosen = [
+            row
+            for row in load_confirmed(name).get("rows", [])
+            if row["method"] in self.methods and row["level"] in levels and "plan" in row
+        ]
+        if not chosen:
+            raise SystemExit(f"no final plan is known: run `confirm --set {name}` first")
+        finals, timer = Finals(quality, name), Timer(stop_at)
+        make = self.maker(quality) if self.maker else lambda row: finals.make(row["method"], row)
+        networks = part(list({network_of(row): row for row in chosen}.values()), share)
+        for seed in self.seeds:
+            for row in networks:
+                if (row["level"], row["method"], seed) in map(_key, self._rows(name)):
+                    continue
+                if not timer.allows("fine-tune"):
+                    print("Time is up. The same command continues.")
+                    return
+                with timer.of("fine-tune"):
+                    found = self._fine_tune(quality, make(row), row, seed)
+                same = [other for other in chosen if network_of(other) == network_of(row)]
+                self._add(quality, name, [_described(other, seed) | found for other in same])
+                print(f"{row['level']:g} {row['method']}, {seed}: {found['test']:.3f}", flush=True)
+
+    def _fine_tune(self, quality: Quality, module: nn.Module, row: Row, seed: int) -> Row:
+        began = time.monotonic()
+        untrained = quality.score(module, quality.bench.data.selection_images).map50_95
+        folder = f"{self.part}-{row['method']}-{row['level']:g}-{seed}"
+        found = fine_tuned_scores(quality, module, untrained, folder, seed, self.epochs)
+        epochs = self.epochs or quality.bench.fine_tune.epochs
+        seconds = rounded(time.monotonic() - began, 1)
+        return {"epochs": epochs, "untrained": rounded(untrained), **found, "seconds": seconds}
+
+    def _rows(self, name: str) -> list[Row]:
+        path = RESULTS / f"search_quality_{self.part}_{name}.json"
+        rows: list[Row] = json.loads(path.read_text())["rows"] if path.exists() else []
+        return rows
+
+    def _add(self, quality: Quality, name: str, rows: list[Row]) -> None:
+        """Write more rows; other processes write theirs."""
+        with filelock.FileLock(quality.bench.folder.root / f"{self.part}.lock"):
+            known = [*self._rows(name), *rows]
+            known.sort(key=lambda r: (-r["level"], self.methods.index(r["method"]), r["seed"]))
+            content = {
+                "claim": self.claim,
+                "set": name,
+                "base": quality.bench.base_hash,
+                "dense": quality.dense_scores,
+                "fine_tune": quality.bench.fine_tune.as_mapping(),
+                "rows": known,
+            }
+            made = provenance("torch", "ultralytics")
+            save_results(f"search_quality_{self.part}_{name}", content | made)
+
+
+def _described(row: Row, seed: int) -> Row:
+    """A row of `confirm` in short, with what it was there with the same seed."""
+    before = next((done["test"] for done in row["seeds"] if done["seed"] == seed), None)
+    described = {key: row[key] for key in ("level", "method", "how", "ratio")}
+    return described | {"seed": seed, "before": {"untrained": row["untrained"], "test": before}}
+
+
+def _key(row: Row) -> tuple[float, str, int]:
+    return row["level"], row["method"], row["seed"]
+
+
+def _in_sequence(quality: Quality) -> Callable[[Row], nn.Module]:
+    bench = quality.bench
+    images = bench.recalibration_images[:SEQUENTIAL_IMAGES]
+    pruner = SequentialPruner(bench.pruner, bench.data, [*images], bench.train_size)
+    return lambda row: pruner.prune(plan_in(row))
+
+
+def longer(epochs: int) -> Again:
+    """The same start and recipe, more epochs, over which the learning rate falls."""
+    methods = ("ours", "uniform", "uniform, l2", "torch-pruning")
+    claim = "final plans within a measured latency after a longer fine-tune"
+    return Again("longer", claim, methods, seeds=(0,), epochs=epochs)
+
+
+def sequential() -> Again:
+    """The same plans and fine-tune, compensated layer after layer before it."""
+    claim = "final plans compensated in sequence, before and after the short fine-tune"
+    return Again("sequential", claim, ("ours", "uniform"), (0, 1, 2), maker=_in_sequence)
