@@ -288,6 +288,19 @@ def _training_speed(content: dict[str, Any]) -> str:
 
 
 _SETS = {"demo": "the demo", "second": "the second data set"}
+# part of search_quality.py, title, options, what makes its section
+_QUALITY: tuple[tuple[str, str, str, Callable[[dict[str, Any]], str]], ...] = (
+    ("replay", "Fine-tunes needed", "", quality_tables.replay),
+    ("samplers", "Samplers without any fine-tune", "", quality_tables.samplers),
+    ("confirm", "The final plans against other methods", "", quality_tables.confirm),
+    (
+        "longer",
+        "The final plans after a longer fine-tune",
+        " --levels 0.6 0.45",
+        quality_tables.longer,
+    ),
+    ("sequential", "Compensation in sequence", " --levels 0.45 0.3", quality_tables.sequential),
+)
 
 SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "prune_speed": ("Time of one prune", "python benchmarks/prune_speed.py", _prune_speed),
@@ -337,43 +350,12 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
         _latency_predictor,
     ),
     **{
-        f"search_quality_replay_{name}": (
-            f"Fine-tunes needed, on {shown}",
-            f"python benchmarks/search_quality.py replay --set {name}",
-            quality_tables.replay,
+        f"search_quality_{part}_{name}": (
+            f"{title}, on {shown}",
+            f"python benchmarks/search_quality.py {part} --set {name}{options}",
+            show,
         )
-        for name, shown in _SETS.items()
-    },
-    **{
-        f"search_quality_samplers_{name}": (
-            f"Samplers without any fine-tune, on {shown}",
-            f"python benchmarks/search_quality.py samplers --set {name}",
-            quality_tables.samplers,
-        )
-        for name, shown in _SETS.items()
-    },
-    **{
-        f"search_quality_confirm_{name}": (
-            f"The final plans against other methods, on {shown}",
-            f"python benchmarks/search_quality.py confirm --set {name}",
-            quality_tables.confirm,
-        )
-        for name, shown in _SETS.items()
-    },
-    **{
-        f"search_quality_longer_{name}": (
-            f"The final plans after a longer fine-tune, on {shown}",
-            f"python benchmarks/search_quality.py longer --set {name} --levels 0.6 0.45",
-            quality_tables.longer,
-        )
-        for name, shown in _SETS.items()
-    },
-    **{
-        f"search_quality_sequential_{name}": (
-            f"Compensation in sequence, on {shown}",
-            f"python benchmarks/search_quality.py sequential --set {name} --levels 0.45 0.3",
-            quality_tables.sequential,
-        )
+        for part, title, options, show in _QUALITY
         for name, shown in _SETS.items()
     },
 }
