@@ -31,7 +31,8 @@ from autoprune.evaluation.quiet import prepare_environment
 
 prepare_environment()
 
-from sequential import SequentialPruner  # noqa: E402
+
+import sequential  # noqa: E402
 
 from autoprune.evaluation.checkpoint import load_yolo, trained_image_size  # noqa: E402
 from autoprune.evaluation.dataset import inspect_data  # noqa: E402
@@ -50,7 +51,6 @@ IMAGES = calibration_images(192)
 IMAGE_COUNTS = (64, 128, 512)
 RIDGES = (0.1, 0.001)
 SEQUENTIAL = "obs, compensated in sequence"
-SEQUENTIAL_IMAGES = 128
 TORCH_PRUNING = "torch-pruning, group L2"  # left out where it is not installed
 
 Setting = Callable[[], AbstractContextManager[Any]]
@@ -84,16 +84,16 @@ class Bench:
 
     def score_in_sequence(self, pruner: Pruner) -> dict[str, Any]:
         """A row of mAP50-95 on val, and the seconds of one prune."""
-        images = self.recalibration[:SEQUENTIAL_IMAGES]
-        sequential = SequentialPruner(pruner, self.data, images, self.imgsz)
+        images = self.recalibration[: sequential.IMAGES]
+        in_sequence = sequential.SequentialPruner(pruner, self.data, images, self.imgsz)
         scores, seconds = {}, []
         for ratio in RATIOS:
             began = time.monotonic()
-            module = sequential.prune(uniform_plan(pruner.widths, ratio))
+            module = in_sequence.prune(uniform_plan(pruner.widths, ratio))
             seconds.append(round(time.monotonic() - began, 1))
             scores[str(ratio)] = self.score_module(module, False)
         row = {"method": SEQUENTIAL, "recalibrated": False, "map50_95": scores}
-        return row | {"seconds": median(seconds), "images": SEQUENTIAL_IMAGES}
+        return row | {"seconds": median(seconds), "images": sequential.IMAGES}
 
     def score_torch_pruning(self, ratio: float) -> float:
         """mAP50-95 on val of torch-pruning's network, batch norms recalibrated."""

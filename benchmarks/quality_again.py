@@ -8,15 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import filelock
+import sequential as in_sequence
 from provenance import RESULTS, provenance, save_results
 from quality_bench import Quality, Timer, fine_tuned_scores, rounded
 from quality_confirm import load_confirmed, network_of, part
 from quality_gains import Row
 from quality_rivals import Finals, plan_in
-from sequential import SequentialPruner
 from torch import nn
-
-SEQUENTIAL_IMAGES = 128
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,8 @@ class Again:
         networks = part(list({network_of(row): row for row in chosen}.values()), share)
         for seed in self.seeds:
             for row in networks:
-                if (row["level"], row["method"], seed) in map(_key, self._rows(name)):
+                key = (row["level"], row["method"], seed, self._epochs(quality))
+                if key in map(_key, self._rows(name)):
                     continue
                 if not timer.allows("fine-tune"):
                     print("Time is up. The same command continues.")
@@ -87,9 +86,12 @@ class Again:
         untrained = quality.score(module, quality.bench.data.selection_images).map50_95
         folder = f"{self.part}-{row['method']}-{row['level']:g}-{seed}"
         found = fine_tuned_scores(quality, module, untrained, folder, seed, self.epochs)
-        epochs = self.epochs or quality.bench.fine_tune.epochs
         seconds = rounded(time.monotonic() - began, 1)
-        return {"epochs": epochs, "untrained": rounded(untrained), **found, "seconds": seconds}
+        trained = {"epochs": self._epochs(quality), "seconds": seconds}
+        return {"untrained": rounded(untrained), **found, **trained}
+
+    def _epochs(self, quality: Quality) -> int:
+        return self.epochs or quality.bench.fine_tune.epochs
 
     def _rows(self, name: str) -> list[Row]:
         path = RESULTS / f"search_quality_{self.part}_{name}.json"
@@ -120,14 +122,14 @@ def _described(row: Row, seed: int) -> Row:
     return described | {"seed": seed, "before": {"untrained": row["untrained"], "test": before}}
 
 
-def _key(row: Row) -> tuple[float, str, int]:
-    return row["level"], row["method"], row["seed"]
+def _key(row: Row) -> tuple[float, str, int, int]:
+    return row["level"], row["method"], row["seed"], row["epochs"]
 
 
 def _in_sequence(quality: Quality) -> Callable[[Row], nn.Module]:
     bench = quality.bench
-    images = bench.recalibration_images[:SEQUENTIAL_IMAGES]
-    pruner = SequentialPruner(bench.pruner, bench.data, [*images], bench.train_size)
+    images = bench.recalibration_images[: in_sequence.IMAGES]
+    pruner = in_sequence.SequentialPruner(bench.pruner, bench.data, [*images], bench.train_size)
     return lambda row: pruner.prune(plan_in(row))
 
 

@@ -27,6 +27,7 @@ from autoprune.pruning.selection import select_channels
 from autoprune.pruning.statistics import EVEN_SHARE, GRADIENT_POWER
 from autoprune.pruning.surgery import cut_channels
 
+IMAGES = 128  # the more, the better it fits; all their feature maps are held at once
 PLACES = 400  # of each picture and convolution
 RIDGE = 0.1  # towards the compensated weights, as a share of the mean diagonal
 
