@@ -31,7 +31,6 @@ from autoprune.evaluation.quiet import prepare_environment
 
 prepare_environment()
 
-
 import sequential  # noqa: E402
 
 from autoprune.evaluation.checkpoint import load_yolo, trained_image_size  # noqa: E402
