@@ -203,7 +203,7 @@ def longer(content: dict[str, Any]) -> str:
         "test after more (epochs)",
     )
     about = (
-        f"The plans of the table above, trained once more from the same start by the same recipe"
+        f"The final plans of `confirm`, trained once more from the same start by the same recipe"
         f" with more epochs; mAP50-95, one seed. Dense: {dense['test']:.3f} on test."
     )
     return f"{about}\n\n{table(header, rows)}"
@@ -237,7 +237,7 @@ def sequential(content: dict[str, Any]) -> str:
         "change by seed, points",
     )
     about = (
-        "The plans of the table above; in sequence: every convolution is fitted again to the dense"
+        "The final plans of `confirm`; in sequence: every convolution is fitted again to the dense"
         " one's output, layer after layer, before the same short fine-tune. mAP50-95."
     )
     return f"{about}\n\n{table(header, rows)}"
