@@ -291,7 +291,7 @@ _SETS = {"demo": "the demo", "second": "the second data set"}
 # part of search_quality.py, title, options, what makes its section
 _QUALITY: tuple[tuple[str, str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("replay", "Fine-tunes needed", "", quality_tables.replay),
-    ("samplers", "Samplers without any fine-tune", "", quality_tables.samplers),
+    ("samplers", "Samplers without any fine-tune", " --seeds 2", quality_tables.samplers),
     ("confirm", "The final plans against other methods", "", quality_tables.confirm),
     (
         "longer",
