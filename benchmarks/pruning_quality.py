@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -102,7 +104,7 @@ class Bench:
         return self.score_module(prune_uniformly(self.yolo.model, size, ratio, 1), True)
 
 
-_REMOVE = obs._Reader.remove
+_REMOVE, _READERS = obs._Reader.remove, obs._readers
 
 
 def keep_weights(reader: Any, channel: int) -> None:
@@ -112,6 +114,19 @@ def keep_weights(reader: Any, channel: int) -> None:
     _REMOVE(reader, channel)
     reader.weight.copy_(before)
     reader.weight[:, at] = 0.0
+
+
+def first_reader(*args: Any) -> Iterator[Any]:
+    """`obs._readers` without the other convolutions that read the group."""
+    return islice(_READERS(*args), 1)
+
+
+def even_readers(
+    group: Any, modules: Any, known: CalibrationStatistics, inverses: Any
+) -> Iterator[Any]:
+    """`obs._readers` as if an error at any output of any convolution cost the same."""
+    even = {name: torch.ones_like(fisher) for name, fisher in known.output_fisher.items()}
+    return _READERS(group, modules, replace(known, output_fisher=even), inverses)
 
 
 def ablations() -> list[tuple[str, int, Setting, Setting]]:
@@ -145,6 +160,18 @@ def ablations() -> list[tuple[str, int, Setting, Setting]]:
             as_it_is,
             own,
             lambda: patch.object(obs._Reader, "remove", keep_weights),
+        ),
+        (
+            "order by the first reader of a channel alone",
+            as_it_is,
+            own,
+            lambda: patch.object(obs, "_readers", first_reader),
+        ),
+        (
+            "order without Fisher information",
+            as_it_is,
+            own,
+            lambda: patch.object(obs, "_readers", even_readers),
         ),
         *((f"ridge {value:g}", as_it_is, own, partial(ridge, value)) for value in RIDGES),
         *((f"{count} images", count, own, own) for count in IMAGE_COUNTS),
