@@ -11,7 +11,7 @@ from markdown_table import table
 
 def replay(content: dict[str, Any]) -> str:
     """Fine-tunes needed, and what the pool alone says."""
-    steps, ours = content["steps"], content["ours"]
+    steps, ours, uniform = content["steps"], content["ours"], content["uniform"]["hypervolume"]
     shown = [at for at in (8, 16, 32, 64, 100) if at <= steps]
     rows = [
         (
@@ -23,23 +23,27 @@ def replay(content: dict[str, Any]) -> str:
                 for at in shown
             ),
             method["to_goal"] or f"more than {steps}",
+            _first(method["mean"], uniform) or f"more than {steps}",
         )
         for method in content["methods"]
     ]
     best = f"**{ours['to_goal'] or f'more than {steps}'}**"
     curve = (f"**{ours['curve'][at - 1]:.3f}**" for at in shown)
-    rows.insert(0, ("**ours**", "", *curve, best))
+    same = f"**{_first(ours['curve'], uniform) or f'more than {steps}'}**"
+    rows.insert(0, ("**ours**", "", *curve, best, same))
     goal = f"fine-tunes to reach {content['goal']:.3f}"
+    own = f"to reach the uniform plans' {uniform:.3f}, in the mean"
     parts = [
         f"Hypervolume (latency x mAP50-95, both relative to dense, reference 1 and 0) over the"
         f" number of short fine-tunes, replayed on {content['pool']} fine-tuned plans: mean, and"
         f" 10 to 90 % of the seeds. The whole pool: {content['whole_pool']:.3f}; its"
         f" {content['uniform']['plans']} uniform plans: {content['uniform']['hypervolume']:.3f}."
         f" Ours after {ours['steps']} fine-tunes has {100 * ours['share']:.1f} % of what the best"
-        f" rival, {content['best_rival']}, has after {steps}; the last column is about"
-        f" {100 * content['enough']:.0f} % of that. NSGA-II's best population:"
-        f" {content['tuned_nsga2']}. [What a replay can show](../docs/search-quality.md).",
-        table(("method", "seeds", *(f"after {at}" for at in shown), goal), rows),
+        f" rival, {content['best_rival']}, has after {steps};"
+        f" {content['goal']:.3f} is {100 * content['enough']:.0f} % of that. NSGA-II's best"
+        f" population: {content['tuned_nsga2']}."
+        " [What a replay can show](../docs/search-quality.md).",
+        table(("method", "seeds", *(f"after {at}" for at in shown), goal, own), rows),
         _agreement(content["agreement"]),
         _half(content["half_macs"]),
     ]
@@ -51,6 +55,11 @@ def replay(content: dict[str, Any]) -> str:
         if (Path(__file__).resolve().parent.parent / "docs" / name).exists():
             parts.insert(2 * at - 1, f"![{about}](../docs/{name})")
     return "\n\n".join(parts)
+
+
+def _first(curve: list[float], wanted: float) -> int | None:
+    """After how many fine-tunes a curve reaches a value."""
+    return next((at for at, value in enumerate(curve, 1) if value >= wanted), None)
 
 
 def samplers(content: dict[str, Any]) -> str:
