@@ -299,6 +299,12 @@ _QUALITY: tuple[tuple[str, str, str, Callable[[dict[str, Any]], str]], ...] = (
         " --levels 0.6 0.45",
         quality_tables.longer,
     ),
+    (
+        "distilled",
+        "The dense model as a teacher",
+        " --levels 0.6 0.45 0.3",
+        quality_tables.distilled,
+    ),
     ("sequential", "Compensation in sequence", " --levels 0.45 0.3", quality_tables.sequential),
 )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import filelock
 import sequential as in_sequence
@@ -15,6 +16,8 @@ from quality_confirm import load_confirmed, network_of, part
 from quality_gains import Row
 from quality_rivals import Finals, plan_in
 from torch import nn
+
+from autoprune.record import LONG, SHORT
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Again:
         claim: What the results show.
         methods: Whose final plans.
         seeds: Of the fine-tune.
-        epochs: Instead of the short fine-tune's; None for those.
+        changes: Settings other than the short fine-tune's.
         maker: Gives what makes the network of a row; None for the method's own engine.
     """
 
@@ -34,7 +37,7 @@ class Again:
     claim: str
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
-    epochs: int | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
     maker: Callable[[Quality], Callable[[Row], nn.Module]] | None = None
 
     def run(
@@ -82,16 +85,17 @@ class Again:
                 print(f"{row['level']:g} {row['method']}, {seed}: {found['test']:.3f}", flush=True)
 
     def _fine_tune(self, quality: Quality, module: nn.Module, row: Row, seed: int) -> Row:
-        began = time.monotonic()
         untrained = quality.score(module, quality.bench.data.selection_images).map50_95
+        began = time.monotonic()
         folder = f"{self.part}-{row['method']}-{row['level']:g}-{seed}"
-        found = fine_tuned_scores(quality, module, untrained, folder, seed, self.epochs)
+        rung = LONG if "epochs" in self.changes else SHORT
+        found = fine_tuned_scores(quality, module, untrained, folder, seed, rung, self.changes)
         seconds = rounded(time.monotonic() - began, 1)
         trained = {"epochs": self._epochs(quality), "seconds": seconds}
         return {"untrained": rounded(untrained), **found, **trained}
 
     def _epochs(self, quality: Quality) -> int:
-        return self.epochs or quality.bench.fine_tune.epochs
+        return int(self.changes.get("epochs", quality.bench.fine_tune.epochs))
 
     def _rows(self, name: str) -> list[Row]:
         path = RESULTS / f"search_quality_{self.part}_{name}.json"
@@ -117,9 +121,10 @@ class Again:
 
 def _described(row: Row, seed: int) -> Row:
     """A row of `confirm` in short, with what it was there with the same seed."""
-    before = next((done["test"] for done in row["seeds"] if done["seed"] == seed), None)
+    done = next((done for done in row["seeds"] if done["seed"] == seed), {})
+    before = {"untrained": row["untrained"], "test": done.get("test"), "s": done.get("seconds")}
     described = {key: row[key] for key in ("level", "method", "how", "ratio")}
-    return described | {"seed": seed, "before": {"untrained": row["untrained"], "test": before}}
+    return described | {"seed": seed, "before": before}
 
 
 def _key(row: Row) -> tuple[float, str, int, int]:
@@ -137,7 +142,13 @@ def longer(epochs: int) -> Again:
     """The same start and recipe, more epochs, over which the learning rate falls."""
     methods = ("ours", "uniform", "uniform, l2", "torch-pruning")
     claim = "final plans within a measured latency after a longer fine-tune"
-    return Again("longer", claim, methods, seeds=(0,), epochs=epochs)
+    return Again("longer", claim, methods, (0,), {"epochs": epochs})
+
+
+def distilled() -> Again:
+    """The same start and recipe, the dense model's outputs as part of the loss."""
+    claim = "final plans after the short fine-tune with the dense model as a teacher"
+    return Again("distilled", claim, ("ours",), (0, 1, 2), {"distill": 1.0})
 
 
 def sequential() -> Again:

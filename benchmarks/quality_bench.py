@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from autoprune.evaluation.validate import validate
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.plan import PruningPlan
 from autoprune.pruning.geometry import model_geometry
-from autoprune.record import LONG, SHORT, DetectionMetrics, LatencyResult, TrialRecord
+from autoprune.record import SHORT, DetectionMetrics, LatencyResult, TrialRecord
 from autoprune.search.dense import measured_dense
 from autoprune.search.evaluate import train_and_score
 from autoprune.search.latency_table import learn_latency, shared_folder
@@ -131,7 +131,8 @@ def fine_tuned_scores(
     untrained: float,
     folder: str,
     seed: int = 0,
-    epochs: int | None = None,
+    rung: int = SHORT,
+    changes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """mAP50-95 after a fine-tune on val and test; 0 for a network that collapsed in it.
 
@@ -141,13 +142,13 @@ def fine_tuned_scores(
         untrained: Its mAP50-95 as it is, which sets the learning rate.
         folder: Of the run, for its log.
         seed: Of the fine-tune.
-        epochs: Instead of the short fine-tune's.
+        rung: SHORT or LONG.
+        changes: Settings other than the short fine-tune's.
     """
     bench = quality.bench
     root = bench.folder.root / "fine-tuned" / folder
     settings = bench.fine_tune.after_losing(1 - untrained / (quality.dense.map50_95 or 1.0))
-    settings = replace(settings, seed=seed, epochs=epochs or settings.epochs)
-    rung = SHORT if epochs is None else LONG
+    settings = replace(settings, seed=seed, **(changes or {}))
     try:
         with quiet(root / "log.txt"):
             trained, score = train_and_score(bench, module, root, quality.listener, settings, rung)

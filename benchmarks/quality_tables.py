@@ -252,6 +252,28 @@ def sequential(content: dict[str, Any]) -> str:
     return f"{about}\n\n{table(header, rows)}"
 
 
+def distilled(content: dict[str, Any]) -> str:
+    """Final plans after the short fine-tune, without and with the dense model as a teacher."""
+    rows = []
+    for level in dict.fromkeys(row["level"] for row in content["rows"]):
+        same = [row for row in content["rows"] if row["level"] == level]
+        rows.append(
+            (
+                f"{level:g}",
+                f"{same[0]['untrained']:.3f}",
+                f"{statistics.fmean(row['before']['test'] for row in same):.3f}",
+                f"{statistics.fmean(row['test'] for row in same):.3f}",
+                ", ".join(f"{100 * (row['test'] - row['before']['test']):+.1f}" for row in same),
+                f"{statistics.median(row['before']['s'] for row in same):.0f}",
+                f"{statistics.median(row['seconds'] for row in same):.0f}",
+            )
+        )
+    header = ("level", "untrained, val", "test after the fine-tune", "test after it, distilled")
+    header += ("change by seed, points", "s without", "s with")
+    about = "Ours of `confirm`, the same start and short fine-tune with `distill=1`. mAP50-95."
+    return f"{about}\n\n{table(header, rows)}"
+
+
 def _confirmed(row: dict[str, Any]) -> tuple[str, ...]:
     if "missing" in row:
         return f"left out: {row['missing']}", "", "", "", "", "", ""

@@ -5,16 +5,18 @@
     python benchmarks/search_quality.py replay --set demo
     python benchmarks/search_quality.py confirm --set demo --timeout 2400
     python benchmarks/search_quality.py longer --set demo --epochs 30 --levels 0.6 0.45
+    python benchmarks/search_quality.py distilled --set demo --levels 0.6 0.45 0.3
     python benchmarks/search_quality.py sequential --set demo --levels 0.45 0.3
     python benchmarks/search_quality.py samplers --set demo    # without any fine-tune
     python benchmarks/search_quality.py tables                 # benchmarks/README.md and the plot
 
 `pool` fine-tunes varied plans once. `replay` lets other samplers choose from the pool, with many
 seeds, which costs no training. `confirm` fine-tunes every method's final plans at four latency
-levels with several seeds; `longer` trains them for more epochs, `sequential` compensates them in
-sequence first. `samplers` lets every sampler score as many plans without training. `tables` shows
-all of it. Each part writes its JSON after every item and, stopped at any point, goes on where it
-was; --scratch holds the studies and the second data set.
+levels with several seeds; `longer` trains them for more epochs, `distilled` with the dense model
+as a teacher, `sequential` compensates them in sequence first. `samplers` lets every sampler score
+as many plans without training. `tables` shows all of it. Each part writes its JSON after every
+item and, stopped at any point, goes on where it was; --scratch holds the studies and the second
+data set.
 docs/search-quality.md says what the replay can and cannot show.
 """
 
@@ -31,7 +33,8 @@ from autoprune.evaluation.quiet import prepare_environment
 prepare_environment()
 
 SETS = ("demo", "second")
-PARTS = ("train", "pool", "replay", "confirm", "longer", "sequential", "samplers", "tables")
+AGAIN = ("longer", "distilled", "sequential")
+PARTS = ("train", "pool", "replay", "confirm", *AGAIN, "samplers", "tables")
 
 
 def main() -> None:
@@ -58,11 +61,12 @@ def main() -> None:
         quality = open_quality(asked.set, asked.scratch)
         seeds = 3 if asked.seeds is None else asked.seeds
         Confirmation(quality, asked.set, stop_at).run(seeds, tuple(asked.levels), asked.share)
-    elif asked.part in ("longer", "sequential"):
-        from quality_again import longer, sequential
+    elif asked.part in AGAIN:
+        from quality_again import distilled, longer, sequential
         from quality_bench import open_quality
 
-        again = longer(asked.epochs or 30) if asked.part == "longer" else sequential()
+        ways = {"longer": longer(asked.epochs or 30), "distilled": distilled()}
+        again = ways.get(asked.part) or sequential()
         quality = open_quality(asked.set, asked.scratch)
         again.run(quality, asked.set, tuple(asked.levels), asked.share, stop_at)
     elif asked.part == "samplers":
