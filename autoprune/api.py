@@ -8,24 +8,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoprune.config import DEFAULT_TARGET_PYTHON, RuntimeName, StudyConfig
+from autoprune.domain.config import DEFAULT_TARGET_PYTHON, RuntimeName, StudyConfig
+from autoprune.domain.outcome import Outcome
+from autoprune.domain.plan import Calibration, PruningPlan
+from autoprune.domain.record import LatencyResult
 from autoprune.errors import ConfigError
-from autoprune.outcome import Outcome
-from autoprune.plan import Calibration, PruningPlan
-from autoprune.record import LatencyResult
-from autoprune.study_folder import StudyFolder
+from autoprune.storage.study_folder import StudyFolder
 
 if TYPE_CHECKING:
     from ultralytics import YOLO
 
     from autoprune.evaluation.pruned_yolo import PrunedYOLO
     from autoprune.latency.exported_model import ExportedModel
+    from autoprune.latency.options import RuntimeOptions
     from autoprune.latency.self_test import Trustworthiness
-    from autoprune.latency.settings import RuntimeOptions
     from autoprune.latency.targets import LatencyTarget
     from autoprune.pruning.statistics import CalibrationStatistics
-    from autoprune.search.listener import SearchListener
-    from autoprune.search.probe import ProbeResult
+    from autoprune.search.context.listener import SearchListener
+    from autoprune.search.feasibility.probe import ProbeResult
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def search(
     from autoprune.evaluation.quiet import prepare_environment
 
     prepare_environment()
-    from autoprune.search.listener import SearchListener
+    from autoprune.search.context.listener import SearchListener
     from autoprune.search.run import note_stop, prepare_search, run_search
 
     listener = listener or SearchListener()
@@ -158,8 +158,8 @@ def probe(
     from autoprune.evaluation.quiet import prepare_environment
 
     prepare_environment()
-    from autoprune.search.listener import SearchListener
-    from autoprune.search.probe import probe as run_probe
+    from autoprune.search.context.listener import SearchListener
+    from autoprune.search.feasibility.probe import probe as run_probe
 
     return run_probe(
         config,
@@ -311,7 +311,7 @@ def measure(
         TrialFailed: A model cannot be exported or measured.
         TargetUnreachable: The device does not answer.
     """
-    from autoprune.latency.settings import RuntimeOptions
+    from autoprune.latency.options import RuntimeOptions
 
     options = RuntimeOptions(  # refuses wrong settings before anything heavy is loaded
         runtime=runtime,
@@ -356,7 +356,7 @@ def measure_self_test(
     Raises:
         ConfigError, TrialFailed, TargetUnreachable: As `measure`.
     """
-    from autoprune.latency.settings import RuntimeOptions
+    from autoprune.latency.options import RuntimeOptions
 
     options = RuntimeOptions(
         runtime=runtime,
@@ -452,7 +452,7 @@ def _calibration_images(
     yolo: YOLO, data: str | Path | None, plan: PruningPlan, seed: int
 ) -> Calibration | None:
     from autoprune.evaluation.checkpoint import trained_image_size
-    from autoprune.search.calibration import calibration_images
+    from autoprune.search.learn.calibration import calibration_images
 
     noted = plan.calibration  # comes first: the same file gives the same channels
     if noted is not None and (data is None or Path(noted.data).exists()):
@@ -468,7 +468,7 @@ def _statistics(yolo: YOLO, images: Calibration, importance: str) -> Calibration
     from autoprune.evaluation.checkpoint import trained_image_size
     from autoprune.evaluation.dataset import inspect_data
     from autoprune.evaluation.device import choose_device
-    from autoprune.search.calibration import calibrate
+    from autoprune.search.learn.calibration import calibrate
 
     return calibrate(
         yolo.model,

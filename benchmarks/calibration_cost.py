@@ -33,7 +33,7 @@ def child(model_name: str, images: int) -> dict[str, float]:
     from autoprune.demo.dataset import Split, write_detection_set
     from autoprune.demo.shapes import CLASS_NAMES
     from autoprune.evaluation.dataset import inspect_data
-    from autoprune.search.calibration import calibrate
+    from autoprune.search.learn.calibration import calibrate
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

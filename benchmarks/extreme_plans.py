@@ -19,9 +19,9 @@ from provenance import provenance, save_results
 from rich.console import Console
 from rich.table import Table
 
+from autoprune.domain.plan import PruningPlan
 from autoprune.evaluation.quiet import prepare_environment
 from autoprune.families import family_of
-from autoprune.plan import PruningPlan
 from autoprune.pruning.prune import prune_model
 
 MODELS = ("yolov8n", "yolov8s", "yolov8n-p2", "yolov8n-p6")

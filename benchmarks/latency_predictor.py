@@ -37,8 +37,8 @@ from autoprune.latency.targets import LocalTarget
 from autoprune.latency.training_plans import training_plan
 from autoprune.pruning.prune import Pruner
 from autoprune.pruning.size import model_size
-from autoprune.search.latency_table import LIMIT_S, PLANS, PlanTimer, time_plans
-from autoprune.search.listener import SearchListener
+from autoprune.search.context.listener import SearchListener
+from autoprune.search.learn.learn_latency import LIMIT_S, PLANS, PlanTimer, time_plans
 
 UNSEEN = 40
 UNSEEN_SEED = 1000

@@ -31,15 +31,15 @@ from rich.console import Console
 from rich.table import Table
 
 from autoprune.demo.bundle import demo_checkpoint
+from autoprune.domain.record import LASTING_CHANGE_ALLOWED
 from autoprune.evaluation.checkpoint import load_yolo, trained_image_size
 from autoprune.evaluation.quiet import prepare_environment
 from autoprune.latency.estimate import lasting_change, ratio_to
 from autoprune.latency.export import ExportedModel, export_model
+from autoprune.latency.options import RuntimeOptions, TimingSettings
 from autoprune.latency.runner import counted_ms, median_interval
 from autoprune.latency.runner_output import checked_output
-from autoprune.latency.settings import RuntimeOptions, TimingSettings
 from autoprune.latency.targets import LocalTarget
-from autoprune.record import LASTING_CHANGE_ALLOWED
 
 Array = np.ndarray[Any, Any]
 Interval = tuple[float, float, float]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autoprune.latency.runner import describe_machine, machine_state
-from autoprune.yaml_io import write_atomic
+from autoprune.storage.yaml_io import write_atomic
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -43,7 +43,7 @@ from autoprune.evaluation.validate import validate  # noqa: E402
 from autoprune.pruning import compensation, obs, prune, statistics  # noqa: E402
 from autoprune.pruning.prune import Pruner, uniform_plan  # noqa: E402
 from autoprune.pruning.statistics import CalibrationStatistics  # noqa: E402
-from autoprune.search.calibration import calibrate, calibration_images  # noqa: E402
+from autoprune.search.learn.calibration import calibrate, calibration_images  # noqa: E402
 
 RATIOS = (0.15, 0.30, 0.45, 0.60)
 ABLATED_RATIOS = (0.30, 0.45)

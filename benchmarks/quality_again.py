@@ -17,7 +17,7 @@ from quality_gains import Row
 from quality_rivals import Finals, plan_in
 from torch import nn
 
-from autoprune.record import LONG, SHORT
+from autoprune.domain.record import LONG, SHORT
 
 
 @dataclass(frozen=True)

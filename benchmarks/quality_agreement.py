@@ -9,7 +9,7 @@ import numpy as np
 from quality_bench import LEVELS, rounded
 from scipy.stats import spearmanr
 
-from autoprune.agreement import LATENCY_BAND
+from autoprune.domain.agreement import LATENCY_BAND
 
 RESAMPLES = 1000  # of the pool, for the interval of a correlation
 FEWEST_IN_BAND = 6  # plans below which a band's correlation says nothing

@@ -15,21 +15,21 @@ import numpy as np
 from second_set import second_checkpoint, second_data_yaml
 from torch import nn
 
-from autoprune.config import Goal, StudyConfig
+from autoprune.domain.config import Goal, StudyConfig
+from autoprune.domain.plan import PruningPlan
+from autoprune.domain.record import SHORT, DetectionMetrics, LatencyResult, TrialRecord
 from autoprune.errors import ConfigError, TrialFailed
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.validate import validate
 from autoprune.latency.predictor import LatencyPredictor
-from autoprune.plan import PruningPlan
-from autoprune.pruning.geometry import model_geometry
-from autoprune.record import SHORT, DetectionMetrics, LatencyResult, TrialRecord
-from autoprune.search.dense import measured_dense
-from autoprune.search.evaluate import train_and_score
-from autoprune.search.latency_table import learn_latency, shared_folder
-from autoprune.search.listener import SearchListener
-from autoprune.search.prepare import prepare
-from autoprune.search.profile import Profile
-from autoprune.search.workbench import Workbench
+from autoprune.pruning.trace_geometry import model_geometry
+from autoprune.search.context.listener import SearchListener
+from autoprune.search.context.prepare import prepare
+from autoprune.search.context.workbench import Workbench
+from autoprune.search.evaluate.candidate import train_and_score
+from autoprune.search.learn.dense import measured_dense
+from autoprune.search.learn.learn_latency import learn_latency, shared_folder
+from autoprune.search.learn.profile import Profile
 
 LEARNING_S = 120.0  # seconds for learning to predict latency, at most
 LEVELS = (0.75, 0.6, 0.45, 0.3)  # of the dense latency

@@ -11,8 +11,8 @@ from provenance import RESULTS, provenance, save_results
 from quality_bench import Quality, Timer, fine_tuned_scores, rounded
 from quality_plans import plan_of, pool_plans
 
-from autoprune.search.evaluate import Candidate, evaluate_untrained
-from autoprune.search.latency_table import PlanTimer
+from autoprune.search.evaluate.candidate import Candidate, evaluate_untrained
+from autoprune.search.learn.learn_latency import PlanTimer
 
 BATCH = 6  # plans timed in one process
 BATCH_S = 20.0

@@ -24,9 +24,9 @@ from quality_agreement import agreement_of, half_the_macs
 from quality_bench import rounded
 from quality_pool import load_pool, usable
 
-from autoprune.front import hypervolume
-from autoprune.search.profile_sampler import distribution_of
-from autoprune.yaml_io import write_atomic
+from autoprune.domain.front import hypervolume
+from autoprune.search.propose.profile_sampler import distribution_of
+from autoprune.storage.yaml_io import write_atomic
 
 STEPS = 100  # fine-tunes given to a rival
 OURS_STEPS = 16

@@ -20,13 +20,13 @@ from quality_replay import replayed_rows
 from quality_scored import scored_study
 from torch import nn
 
+from autoprune.domain.plan import PruningPlan
+from autoprune.domain.record import TrialRecord
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.recalibrate import recalibrate_batchnorm
-from autoprune.plan import PruningPlan
 from autoprune.pruning.prune import Pruner, uniform_plan
-from autoprune.record import TrialRecord
-from autoprune.search.baselines import uniform_plans
-from autoprune.search.target_space import with_target_space
+from autoprune.search.evaluate.baselines import uniform_plans
+from autoprune.search.learn.target_space import with_target_space
 
 SCORED = 40  # plans of a search for one level
 TRIES = 12  # measurements spent on getting one of them within the level

@@ -10,10 +10,10 @@ from provenance import provenance, save_results
 from quality_bench import Quality, rounded
 from quality_scored import scored_study
 
-from autoprune.config import SamplerName
-from autoprune.front import hypervolume
-from autoprune.record import TrialRecord
-from autoprune.search.target_space import with_target_space
+from autoprune.domain.config import SamplerName
+from autoprune.domain.front import hypervolume
+from autoprune.domain.record import TrialRecord
+from autoprune.search.learn.target_space import with_target_space
 
 TRIALS = 40
 SHOWN = (10, 20, 40)

@@ -7,15 +7,15 @@ from dataclasses import replace
 import optuna
 from quality_bench import Quality
 
-from autoprune.config import Goal, SamplerName
-from autoprune.record import TrialRecord
-from autoprune.search.objectives import OBJECTIVES
-from autoprune.search.profile import Profile
-from autoprune.search.proposals import proposals
-from autoprune.search.samplers import FreshPerTrial, Known
-from autoprune.search.trials import TrialLoop
-from autoprune.search.workbench import Workbench
-from autoprune.study_folder import StudyFolder
+from autoprune.domain.config import Goal, SamplerName
+from autoprune.domain.record import TrialRecord
+from autoprune.search.context.workbench import Workbench
+from autoprune.search.evaluate.trials import TrialLoop
+from autoprune.search.learn.profile import Profile
+from autoprune.search.propose.objectives import OBJECTIVES
+from autoprune.search.propose.proposals import proposals
+from autoprune.search.propose.samplers import FreshPerTrial, Known
+from autoprune.storage.study_folder import StudyFolder
 
 
 def scored_study(

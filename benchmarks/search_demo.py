@@ -16,9 +16,9 @@ from typing import Any
 from provenance import provenance, save_results
 
 from autoprune import api
-from autoprune.config import Goal, StudyConfig
-from autoprune.record import TrialRecord
-from autoprune.study_folder import StudyFolder
+from autoprune.domain.config import Goal, StudyConfig
+from autoprune.domain.record import TrialRecord
+from autoprune.storage.study_folder import StudyFolder
 
 
 def main() -> None:

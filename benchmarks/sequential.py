@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autoprune.domain.plan import PruningPlan
 from autoprune.evaluation.dataset import DataSummary
 from autoprune.evaluation.images import load_batch
 from autoprune.evaluation.training_loss import labelled_batches, loss_model, training_loss
-from autoprune.plan import PruningPlan
 from autoprune.pruning.compensation import compensate
 from autoprune.pruning.prune import Pruner
 from autoprune.pruning.selection import select_channels

@@ -20,10 +20,11 @@ import pytest  # noqa: E402
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    from autoprune.search import calibration, latency_table
+    from autoprune.search.learn import calibration
+    from autoprune.search.learn import learn_latency
 
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        for module in (calibration, latency_table):
+        for module in (calibration, learn_latency):
             patch.setattr(module, "user_cache_path", lambda _name: folder)
         yield

@@ -18,10 +18,10 @@ from ultralytics.nn.tasks import DetectionModel
 
 from autoprune import load, measure, prune_detection_model
 from autoprune.demo.dataset import Split, write_detection_set
+from autoprune.domain.plan import Calibration, PruningPlan
 from autoprune.errors import ConfigError, PlanError
 from autoprune.evaluation.regrowth_guard import sealed_info
 from autoprune.families import family_of
-from autoprune.plan import Calibration, PruningPlan
 from autoprune.pruning.prune import uniform_plan
 
 

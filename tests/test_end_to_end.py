@@ -12,9 +12,9 @@ import pytest
 
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import Split, write_detection_set
-from autoprune.plan import PruningPlan, kept_width
-from autoprune.record import LONG
-from autoprune.study_folder import StudyFolder
+from autoprune.domain.plan import PruningPlan, kept_width
+from autoprune.domain.record import LONG
+from autoprune.storage.study_folder import StudyFolder
 
 SPACE = """\
 round_to: 8
@@ -43,10 +43,13 @@ ARGUMENTS = [
 # The command line as it is, except that it takes less time to measure and tries fewer plans.
 PROGRAM = """\
 from functools import partial
-from autoprune.search import baselines, prepare, promote, run
+from autoprune.search.evaluate import baselines
+from autoprune.search.context import prepare
+from autoprune.search.select import promote
+from autoprune.search import run
 prepare.TimingSettings = partial(prepare.TimingSettings, half_width=0.03, cap_s=2.0, dense_s=1.0)
 run.LIMIT_S, promote.PROMOTIONS, baselines.RATIOS = 4.0, 3, (0.25, 0.5)
-from autoprune.cli import main
+from autoprune.cli.main import main
 main()
 """
 
@@ -153,7 +156,7 @@ def test_the_report_and_the_tables_are_there(study: StudyFolder) -> None:
 
 
 def test_weights_and_exports_stay_for_the_front_only(study: StudyFolder) -> None:
-    from autoprune.front import pareto_front
+    from autoprune.domain.front import pareto_front
 
     records = [*study.baseline_records(), *study.trial_records()]
     front = {record.name for record in pareto_front(records)}
@@ -194,10 +197,10 @@ def test_weights_and_exports_stay_for_the_front_only(study: StudyFolder) -> None
 def test_wrong_input_is_one_clear_line_and_exit_code_2(
     arguments: list[str], needle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from autoprune import cli
+    from autoprune.cli.main import app
 
     with pytest.raises(SystemExit) as caught:
-        cli.app(["search", *arguments, "--studies", str(tmp_path)])
+        app(["search", *arguments, "--studies", str(tmp_path)])
     assert caught.value.code == 2
     shown = capsys.readouterr().err
     assert needle in shown

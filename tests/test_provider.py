@@ -12,13 +12,13 @@ import torch
 from typer.testing import CliRunner, Result
 
 from autoprune import api, measure
-from autoprune.cli import app
-from autoprune.config import Goal, StudyConfig
+from autoprune.cli.main import app
+from autoprune.domain.config import Goal, StudyConfig
 from autoprune.errors import ConfigError
 from autoprune.latency.fake_target import FakeTarget
 from autoprune.latency.targets import LocalTarget
-from autoprune.search import prepare
-from autoprune.search.prepare import complete
+from autoprune.search.context import prepare
+from autoprune.search.context.prepare import complete
 from tests.latency.tiny_models import write_onnx
 
 CUDA = "CUDAExecutionProvider"

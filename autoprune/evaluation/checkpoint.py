@@ -22,7 +22,7 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import DEFAULT_CFG_DICT
 
 from autoprune.errors import ConfigError, UnsupportedModel
-from autoprune.yaml_io import load_yaml
+from autoprune.storage.yaml_io import load_yaml
 
 _EXPECTED_FILE = "a .pt checkpoint or a model .yaml such as yolov8n.yaml"
 _TRUST_HINT = "if you trust its author, --trust-checkpoint (trust=True) loads it and runs its code"

@@ -11,7 +11,7 @@ from typing import Any
 from ultralytics.data.utils import IMG_FORMATS
 
 from autoprune.errors import ConfigError
-from autoprune.yaml_io import dump_yaml, load_yaml, write_atomic
+from autoprune.storage.yaml_io import dump_yaml, load_yaml, write_atomic
 
 
 @dataclass(frozen=True)

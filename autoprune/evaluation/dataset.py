@@ -11,7 +11,7 @@ from autoprune.errors import ConfigError
 from autoprune.evaluation.data_yaml import DataYaml, read_data_yaml
 from autoprune.evaluation.labels import label_file, read_boxes
 from autoprune.evaluation.overlap import count_shared
-from autoprune.yaml_io import dump_yaml, write_atomic
+from autoprune.storage.yaml_io import dump_yaml, write_atomic
 
 HELD_OUT = "held-out part of val"
 

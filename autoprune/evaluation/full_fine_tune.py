@@ -17,7 +17,7 @@ from autoprune.evaluation.data_yaml import read_data_yaml, resolved_data_yaml
 from autoprune.evaluation.fine_tune_settings import full_train_args
 from autoprune.evaluation.pruned_yolo import PrunedYOLO, load_pruned
 from autoprune.evaluation.regrowth_guard import sealed_info
-from autoprune.yaml_io import write_atomic
+from autoprune.storage.yaml_io import write_atomic
 
 Say = Callable[[str], None]
 

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 from ultralytics.models.yolo.detect import DetectionValidator
 
+from autoprune.domain.record import DetectionMetrics
 from autoprune.errors import TrialFailed
 from autoprune.evaluation.class_head import check_classes
 from autoprune.evaluation.dataset import DataSummary, write_data_yaml
 from autoprune.evaluation.device import choose_device, idle_cores
-from autoprune.record import DetectionMetrics
 
 
 class _FiniteValidator(DetectionValidator):

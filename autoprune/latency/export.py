@@ -26,7 +26,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from autoprune.config import RuntimeName
+from autoprune.domain.config import RuntimeName
 from autoprune.errors import TrialFailed
 from autoprune.latency.exported_model import ExportedModel, Exporter
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from autoprune.config import RuntimeName
+from autoprune.domain.config import RuntimeName
 from autoprune.errors import ConfigError
 
 Exporter = Literal["dynamo", "torchscript", "torch.export", "user"]

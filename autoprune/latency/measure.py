@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from autoprune.domain.record import LASTING_CHANGE_ALLOWED, Fingerprint, LatencyResult
 from autoprune.errors import ConfigError, StudyMismatch, TrialFailed
 from autoprune.latency.estimate import (
     EXACTLY_ONE,
@@ -21,11 +22,10 @@ from autoprune.latency.estimate import (
     typical_ms,
 )
 from autoprune.latency.exported_model import ExportedModel
+from autoprune.latency.options import RuntimeOptions, TimingSettings
 from autoprune.latency.runner import counted_ms
 from autoprune.latency.runner_output import ModelTimes, RunnerOutput, checked_output
-from autoprune.latency.settings import RuntimeOptions, TimingSettings
 from autoprune.latency.targets import LatencyTarget
-from autoprune.record import LASTING_CHANGE_ALLOWED, Fingerprint, LatencyResult
 
 __all__ = [
     "RuntimeOptions",

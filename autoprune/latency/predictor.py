@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from autoprune.domain.geometry import ModelGeometry
 from autoprune.errors import ConfigError, StudyMismatch
-from autoprune.geometry import ModelGeometry
 from autoprune.latency.features import WORK, Staircase, work
-from autoprune.yaml_io import write_atomic
+from autoprune.storage.yaml_io import write_atomic
 
 Array = np.ndarray[Any, Any]
 

@@ -31,7 +31,7 @@ import numpy as np
 from scipy.optimize import nnls
 from scipy.stats import spearmanr
 
-from autoprune.geometry import ModelGeometry
+from autoprune.domain.geometry import ModelGeometry
 from autoprune.latency.features import CANDIDATES, Staircase, deviations, shared_costs, work
 from autoprune.latency.predictor import LatencyPredictor, PredictorError
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from autoprune.domain.record import LatencyResult
 from autoprune.latency.exported_model import ExportedModel
 from autoprune.latency.measure import measure_against, measure_dense
-from autoprune.latency.settings import RuntimeOptions, TimingSettings
+from autoprune.latency.options import RuntimeOptions, TimingSettings
 from autoprune.latency.targets import LatencyTarget
-from autoprune.record import LatencyResult
 
 BURDENS = (0.0, 0.02, 0.05, 0.1)  # shares of the model's own time added to every run
 ROUNDS = 8

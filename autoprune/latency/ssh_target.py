@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from autoprune.errors import ConfigError, TargetUnreachable, TrialFailed
 from autoprune.latency import runner
+from autoprune.latency.options import LOCK_WAIT_S
 from autoprune.latency.runner_output import MAX_OUTPUT_BYTES, parse_ended, printable_lines
-from autoprune.latency.settings import LOCK_WAIT_S
 from autoprune.latency.ssh_address import SshAddress
 from autoprune.latency.ssh_session import ConnectionDropped, SshSession
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from autoprune.domain.geometry import ModelGeometry
+from autoprune.domain.record import Fingerprint, LatencyResult, Noun
 from autoprune.errors import StudyMismatch
-from autoprune.geometry import ModelGeometry
 from autoprune.latency.measure import refuse_other_fingerprint
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.latency.predictor_fit import fit_predictor
-from autoprune.record import Fingerprint, LatencyResult, Noun
 
 
 class TimedPlan(Noun):

@@ -19,12 +19,12 @@ import psutil
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
-from autoprune.config import DEFAULT_TARGET_PYTHON
+from autoprune.domain.config import DEFAULT_TARGET_PYTHON
 from autoprune.errors import ConfigError, TargetUnreachable, TrialFailed
 from autoprune.latency import runner
+from autoprune.latency.options import LOCK_WAIT_S
 from autoprune.latency.pipe_reader import PipeReader
 from autoprune.latency.runner_output import MAX_OUTPUT_BYTES, parse_ended
-from autoprune.latency.settings import LOCK_WAIT_S
 from autoprune.latency.ssh_address import SCHEME
 from autoprune.latency.ssh_target import SshTarget
 

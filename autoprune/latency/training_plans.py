@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from autoprune.plan import PruningPlan, Ratio
+from autoprune.domain.plan import PruningPlan, Ratio
 
 STRONGEST = 0.85
 _GOLDEN = 0.6180339887498949  # any number of first terms of its multiples is spread evenly

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from torch import nn
 
+from autoprune.domain.plan import PruningPlan, as_pair, kept_width
 from autoprune.errors import ConfigError
 from autoprune.families import family_of
-from autoprune.plan import PruningPlan, as_pair, kept_width
 from autoprune.pruning.compensation import compensate
 from autoprune.pruning.importance import DEFAULT_IMPORTANCE, score_groups
 from autoprune.pruning.selection import check_plan, select_channels

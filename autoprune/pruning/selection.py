@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from autoprune.domain.plan import PruningPlan, as_pair, kept_width
 from autoprune.errors import PlanError
-from autoprune.plan import PruningPlan, as_pair, kept_width
 from autoprune.pruning.groups import ChannelGroup
 
 

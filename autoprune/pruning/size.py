@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autoprune.record import ModelSize
+from autoprune.domain.record import ModelSize
 
 
 def model_size(model: nn.Module, imgsz: tuple[int, int]) -> ModelSize:

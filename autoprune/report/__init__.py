@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autoprune.study_folder import StudyFolder
+from autoprune.storage.study_folder import StudyFolder
 
 
 def write_report(folder: StudyFolder) -> Path:
@@ -24,7 +24,7 @@ def write_report(folder: StudyFolder) -> Path:
     """
     from autoprune.report import html, png, tables
     from autoprune.report.study import load_study
-    from autoprune.yaml_io import write_atomic
+    from autoprune.storage.yaml_io import write_atomic
 
     study = load_study(folder)
     write_atomic(folder.report / "trials.csv", tables.as_csv(tables.trials_table(study)))

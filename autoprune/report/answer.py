@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from autoprune.record import LONG, SHORT, UNTRAINED, LatencyResult, TrialRecord
+from autoprune.domain.record import LONG, SHORT, UNTRAINED, LatencyResult, TrialRecord
 from autoprune.report import wording
 from autoprune.report.study import Study, is_repeat, load_study
-from autoprune.study_folder import StudyFolder
+from autoprune.storage.study_folder import StudyFolder
 
 
 @dataclass(frozen=True)

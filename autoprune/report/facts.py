@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from autoprune.record import LASTING_CHANGE_ALLOWED, LONG, UNTRAINED, Fingerprint
+from autoprune.domain.record import LASTING_CHANGE_ALLOWED, LONG, UNTRAINED, Fingerprint
 from autoprune.report import wording
 from autoprune.report.shortcuts import shortcuts
 from autoprune.report.study import Study, is_repeat

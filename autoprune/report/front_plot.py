@@ -7,7 +7,7 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from autoprune.record import LONG, SHORT, TrialRecord
+from autoprune.domain.record import LONG, SHORT, TrialRecord
 from autoprune.report import palette, wording
 from autoprune.report.plot_frame import frame
 from autoprune.report.study import Study, is_comparable, points_lost

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from pydantic import ConfigDict, model_validator
 
-from autoprune.record import Noun
-from autoprune.study_folder import StudyFolder
-from autoprune.verdict import Verdict
+from autoprune.domain.record import Noun
+from autoprune.domain.verdict import Verdict
+from autoprune.storage.study_folder import StudyFolder
 
 
 class _Saved(Noun):

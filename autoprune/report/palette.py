@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from autoprune.record import TrialRecord
+from autoprune.domain.record import TrialRecord
 
 FRONT = "#1f77b4"
 CHOSEN = "#d9541e"

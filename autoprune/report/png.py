@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from autoprune.record import LONG, TrialRecord
+from autoprune.domain.record import LONG, TrialRecord
 from autoprune.report import palette, wording
 from autoprune.report.front_plot import (
     LENGTHENED,

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import plotly.graph_objects as go
 
-from autoprune.record import TrialRecord
+from autoprune.domain.record import TrialRecord
 from autoprune.report import palette, wording
 from autoprune.report.plot_frame import frame
 from autoprune.report.study import Study

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from autoprune.record import LONG, SHORT, UNTRAINED, DetectionMetrics, RungScore, TrialRecord
+from autoprune.domain.record import LONG, SHORT, UNTRAINED, DetectionMetrics, RungScore, TrialRecord
 from autoprune.report import wording
 from autoprune.report.study import Study, is_comparable, is_repeat
 

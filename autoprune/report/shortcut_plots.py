@@ -7,7 +7,7 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from autoprune.record import TrialRecord
+from autoprune.domain.record import TrialRecord
 from autoprune.report import palette, wording
 from autoprune.report.plot_frame import frame
 from autoprune.report.shortcuts import predicted_and_measured, untrained_and_trained

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from autoprune.agreement import FEWEST, LATENCY_BAND, agreement, scored_twice
-from autoprune.record import TrialRecord
+from autoprune.domain.agreement import FEWEST, LATENCY_BAND, agreement, scored_twice
+from autoprune.domain.record import TrialRecord
 from autoprune.report import wording
 from autoprune.report.study import Study, is_repeat
 

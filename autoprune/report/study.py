@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from autoprune.config import Goal
-from autoprune.front import pareto_front
-from autoprune.outcome import Outcome
-from autoprune.record import LONG, TrialRecord
+from autoprune.domain.config import Goal
+from autoprune.domain.front import pareto_front
+from autoprune.domain.outcome import Outcome
+from autoprune.domain.record import LONG, TrialRecord
+from autoprune.domain.verdict import Verdict
+from autoprune.report.asked import StudySettings, load_settings
 from autoprune.report.learned import (
     SavedPredictor,
     SavedProfile,
@@ -18,9 +20,7 @@ from autoprune.report.learned import (
     load_profile,
     load_verdict,
 )
-from autoprune.report.settings import StudySettings, load_settings
-from autoprune.study_folder import StudyFolder
-from autoprune.verdict import Verdict
+from autoprune.storage.study_folder import StudyFolder
 
 Standing = Literal["chosen", "so far", "nearest"]
 """What the highlighted record is: the search's answer, the best yet, or the nearest miss."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from autoprune.record import LONG, SHORT, UNTRAINED, TrialRecord
+from autoprune.domain.record import LONG, SHORT, UNTRAINED, TrialRecord
 from autoprune.report.study import Study, points_lost
 
 COLUMNS = {

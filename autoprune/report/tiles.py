@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autoprune.record import TrialRecord
+from autoprune.domain.record import TrialRecord
 from autoprune.report import wording
 from autoprune.report.answer import weights_text
 from autoprune.report.study import Study

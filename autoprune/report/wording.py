@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from autoprune.record import LONG, SHORT, UNTRAINED, LatencyResult, TrialRecord
+from autoprune.domain.record import LONG, SHORT, UNTRAINED, LatencyResult, TrialRecord
 
 RUNGS = {
     UNTRAINED: "without training",

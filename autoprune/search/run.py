@@ -15,40 +15,40 @@ import filelock
 import optuna
 from optuna.exceptions import ExperimentalWarning
 
-from autoprune.config import StudyConfig
+from autoprune.domain.config import StudyConfig
+from autoprune.domain.outcome import Outcome
+from autoprune.domain.ranking import ranked
+from autoprune.domain.record import TrialRecord
 from autoprune.errors import StorageFailed, StudyMismatch, TargetUnreachable
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.latency.targets import LatencyTarget
-from autoprune.outcome import Outcome
-from autoprune.pruning.geometry import model_geometry
-from autoprune.record import TrialRecord
-from autoprune.search.baselines import evaluate_baselines
-from autoprune.search.candidates import ranked
-from autoprune.search.dense import dense_is_enough, measured_dense
-from autoprune.search.finish import (
+from autoprune.pruning.trace_geometry import model_geometry
+from autoprune.search.context.listener import SearchListener
+from autoprune.search.context.prepare import prepare
+from autoprune.search.context.study_settings import save_or_compare, settings_of
+from autoprune.search.context.workbench import Workbench
+from autoprune.search.evaluate.baselines import evaluate_baselines
+from autoprune.search.evaluate.reuse import earlier_studies, take_tables, take_trials
+from autoprune.search.evaluate.trials import TrialLoop
+from autoprune.search.feasibility.report_verdict import say_verdict
+from autoprune.search.learn.dense import dense_is_enough, measured_dense
+from autoprune.search.learn.learn_latency import DEMO_LIMIT_S, LIMIT_S, learn_latency, shared_folder
+from autoprune.search.learn.profile import Profile
+from autoprune.search.learn.target_space import with_target_space
+from autoprune.search.propose.objectives import OBJECTIVES
+from autoprune.search.propose.proposals import proposals
+from autoprune.search.propose.samplers import FreshPerTrial, Known
+from autoprune.search.select.finish import (
     better_published,
     confirm_best,
     outcome_of,
     publish_best,
     score_on_new_images,
 )
-from autoprune.search.first_verdict import say_verdict
-from autoprune.search.latency_table import DEMO_LIMIT_S, LIMIT_S, learn_latency, shared_folder
-from autoprune.search.lengthen import lengthen
-from autoprune.search.listener import SearchListener
-from autoprune.search.objectives import OBJECTIVES
-from autoprune.search.prepare import prepare
-from autoprune.search.profile import Profile
-from autoprune.search.promote import Promotions, drop_weights
-from autoprune.search.proposals import proposals
-from autoprune.search.reuse import earlier_studies, take_tables, take_trials
-from autoprune.search.samplers import FreshPerTrial, Known
-from autoprune.search.settings import save_or_compare, settings_of
-from autoprune.search.target_space import with_target_space
-from autoprune.search.trials import TrialLoop
-from autoprune.search.workbench import Workbench
-from autoprune.study_folder import StudyFolder
-from autoprune.yaml_io import write_atomic
+from autoprune.search.select.lengthen import lengthen
+from autoprune.search.select.promote import Promotions, drop_weights
+from autoprune.storage.study_folder import StudyFolder
+from autoprune.storage.yaml_io import write_atomic
 
 # How --timeout is divided once the baselines are done: trials without training, then short
 # fine-tunes, then the longer one; what is left confirms the best plan and scores the front.

@@ -51,7 +51,7 @@ def _dense_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from ultralytics.nn.tasks import yaml_model_load
 
     recipe = yaml_model_load("yolov8n.yaml") | {"nc": len(CLASS_NAMES)}
-    from autoprune.yaml_io import dump_yaml, write_atomic
+    from autoprune.storage.yaml_io import dump_yaml, write_atomic
 
     path = tmp_path_factory.mktemp("recipe") / "yolov8n-shapes.yaml"
     write_atomic(path, dump_yaml(recipe))

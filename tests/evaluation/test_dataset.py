@@ -12,7 +12,7 @@ from autoprune.demo.shapes import CLASS_NAMES
 from autoprune.errors import ConfigError
 from autoprune.evaluation.data_yaml import resolved_data_yaml
 from autoprune.evaluation.dataset import HELD_OUT, DataSummary, inspect_data
-from autoprune.yaml_io import dump_yaml, load_yaml
+from autoprune.storage.yaml_io import dump_yaml, load_yaml
 
 
 @pytest.fixture

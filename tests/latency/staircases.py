@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from autoprune.geometry import ConvGeometry, ModelGeometry
+from autoprune.domain.geometry import ConvGeometry, ModelGeometry
 
 Array = np.ndarray[Any, Any]
 

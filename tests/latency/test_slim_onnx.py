@@ -11,8 +11,8 @@ from torch import nn
 
 from autoprune.latency.export import export_model
 from autoprune.latency.slim_onnx import SlimmableOnnx
-from autoprune.pruning.geometry import model_geometry
 from autoprune.pruning.prune import Pruner
+from autoprune.pruning.trace_geometry import model_geometry
 from tests.pruning.architectures import uniform
 from tests.pruning.networks import plan_like, stock
 

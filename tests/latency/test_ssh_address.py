@@ -1,11 +1,11 @@
 import pytest
 
-from autoprune.config import Goal, StudyConfig
+from autoprune.domain.config import Goal, StudyConfig
 from autoprune.errors import ConfigError
 from autoprune.latency.ssh_address import SshAddress
 from autoprune.latency.ssh_target import SshTarget
 from autoprune.latency.targets import LocalTarget, target_from
-from autoprune.search.prepare import complete
+from autoprune.search.context.prepare import complete
 
 
 @pytest.mark.parametrize(

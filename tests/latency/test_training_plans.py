@@ -1,5 +1,5 @@
+from autoprune.domain.plan import as_pair, kept_width
 from autoprune.latency.training_plans import STRONGEST, training_plan
-from autoprune.plan import as_pair, kept_width
 
 WIDTHS = {0: (64,), 1: (128,), 2: (), 3: (64, 80)}
 

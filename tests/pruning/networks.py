@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from ultralytics.nn.tasks import DetectionModel
 
-from autoprune.plan import PruningPlan
+from autoprune.domain.plan import PruningPlan
 from tests.pruning.architectures import as_yaml
 
 RATIOS = (0.0, 0.1, 0.25, 0.4, 0.5, 0.75, 0.9)

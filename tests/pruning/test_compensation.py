@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.shapes import draw_scene
+from autoprune.domain.plan import PruningPlan
 from autoprune.errors import ConfigError
 from autoprune.evaluation.checkpoint import load_yolo
 from autoprune.families import family_of
-from autoprune.plan import PruningPlan
 from autoprune.pruning import statistics as statistics_module
 from autoprune.pruning.compensation import compensate
 from autoprune.pruning.groups import AxisSlice, ChannelGroup

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from autoprune.domain.plan import PruningPlan
 from autoprune.errors import ConfigError
-from autoprune.plan import PruningPlan
 from autoprune.pruning.prune import prune_model
 from tests.pruning.architectures import uniform
 from tests.pruning.networks import stock

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from autoprune.plan import PruningPlan
+from autoprune.domain.plan import PruningPlan
 from autoprune.pruning.prune import prune_model
 from tests.pruning.architectures import INPUT, TABLES, WiredConv, uniform, wired_convs
 from tests.pruning.matching import Kept, kept_channels, without_channels

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from autoprune.domain.plan import PruningPlan
 from autoprune.errors import PlanError
-from autoprune.plan import PruningPlan
 from autoprune.pruning.prune import prune_model
 from tests.pruning.architectures import uniform
 from tests.pruning.networks import fingerprint, stock

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from autoprune.plan import PruningPlan
+from autoprune.domain.plan import PruningPlan
 from autoprune.pruning.prune import prune_model
 from tests.pruning.architectures import expected_widths, uniform
 from tests.pruning.networks import fingerprint, image, plan_like, stock

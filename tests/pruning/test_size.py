@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autoprune.plan import PruningPlan
+from autoprune.domain.plan import PruningPlan
 from autoprune.pruning.prune import prune_model
 from autoprune.pruning.size import model_size
 from tests.pruning.architectures import expected_macs, expected_widths, uniform

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
+from autoprune.domain.plan import PruningPlan
 from autoprune.families import family_of
-from autoprune.plan import PruningPlan
 from autoprune.pruning.prune import prune_model
 from tests.pruning.architectures import TABLES, expected_widths, uniform
 from tests.pruning.networks import plan_like, stock

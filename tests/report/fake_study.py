@@ -11,9 +11,9 @@ import random
 from pathlib import Path
 from typing import Any
 
-from autoprune.outcome import Outcome
-from autoprune.plan import PruningPlan, ratio_for
-from autoprune.record import (
+from autoprune.domain.outcome import Outcome
+from autoprune.domain.plan import PruningPlan, ratio_for
+from autoprune.domain.record import (
     DetectionMetrics,
     Failure,
     Fingerprint,
@@ -22,8 +22,8 @@ from autoprune.record import (
     RungScore,
     TrialRecord,
 )
-from autoprune.study_folder import StudyFolder
-from autoprune.yaml_io import dump_yaml, write_atomic
+from autoprune.storage.study_folder import StudyFolder
+from autoprune.storage.yaml_io import dump_yaml, write_atomic
 
 DENSE_MS = 8.31
 WIDTHS = {

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from autoprune.outcome import Outcome
+from autoprune.domain.outcome import Outcome
 from autoprune.report.answer import read_answer
 from tests.report import fake_study as fake
 

@@ -12,10 +12,10 @@ from urllib.parse import unquote
 import pytest
 from plotly.offline import get_plotlyjs
 
+from autoprune.domain.verdict import Verdict
 from autoprune.report.html import render
 from autoprune.report.study import load_study
-from autoprune.study_folder import StudyFolder
-from autoprune.verdict import Verdict
+from autoprune.storage.study_folder import StudyFolder
 from tests.report import fake_study as fake
 from tests.search.fakes import option
 

@@ -11,7 +11,7 @@ from autoprune.report.profile_plot import profile_figure
 from autoprune.report.shortcut_plots import latency_figure, training_figure
 from autoprune.report.shortcuts import predicted_and_measured, shortcuts
 from autoprune.report.study import load_study
-from autoprune.study_folder import StudyFolder
+from autoprune.storage.study_folder import StudyFolder
 from tests.report import fake_study as fake
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from autoprune.domain.outcome import Outcome
 from autoprune.errors import ConfigError
-from autoprune.outcome import Outcome
 from autoprune.report import write_report
-from autoprune.study_folder import StudyFolder
+from autoprune.storage.study_folder import StudyFolder
 from tests.report import fake_study as fake
 
 FILES = ["pareto.csv", "pareto.png", "report.html", "trials.csv"]
@@ -105,7 +105,7 @@ def test_reporting_imports_neither_torch_nor_ultralytics_nor_optuna(tmp_path: Pa
     folder = fake.busy_study(tmp_path / "busy", trials=15)
     program = (
         "import sys; from pathlib import Path; from autoprune.report import write_report; "
-        "from autoprune.study_folder import StudyFolder; "
+        "from autoprune.storage.study_folder import StudyFolder; "
         "write_report(StudyFolder(Path(sys.argv[1]))); "
         "print(sorted({'torch', 'ultralytics', 'optuna', 'onnxruntime', 'cv2'} & set(sys.modules)))"
     )

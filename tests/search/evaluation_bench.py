@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from torch import nn
 
+from autoprune.domain.plan import PruningPlan
+from autoprune.domain.record import DetectionMetrics, LatencyResult, ModelSize
 from autoprune.evaluation.fine_tune_settings import FineTuneSettings
-from autoprune.plan import PruningPlan
-from autoprune.record import DetectionMetrics, LatencyResult, ModelSize
-from autoprune.search import evaluate
+from autoprune.search.evaluate import candidate as evaluate
 from tests.search.fakes import DENSE, fake_bench, latency
 
 PLAN = PruningPlan({0: 0.5, 1: 0.5, 2: None, 3: (0.5, 0.5)})

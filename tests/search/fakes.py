@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import optuna
 
-from autoprune.config import Goal, StudyConfig
-from autoprune.plan import PruningPlan, as_pair, kept_width
-from autoprune.record import (
+from autoprune.domain.config import Goal, StudyConfig
+from autoprune.domain.plan import PruningPlan, as_pair, kept_width
+from autoprune.domain.record import (
     SHORT,
     UNTRAINED,
     DetectionMetrics,
@@ -23,15 +23,15 @@ from autoprune.record import (
     RungScore,
     TrialRecord,
 )
-from autoprune.search.evaluate import Candidate
-from autoprune.search.listener import SearchListener
-from autoprune.search.objectives import OBJECTIVES
-from autoprune.search.profile import Profile
-from autoprune.search.samplers import FreshPerTrial, Known
-from autoprune.search.trials import TrialLoop
-from autoprune.space import SearchSpace
-from autoprune.study_folder import StudyFolder
-from autoprune.verdict import Option, OptionKind
+from autoprune.domain.space import SearchSpace
+from autoprune.domain.verdict import Option, OptionKind
+from autoprune.search.context.listener import SearchListener
+from autoprune.search.evaluate.candidate import Candidate
+from autoprune.search.evaluate.trials import TrialLoop
+from autoprune.search.learn.profile import Profile
+from autoprune.search.propose.objectives import OBJECTIVES
+from autoprune.search.propose.samplers import FreshPerTrial, Known
+from autoprune.storage.study_folder import StudyFolder
 
 WIDTHS: dict[int, tuple[int, ...]] = {0: (32,), 1: (64,), 2: (), 3: (64, 64)}
 FINGERPRINT = Fingerprint(

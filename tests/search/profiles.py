@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from autoprune.latency.predictor import LatencyPredictor
-from autoprune.search.profile import Profile
+from autoprune.search.learn.profile import Profile
 from tests.latency.staircases import chain, law_ms
 
 Array = np.ndarray[Any, Any]

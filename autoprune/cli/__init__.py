@@ -1,0 +1,1 @@
+"""The command line: argv -> config -> one call of api per subcommand."""

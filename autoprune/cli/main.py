@@ -1,0 +1,401 @@
+"""The command line: argv -> config -> one call of api per subcommand; the only file that exits."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+app = typer.Typer(
+    help="Find which channels of a YOLOv8 detector can go: size, measured latency and mAP.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+EXIT_OK, EXIT_WRONG_INPUT, EXIT_NOT_MET, EXIT_PAUSED, EXIT_FAILED, EXIT_INTERRUPTED = (
+    0,
+    2,
+    3,
+    4,
+    5,
+    130,
+)
+
+COMPENSATE = "Let the channels that stay take over for those removed."
+PROVIDER = "ONNX Runtime's execution provider or torch's device; the CPU if left out."
+SPACE = "Search space YAML; widths on the target's steps if left out."
+CHANNELS_LAST = "Memory layout, torch only."
+Overrides = Annotated[
+    Optional[list[str]],
+    typer.Argument(
+        metavar="[KEY=VALUE ...]", help="Settings of the fine-tune, Ultralytics style: epochs=3."
+    ),
+]
+
+
+@app.command()
+def search(
+    overrides: Overrides = None,
+    budget_ms: Annotated[Optional[float], typer.Option(help="Latency limit, ms.")] = None,
+    speedup: Annotated[
+        Optional[float], typer.Option(help="Or: this much faster than dense.")
+    ] = None,
+    max_drop: Annotated[
+        Optional[float], typer.Option(help="Or: fastest plan within this many mAP points of dense.")
+    ] = None,
+    model: Annotated[Optional[Path], typer.Option(help="Your .pt; the demo's if left out.")] = None,
+    data: Annotated[Optional[Path], typer.Option(help="Your data YAML.")] = None,
+    imgsz: Annotated[
+        Optional[str], typer.Option(help="Image size in pixels: N, or H W. Default: as trained.")
+    ] = None,
+    trials: Annotated[Optional[int], typer.Option(help="Stop at this many trials in all.")] = None,
+    timeout: Annotated[Optional[float], typer.Option(help="Stop after this many seconds.")] = None,
+    name: Annotated[Optional[str], typer.Option(help="Name of the study.")] = None,
+    recipe: Annotated[Optional[Path], typer.Option(help="YAML with any of these settings.")] = None,
+    space: Annotated[Optional[Path], typer.Option(help=SPACE)] = None,
+    runtime: Annotated[Optional[str], typer.Option(help="onnxruntime or torch.")] = None,
+    threads: Annotated[Optional[int], typer.Option(help="Threads of the runtime.")] = None,
+    provider: Annotated[Optional[str], typer.Option(help=PROVIDER)] = None,
+    channels_last: Annotated[Optional[bool], typer.Option(help=CHANNELS_LAST)] = None,
+    target: Annotated[
+        Optional[str], typer.Option(help="Where latency is measured: local or ssh://user@host.")
+    ] = None,
+    target_python: Annotated[
+        Optional[str], typer.Option(help="The Python on an ssh target: python3, or a path there.")
+    ] = None,
+    sampler: Annotated[Optional[str], typer.Option(help="profile, tpe, nsga2 or random.")] = None,
+    importance: Annotated[Optional[str], typer.Option(help="How channels are ranked.")] = None,
+    compensate: Annotated[Optional[bool], typer.Option(help=COMPENSATE)] = None,
+    seed: Annotated[Optional[int], typer.Option(help="Seed of the sampler.")] = None,
+    protect: Annotated[Optional[str], typer.Option(help="Indices to leave alone: 0,22.")] = None,
+    keep: Annotated[Optional[str], typer.Option(help="Weights kept: front or all.")] = None,
+    reuse: Annotated[
+        Optional[bool], typer.Option(help="Start from studies that differ in the goal alone.")
+    ] = None,
+    studies: Annotated[Path, typer.Option(help="Folder that holds the studies.")] = Path("studies"),
+    trust_checkpoint: Annotated[
+        bool, typer.Option(help="Load a .pt that may run code of its own.")
+    ] = False,
+) -> None:
+    """Search for the plan that meets a latency goal at the least loss of mAP."""
+    with _exit_codes():
+        from autoprune.cli.arguments import image_size, layer_indices, split_overrides
+        from autoprune.cli.recipe import study_config
+
+        pairs, width = split_overrides(overrides or [])
+        config = study_config(
+            recipe,
+            goals={"budget_ms": budget_ms, "speedup": speedup, "max_drop": max_drop},
+            flags={
+                "model": model,
+                "data": data,
+                "imgsz": image_size(imgsz, width),
+                "trials": trials,
+                "timeout_s": timeout,
+                "name": name,
+                "space": space,
+                "runtime": runtime,
+                "threads": threads,
+                "provider": provider,
+                "channels_last": channels_last,
+                "target": target,
+                "target_python": target_python,
+                "sampler": sampler,
+                "importance": importance,
+                "compensate": compensate,
+                "seed": seed,
+                "protect": layer_indices(protect),
+                "keep": keep,
+                "reuse": reuse,
+                "trust_checkpoint": trust_checkpoint or None,
+            },
+            fine_tune=pairs,
+        )
+        from autoprune import api
+        from autoprune.cli.screen import Screen
+        from autoprune.demo.bundle import NOTICE, demo_checkpoint
+        from autoprune.report.answer import read_answer
+
+        with Screen(config.goal.text(), NOTICE) as screen:
+            try:
+                result = api.search(config, studies=studies, listener=screen)
+            except KeyboardInterrupt:
+                screen.say("Interrupted. Finished work is kept; the same command continues.")
+                raise
+        print()
+        found = read_answer(result.folder)
+        print(found.text())
+        print(f"Report: {result.report}")
+        if not result.outcome.goal_met:
+            raise typer.Exit(EXIT_NOT_MET)
+        print(f"Plan:   {result.folder.best_plan}")
+        if result.folder.best_model.exists():
+            print(f"Model:  {result.folder.best_model} ({found.weights})")
+        original = config.model or demo_checkpoint()
+        print(f"Next:   autoprune prune {original} --plan {result.folder.best_plan} -o pruned.pt")
+
+
+@app.command()
+def probe(
+    model: Annotated[
+        Optional[Path], typer.Option(help="Your .pt or model .yaml; the demo's if left out.")
+    ] = None,
+    budget_ms: Annotated[Optional[float], typer.Option(help="Latency limit, ms.")] = None,
+    speedup: Annotated[
+        Optional[float], typer.Option(help="Or: this much faster than dense.")
+    ] = None,
+    imgsz: Annotated[
+        Optional[str], typer.Option(help="Image size in pixels: N or HxW. Default: as trained.")
+    ] = None,
+    target: Annotated[str, typer.Option(help="Where: local or ssh://user@host.")] = "local",
+    target_python: Annotated[
+        str, typer.Option(help="The Python on an ssh target: python3, or a path there.")
+    ] = "python3",
+    runtime: Annotated[str, typer.Option(help="onnxruntime or torch.")] = "onnxruntime",
+    threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
+    provider: Annotated[Optional[str], typer.Option(help=PROVIDER)] = None,
+    channels_last: Annotated[bool, typer.Option(help=CHANNELS_LAST)] = False,
+    protect: Annotated[Optional[str], typer.Option(help="Indices to leave alone: 0,22.")] = None,
+    space: Annotated[Optional[Path], typer.Option(help=SPACE)] = None,
+    write_space: Annotated[
+        Optional[Path], typer.Option(help="New file: a space of widths on this target's steps.")
+    ] = None,
+    trust_checkpoint: Annotated[
+        bool, typer.Option(help="Load a .pt that may run code of its own.")
+    ] = False,
+) -> None:
+    """Say in two minutes, without data or training, whether pruning can meet a limit."""
+    with _exit_codes():
+        from rich.console import Console
+
+        from autoprune import api
+        from autoprune.cli.arguments import image_size, layer_indices
+        from autoprune.cli.probe_screen import probe_page
+        from autoprune.cli.screen import Screen
+
+        with Screen("", "") as screen:
+            result = api.probe(
+                model,
+                budget_ms=budget_ms,
+                speedup=speedup,
+                imgsz=image_size(imgsz, None),
+                runtime=runtime,
+                threads=threads,
+                provider=provider,
+                channels_last=channels_last,
+                target=target,
+                target_python=target_python,
+                protect=layer_indices(protect) or (),
+                space=space,
+                write_space=write_space,
+                trust_checkpoint=trust_checkpoint,
+                listener=screen,
+            )
+        print()
+        Console(highlight=False).print(probe_page(result))
+        if write_space is not None:
+            print(f"Space:  {write_space} (search --space {write_space})")
+        if not result.verdict.good:
+            raise typer.Exit(EXIT_NOT_MET)
+
+
+@app.command()
+def prune(
+    model: Annotated[Path, typer.Argument(help="A .pt or model .yaml.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The pruned .pt to write.")],
+    overrides: Overrides = None,
+    plan: Annotated[Optional[Path], typer.Option(help="A per-index YAML.")] = None,
+    ratio: Annotated[Optional[float], typer.Option(help="Or one ratio for every index.")] = None,
+    round_to: Annotated[
+        Optional[int], typer.Option(help="With --ratio: round kept widths up to a multiple.")
+    ] = None,
+    importance: Annotated[Optional[str], typer.Option(help="How channels are ranked.")] = None,
+    compensate: Annotated[Optional[bool], typer.Option(help=COMPENSATE)] = None,
+    calibration: Annotated[
+        Optional[Path], typer.Option(help="Data YAML whose training images are looked at.")
+    ] = None,
+    data: Annotated[
+        Optional[Path], typer.Option(help="Data YAML: fine-tune on it; calibrates too.")
+    ] = None,
+    trust_checkpoint: Annotated[
+        bool, typer.Option(help="Load a .pt that may run code of its own.")
+    ] = False,
+) -> None:
+    """Apply a plan to a model, and fine-tune it if --data is given.
+
+    Interrupted, the same command goes on after the last epoch, kept in a folder beside OUTPUT.
+    """
+    with _exit_codes():
+        from autoprune import api
+        from autoprune.cli.arguments import split_overrides
+        from autoprune.errors import ConfigError
+        from autoprune.evaluation.quiet import prepare_environment
+
+        prepare_environment()
+        pairs, stray = split_overrides(overrides or [])
+        if stray is not None:
+            raise ConfigError.of("prune", "", str(stray), "key=value settings")
+        if pairs and data is None:
+            raise ConfigError.of("prune", "--data", None, "a data YAML to fine-tune on")
+        if output.suffix != ".pt":
+            raise ConfigError.of("prune", "--output", str(output), "a file ending in .pt")
+        if output.resolve() == model.resolve():
+            raise ConfigError.of("prune", "--output", str(output), "another file than the model")
+        pruned = api.prune_detection_model(
+            str(model),
+            prune_ratio=ratio,
+            prune_yaml=plan,
+            importance=importance,
+            compensate=compensate,
+            round_to=round_to,
+            calibration=calibration or data,
+            trust_checkpoint=trust_checkpoint,
+        )
+        how = pruned.how_pruned
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if data is not None:
+            training = output.with_suffix(".training")
+            say = partial(print, flush=True)
+            pruned = api.fine_tune_pruned(pruned, data, pairs, training, say)
+            pruned.save(output)
+            for done in (training / "fine-tune", training):  # a half removed one must not go on
+                shutil.rmtree(done)
+        else:
+            pruned.save(output)
+        params = sum(parameter.numel() for parameter in pruned.model.parameters())
+        print(f"{output}: {params / 1e6:.2f} M parameters, {how}")
+        if data is None:
+            print("Not fine-tuned yet: give --data my.yaml epochs=50, or train it with")
+            print(f"  autoprune.load({str(output)!r}).train(data='my.yaml', epochs=50)")
+
+
+@app.command()
+def measure(
+    models: Annotated[list[Path], typer.Argument(help=".pt and .onnx files; the first is 1x.")],
+    runtime: Annotated[str, typer.Option(help="onnxruntime or torch.")] = "onnxruntime",
+    threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
+    provider: Annotated[Optional[str], typer.Option(help=PROVIDER)] = None,
+    channels_last: Annotated[bool, typer.Option(help=CHANNELS_LAST)] = False,
+    imgsz: Annotated[Optional[str], typer.Option(help="Image size in pixels: N or HxW.")] = None,
+    target: Annotated[str, typer.Option(help="Where: local or ssh://user@host.")] = "local",
+    target_python: Annotated[
+        str, typer.Option(help="The Python on an ssh target: python3, or a path there.")
+    ] = "python3",
+    self_test: Annotated[
+        bool,
+        typer.Option("--self-test", help="Time one model against itself and against known delays."),
+    ] = False,
+) -> None:
+    """Time models against the first one, interleaved; or test how far to trust that."""
+    with _exit_codes():
+        from rich.console import Console
+
+        from autoprune import api
+        from autoprune.cli.arguments import image_size
+        from autoprune.cli.measure_screen import latency_page, trust_page
+        from autoprune.cli.screen import Screen
+        from autoprune.domain.config import checked_runtime
+        from autoprune.errors import ConfigError
+
+        size = image_size(imgsz, None)
+        how: dict[str, Any] = {
+            "runtime": checked_runtime(runtime),
+            "threads": threads,
+            "provider": provider,
+            "channels_last": channels_last,
+            "imgsz": (size[0], size[-1]) if size else None,
+            "target": target,
+            "target_python": target_python,
+        }
+        if not self_test:
+            page = latency_page(api.measure(models, **how))
+        elif len(models) != 1:
+            raise ConfigError.of("--self-test", "models", len(models), "one")
+        else:
+            with Screen("", "") as screen:
+                screen.candidate("self-test", None, None)
+                page = trust_page(
+                    api.measure_self_test(
+                        models[0],
+                        heard=lambda done, wanted: screen.stage(f"{done} of {wanted} measured"),
+                        **how,
+                    )
+                )
+        Console(highlight=False).print(page)
+
+
+@app.command()
+def report(study: Annotated[Path, typer.Argument(help="Folder of a study.")]) -> None:
+    """Write a study's report again, finished or not."""
+    with _exit_codes():
+        from autoprune import api
+        from autoprune.report.answer import read_answer
+        from autoprune.storage.study_folder import StudyFolder
+
+        page = api.write_report(study)
+        print(read_answer(StudyFolder(study)).text())
+        print(f"Report: {page}")
+
+
+def main() -> None:
+    """Entry point of the `autoprune` command."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    app()
+
+
+def _interrupt(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    """Turn errors into one line on stderr and the documented exit codes."""
+    from autoprune.errors import (
+        AutopruneError,
+        ConfigError,
+        StorageFailed,
+        StudyMismatch,
+        TargetUnreachable,
+        TrialFailed,
+        UnsupportedModel,
+    )
+
+    try:
+        yield
+    except typer.Exit:  # a RuntimeError too
+        raise
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except (ConfigError, StudyMismatch, UnsupportedModel) as error:
+        _fail(str(error), EXIT_WRONG_INPUT)
+    except (TargetUnreachable, StorageFailed) as error:
+        _fail(f"paused: {error}; the same command continues", EXIT_PAUSED)
+    except TrialFailed as error:  # outside a trial: the model given cannot be measured
+        _fail(str(error), EXIT_WRONG_INPUT)
+    except AutopruneError as error:
+        _fail(str(error), EXIT_FAILED)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            _fail(f"{error.filename or 'file'}: {error.strerror or error}", EXIT_WRONG_INPUT)
+        _fail("paused: the disk is full; free some space and repeat the command", EXIT_PAUSED)
+    except (MemoryError, RuntimeError) as error:  # torch's and Ultralytics' own
+        if os.environ.get("AUTOPRUNE_TRACEBACK"):
+            raise
+        text = str(error).strip() or type(error).__name__
+        _fail(f"{text[:300]} (AUTOPRUNE_TRACEBACK=1 shows where)", EXIT_FAILED)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"autoprune: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

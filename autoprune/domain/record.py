@@ -1,0 +1,210 @@
+"""TrialRecord and its parts: everything measured about one candidate, as JSON in and out."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from autoprune.domain.plan import PruningPlan
+from autoprune.errors import ConfigError, FailureReason
+from autoprune.storage.yaml_io import write_atomic
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Noun(BaseModel):
+    """Frozen, refuses unknown keys and nan/inf; kept as a JSON file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def save(self, path: Path) -> None:
+        """Write the file atomically."""
+        write_atomic(path, self.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            ConfigError: Missing, not JSON, or something else; names the key.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            message = first["msg"].removeprefix("Value error, ")
+            got = first["input"] if key else "something else"
+            raise ConfigError.of(str(path), key, got, message) from None
+
+
+class Fingerprint(Noun):
+    """What a latency depends on besides the model; different fingerprints are never compared."""
+
+    runtime: str  # "onnxruntime" or "torch"
+    runtime_version: str
+    provider: str  # ONNX Runtime's execution provider, or torch's device
+    threads: int
+    cpu: str
+    isa: str  # widest vector extension seen, e.g. "avx512", "avx2", "neon"
+    system: str  # e.g. "Linux x86_64"
+    imgsz: tuple[int, int]  # height, width in pixels
+    batch: int
+    runner_version: int
+
+
+LASTING_CHANGE_ALLOWED = 0.12
+"""Of the machine's speed within one steady measurement: half-way, in the logarithm, to 30 %."""
+
+
+class LatencyResult(Noun):
+    """Time of one forward pass at batch 1, measured interleaved with the dense model.
+
+    `median_ms = ratio * dense_ms`; the 95 % interval includes the dense time's own error. Timed in
+    several processes, the interval reaches from the lowest bound of theirs to the highest.
+    """
+
+    median_ms: float
+    p90_ms: float
+    low_ms: float
+    high_ms: float
+    ratio: float  # to the dense model; 1.0 for the dense model itself
+    ratio_low: float
+    ratio_high: float
+    dense_ms: float  # as calibrated
+    dense_now_ms: float | None = None  # as it ran beside this model
+    blocks: int
+    processes: int = 1  # that timed it, one after the other
+    steady: bool  # False: the interval is still wide at the time cap, or the speed changed
+    lasting_change: float = 0.0  # of the machine's speed meanwhile, 0.3: dense took 30 % longer
+    samples_ms: tuple[float, ...]  # the candidate's raw times
+    dense_samples_ms: tuple[float, ...]
+    load_1min: float | None  # the machine's load average when the measurement began
+    fingerprint: Fingerprint
+
+
+class DetectionMetrics(Noun):
+    """Accuracy on one split of the data."""
+
+    map50: float
+    map50_95: float
+    split: str  # "val", "test" or "held-out part of val"
+    images: int
+
+
+UNTRAINED, SHORT, LONG = 0, 1, 2
+"""Rungs: right after pruning; after the short fine-tune; after a longer one."""
+
+
+class RungScore(Noun):
+    """Accuracy after one level of training effort. Scores of different rungs are never compared."""
+
+    rung: int  # UNTRAINED, SHORT or LONG
+    epochs: int
+    images_seen: int
+    lr0: float | None = None  # initial learning rate of the fine-tune
+    seconds: float
+    metrics: DetectionMetrics
+    final: DetectionMetrics | None = None  # of rung LONG, on images the search never used
+
+
+class ModelSize(Noun):
+    """Parameters, and multiply-accumulates of one forward pass at the study's image size."""
+
+    params: int
+    macs: int
+
+
+class Failure(Noun):
+    """Why a candidate failed."""
+
+    reason: FailureReason
+    detail: str
+
+
+def _indices_are_numbers(plan: dict[str, Any]) -> dict[str, Any]:
+    """JSON turns the layer indices into text; turn them back."""
+    ratios = plan.get("prune_ratios")
+    if not isinstance(ratios, dict):
+        raise ValueError("a plan holds prune_ratios")
+    return {**plan, "prune_ratios": {int(index): value for index, value in ratios.items()}}
+
+
+PlanMapping = Annotated[dict[str, Any], AfterValidator(_indices_are_numbers)]
+"""PruningPlan.to_mapping()."""
+
+State = Literal["scored", "complete", "over_budget", "failed"]
+"""scored: without training, not promoted. complete: measured and fine-tuned."""
+
+
+class TrialRecord(Noun):
+    """One candidate: a trial of the study, the dense model, or a baseline.
+
+    `number` is Optuna's trial number, None for the dense model and the baselines.
+    """
+
+    kind: Literal["dense", "baseline", "trial"]
+    name: str  # "dense", "uniform-0.30", "trial 7"
+    number: int | None
+    state: State
+    plan: PlanMapping
+    kept: dict[int, tuple[int, ...]]  # layer index -> kept width(s) of its output(s)
+    size: ModelSize | None = None
+    predicted_ms: float | None = None  # by the latency predictor, before anything was exported
+    latency: LatencyResult | None = None
+    confirmed: LatencyResult | None = None  # re-measured at the end in fresh processes
+    rungs: tuple[RungScore, ...] = ()
+    final: DetectionMetrics | None = None  # of rung SHORT, on images the search never used
+    failure: Failure | None = None
+    same_as: str | None = None  # name of the earlier record of the same plan, whose result this is
+    taken_from: str | None = None  # "study/trial 3": made there, for another goal
+    started: str  # ISO 8601, UTC
+    seconds: float
+
+    def at_rung(self, rung: int) -> RungScore | None:
+        """The score at a rung, or None when it was not reached."""
+        return next((score for score in self.rungs if score.rung == rung), None)
+
+    @property
+    def compared(self) -> RungScore | None:
+        """The score that records are compared on: after the short fine-tune, or dense as given."""
+        return self.at_rung(UNTRAINED if self.kind == "dense" else SHORT)
+
+    @property
+    def map50_95(self) -> float | None:
+        """mAP50-95 on val that records are compared on, or None when nothing was trained."""
+        score = self.compared
+        return score.metrics.map50_95 if score else None
+
+    @property
+    def kept_score(self) -> RungScore | None:
+        """The score of the weights that were kept: of the longer fine-tune, if that was better."""
+        longer = self.at_rung(LONG)
+        return longer if longer is not None and longer.final is not None else self.compared
+
+    @property
+    def untrained_map50_95(self) -> float | None:
+        """mAP50-95 on val right after pruning, without training."""
+        score = self.at_rung(UNTRAINED)
+        return score.metrics.map50_95 if score else None
+
+    def pruning_plan(self) -> PruningPlan:
+        """The candidate's plan."""
+        return PruningPlan.from_mapping(self.plan, self.name)
+
+
+def finite(value: float, what: str) -> float:
+    """Return `value`, refusing nan and inf: `tell(inf)` would count as a finished Optuna trial.
+
+    Raises:
+        ValueError: `value` is nan or infinite.
+    """
+    if not math.isfinite(value):
+        raise ValueError(f"{what} is {value}")
+    return value

@@ -1,0 +1,130 @@
+"""What a latency depends on (RuntimeOptions) and how long to measure it (TimingSettings)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+from autoprune.domain.config import (
+    CHANNELS_LAST_EXPECTED,
+    DEFAULT_PROVIDERS,
+    PROVIDER_EXPECTED,
+    RuntimeName,
+    is_provider_name,
+)
+from autoprune.errors import ConfigError
+
+BATCH = 1
+
+_SLOWER = 2.0  # than expected, before a measurement is given up
+
+LOCK_WAIT_S = 900.0
+"""Measurements take seconds; one that holds the machine this long is stuck."""
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """What runs the model: part of the fingerprint.
+
+    Attributes:
+        imgsz: Height and width in pixels.
+        provider: ONNX Runtime's execution provider or torch's device; None for the CPU.
+        channels_last: Memory layout, torch only.
+
+    Raises:
+        ConfigError: An unknown runtime, threads below 1, a provider that cannot be meant, or
+            channels_last without torch.
+    """
+
+    runtime: RuntimeName
+    imgsz: tuple[int, int]
+    threads: int = 1
+    provider: str | None = None
+    channels_last: bool = False
+
+    def __post_init__(self) -> None:
+        if self.runtime not in get_args(RuntimeName):
+            choices = " or ".join(get_args(RuntimeName))
+            raise ConfigError.of("latency", "runtime", self.runtime, choices)
+        if self.threads < 1:
+            raise ConfigError.of("latency", "threads", self.threads, "a whole number from 1")
+        if self.provider is not None and not is_provider_name(self.provider):
+            raise ConfigError.of("latency", "provider", self.provider, PROVIDER_EXPECTED)
+        if self.channels_last and self.runtime != "torch":
+            raise ConfigError.of("latency", "channels_last", True, CHANNELS_LAST_EXPECTED)
+
+    def as_job(self) -> dict[str, Any]:
+        """The runner's fields."""
+        return {
+            "runtime": self.runtime,
+            "provider": self.provider or DEFAULT_PROVIDERS[self.runtime],
+            "threads": self.threads,
+            "imgsz": list(self.imgsz),
+            "batch": BATCH,
+            "channels_last": self.channels_last,
+        }
+
+
+@dataclass(frozen=True)
+class TimingSettings:
+    """How long to measure; all that ends in `_s` is seconds.
+
+    Attributes:
+        block_s: Length of one block of runs of one model.
+        min_s: Shortest measurement, not counting warm-up.
+        cap_s: Longest measurement, warm-up included; slow models take as long as `least_blocks`.
+        least_blocks: Blocks of each model timed in any case: fewer say nothing.
+        half_width: Measuring stops when the 95 % interval is within +- this fraction.
+        steady_half_width: Wider than this at the end, a result is marked unsteady.
+        dense_s: Shortest calibration of the dense model alone.
+        load_s: Time allowed, beyond `cap_s`, for starting the process and loading models.
+        run_s: How long one run may take, for the time limit alone.
+        burden_s: Busy time added to every run of a candidate, to test the measurement itself.
+    """
+
+    warmup_s: float = 0.2
+    block_s: float = 0.03
+    min_blocks: int = 20
+    max_blocks: int = 400
+    min_s: float = 1.0
+    cap_s: float = 10.0
+    half_width: float = 0.01
+    steady_half_width: float = 0.02
+    dense_s: float = 4.0
+    load_s: float = 60.0
+    least_blocks: int = 10
+    run_s: float = 5.0
+    burden_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("block_s", "cap_s", "half_width", "steady_half_width", "load_s", "run_s"):
+            value = getattr(self, name)
+            if not (value > 0 and math.isfinite(value)):
+                raise ConfigError.of("latency", name, value, "a positive number")
+        if not 0 <= self.burden_s < 10:
+            raise ConfigError.of("latency", "burden_s", self.burden_s, "0 to 10 seconds")
+        if not 2 <= self.least_blocks <= 2000:
+            raise ConfigError.of("latency", "least_blocks", self.least_blocks, "2 to 2000")
+        if not 2 <= self.min_blocks <= self.max_blocks <= 2000:
+            shown = (self.min_blocks, self.max_blocks)
+            raise ConfigError.of("latency", "min_blocks, max_blocks", shown, "2 <= min <= max")
+
+    def for_dense(self) -> TimingSettings:
+        """Longer and tighter: every result of the study is a multiple of the dense time."""
+        return replace(
+            self,
+            min_s=max(self.min_s, self.dense_s),
+            cap_s=max(self.cap_s, 2 * self.dense_s),
+            half_width=self.half_width / 2,
+        )
+
+    def limit_s(self, models: int) -> float:
+        """Seconds after which a measurement of so many models is given up."""
+        slow_s = _SLOWER * self.run_s * self.least_blocks * models
+        return self.load_s + max(self.cap_s, slow_s)
+
+    def as_job(self) -> dict[str, Any]:
+        """The runner's `timing`."""
+        names = ("warmup_s", "block_s", "min_blocks", "max_blocks", "min_s", "cap_s", "half_width")
+        return {name: getattr(self, name) for name in (*names, "least_blocks", "burden_s")}

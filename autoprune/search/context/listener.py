@@ -1,0 +1,31 @@
+"""SearchListener: what a search tells while it runs. The screen is one, the default is silent."""
+
+from __future__ import annotations
+
+from autoprune.domain.record import TrialRecord
+from autoprune.storage.study_folder import StudyFolder
+
+
+class SearchListener:
+    """Does nothing; override what you want to hear."""
+
+    def prepared(self, folder: StudyFolder, demo: bool) -> None:
+        """All input is checked; the study lives in `folder`."""
+
+    def say(self, text: str) -> None:
+        """A sentence for the user."""
+
+    def candidate(self, name: str, position: int | None, total: int | None) -> None:
+        """A candidate begins; trials carry their position and, if limited, the total."""
+
+    def stage(self, name: str) -> None:
+        """The candidate enters a stage: prune, latency, recalibrate, fine-tune, validate."""
+
+    def epoch(self, done: int, total: int) -> None:
+        """An epoch of the fine-tune ended."""
+
+    def result(self, record: TrialRecord, best: TrialRecord | None) -> None:
+        """A candidate is finished; `best` is the best so far that meets the goal."""
+
+    def deadline(self, seconds: float | None) -> None:
+        """Seconds left until the search stops by itself, or None without a limit."""

@@ -1,0 +1,135 @@
+"""study.yaml: everything asked and everything it depended on; refuses to mix two studies."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from autoprune.domain.config import DEFAULT_PROVIDERS
+from autoprune.errors import StudyMismatch
+from autoprune.search.context.prepare import default_space
+from autoprune.search.context.workbench import Workbench
+from autoprune.storage.yaml_io import dump_yaml, load_yaml, write_atomic
+
+# What may change between two runs of one study; every other setting is compared on resume.
+_FREE_SETTINGS = ("trials", "timeout_s", "keep", "name", "trust_checkpoint", "reuse")
+# What is compared in another form than it was asked in.
+_COMPARED_BELOW = ("model", "data", "space", "imgsz", "fine_tune", "provider", "channels_last")
+_VERSIONED = ("autoprune", "torch", "ultralytics", "optuna", "onnxruntime")
+
+
+def settings_of(bench: Workbench, demo: bool) -> dict[str, Any]:
+    """Describe a study as plain data."""
+    data, fine_tune = bench.data, bench.fine_tune
+    space = bench.config.space or default_space()
+    return {
+        "asked": bench.config.model_dump(mode="json"),
+        "demo": demo,
+        "imgsz": list(bench.imgsz),
+        "device": bench.device,
+        "model": {
+            "file": str(bench.config.model),
+            "hash": bench.base_hash,
+            "family": bench.pruner.family.name,
+            "classes": list(data.names),
+        },
+        "data": {
+            "file": str(data.path),
+            "hash": data.sha256,
+            "train_images": len(data.train),
+            "val_images": len(data.selection_images),
+            "final_images": len(data.final_images),
+            "final_split": data.final_split_name,
+            "overlap": data.overlap,
+        },
+        "fine_tune": fine_tune.as_mapping(),
+        "space": {
+            "file": str(space),
+            "hash": file_hash(space),
+            "on_steps": bench.config.space is None,  # narrowed to the target's, see space.yaml
+        },
+        "importance": bench.pruner.importance,
+        "compensate": bench.pruner.compensated,
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in _VERSIONED},
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cores": os.cpu_count(),
+        },
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def save_or_compare(bench: Workbench, settings: dict[str, Any]) -> None:
+    """Write study.yaml for a new study, or refuse to resume one that differs.
+
+    Raises:
+        StudyMismatch: Names each setting that differs, with both values.
+    """
+    path = bench.folder.settings
+    if not path.exists():
+        write_atomic(path, dump_yaml(settings))
+        return
+    different = differences(load_yaml(path), settings)
+    if different:
+        raise StudyMismatch(
+            f"{bench.folder.root}: this study was started with other settings"
+            f" ({'; '.join(different)});"
+            " repeat the old command to continue it, or give --name for a new study"
+        )
+
+
+def differences(
+    before: dict[str, Any], now: dict[str, Any], ignored: tuple[str, ...] = ()
+) -> list[str]:
+    """What a result depends on and is not the same in two studies' settings, in words.
+
+    Args:
+        before: Content of a study.yaml.
+        now: Content of another.
+        ignored: Settings that may differ.
+    """
+    old, new = _comparable(before), _comparable(now)
+    return [
+        f"{key}: was {old.get(key)!r}, now {new.get(key)!r}"
+        for key in {**old, **new}
+        if key not in ignored and old.get(key) != new.get(key)
+    ]
+
+
+def file_hash(path: Path) -> str:
+    """Twelve hex digits of a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings a result depends on, flat; files by content, not by path."""
+
+    def part(name: str) -> dict[str, Any]:
+        found = settings.get(name)
+        return found if isinstance(found, dict) else {}
+
+    given, versions = part("asked"), part("versions")
+    ignored = (*_FREE_SETTINGS, *_COMPARED_BELOW)
+    asked = {key: value for key, value in given.items() if key not in ignored}
+    provider = given.get("provider")
+    return {
+        **asked,
+        "provider": None
+        if provider == DEFAULT_PROVIDERS.get(asked.get("runtime", ""))
+        else provider,
+        "channels_last": bool(given.get("channels_last")),
+        "imgsz": settings.get("imgsz"),
+        "device": settings.get("device"),
+        "model": part("model").get("hash"),
+        "data": part("data").get("hash"),
+        "space": part("space").get("hash"),
+        "space on the target's steps": bool(part("space").get("on_steps")),
+        **{f"fine-tune {key}": value for key, value in part("fine_tune").items()},
+        **{f"{name} version": str(versions.get(name, "")).split(".")[0] for name in _VERSIONED},
+    }

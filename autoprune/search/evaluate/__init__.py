@@ -1,0 +1,1 @@
+"""One candidate's way: untrained, measured, trained; trials, baselines, reuse."""

@@ -1,0 +1,278 @@
+"""The one path of a candidate: prune, size, score untrained, measure, fine-tune, validate."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from autoprune.domain.plan import PruningPlan
+from autoprune.domain.record import SHORT, UNTRAINED, Failure, RungScore, State, TrialRecord
+from autoprune.errors import TrialFailed
+from autoprune.evaluation.fine_tune import fine_tune
+from autoprune.evaluation.fine_tune_settings import FineTuneSettings
+from autoprune.evaluation.quiet import quiet
+from autoprune.evaluation.recalibrate import recalibrate_batchnorm
+from autoprune.evaluation.validate import validate
+from autoprune.pruning.size import model_size
+from autoprune.search.context.failures import candidate_failure
+from autoprune.search.context.listener import SearchListener
+from autoprune.search.context.workbench import Workbench
+from autoprune.search.evaluate.attempts import MAX_ATTEMPTS, attempt
+from autoprune.storage.study_folder import StudyFolder
+
+CLEARLY_OVER = 2.0  # times the predictor's mean error: beyond that a plan is not even scored
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A plan about to be evaluated, and what its record shall be called."""
+
+    kind: Literal["baseline", "trial"]
+    name: str
+    number: int | None
+    plan: PruningPlan
+
+    @classmethod
+    def of(cls, record: TrialRecord) -> Candidate:
+        """The candidate a trial's or baseline's record is about."""
+        assert record.kind != "dense"
+        return cls(record.kind, record.name, record.number, record.pruning_plan())
+
+    def folder(self, study: StudyFolder) -> Path:
+        """Where its files go."""
+        return study.baseline(self.name) if self.number is None else study.trial(self.number)
+
+
+def evaluate_untrained(
+    bench: Workbench,
+    candidate: Candidate,
+    budget_ms: float | None,
+    listener: SearchListener,
+) -> TrialRecord:
+    """Rung UNTRAINED: prune, predict the latency and validate without any training.
+
+    Args:
+        bench: The prepared study.
+        candidate: Plan and name.
+        budget_ms: A plan predicted clearly above it is not validated; None validates any.
+        listener: Hears the stages.
+
+    Returns:
+        The record, already on disk; a failure is data, not an exception.
+
+    Raises:
+        TargetUnreachable, StudyMismatch, ConfigError: The setup is at fault, not the candidate.
+        StorageFailed: The disk is full.
+    """
+    return _Run(bench, candidate, listener).guarded(lambda run: run.score_untrained(budget_ms))
+
+
+def evaluate_trained(
+    bench: Workbench,
+    candidate: Candidate,
+    budget_ms: float | None,
+    listener: SearchListener,
+    known: TrialRecord | None = None,
+) -> TrialRecord:
+    """Rung SHORT: prune, measure the latency on the target, fine-tune shortly and validate.
+
+    Args:
+        bench: The prepared study.
+        candidate: Plan and name.
+        budget_ms: A plan not surely within it, by its measured interval, is not trained; None
+            trains any.
+        listener: Hears the stages.
+        known: The candidate's record of rung UNTRAINED; without it that rung comes first.
+
+    Returns:
+        The record, already on disk; a failure is data, not an exception.
+
+    Raises:
+        TargetUnreachable, StudyMismatch, ConfigError: The setup is at fault, not the candidate.
+        StorageFailed: The disk is full.
+    """
+    run = _Run(bench, candidate, listener, known)
+    with attempt(run.folder) as allowed:
+        if not allowed:
+            detail = f"its worker died {MAX_ATTEMPTS} times while working on it"
+            return run.save("failed", Failure(reason="exception", detail=detail))
+        return run.guarded(lambda run: run.measure_and_train(budget_ms))
+
+
+class _Run:
+    """What is known so far about a candidate under evaluation."""
+
+    def __init__(
+        self,
+        bench: Workbench,
+        candidate: Candidate,
+        listener: SearchListener,
+        known: TrialRecord | None = None,
+    ) -> None:
+        self.bench, self.candidate, self.listener = bench, candidate, listener
+        self.folder = candidate.folder(bench.folder)
+        self.began = time.monotonic()
+        started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.record = known or TrialRecord(
+            kind=candidate.kind,
+            name=candidate.name,
+            number=candidate.number,
+            state="failed",
+            plan=candidate.plan.to_mapping(),
+            kept=bench.pruner.kept_widths(candidate.plan),
+            started=started,
+            seconds=0.0,
+        )
+        self.seconds_before = self.record.seconds
+
+    def guarded(self, work: Callable[[_Run], State]) -> TrialRecord:
+        """Do the work; write the record, whatever comes of it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.candidate.plan.save(self.folder / "plan.yaml")
+        _clear_leftovers(self.folder)
+        try:
+            with quiet(self.folder / "log.txt"):
+                state = work(self)
+        except Exception as error:
+            return self.save("failed", candidate_failure(error, self.folder))
+        return self.save(state)
+
+    def score_untrained(self, budget_ms: float | None) -> State:
+        bench = self.bench
+        pruned = self._pruned()
+        predicted_ms = bench.predicted_ms(self.candidate.plan)
+        self._note(size=model_size(pruned, bench.imgsz), predicted_ms=predicted_ms)
+        assert bench.predictor is not None
+        if budget_ms is not None:
+            limit_ms = budget_ms * (1 + CLEARLY_OVER * bench.predictor.error.mape)
+            if predicted_ms > limit_ms:
+                return "over_budget"
+        self._add_score(self._untrained_score(pruned))
+        return "scored"
+
+    def measure_and_train(self, budget_ms: float | None) -> State:
+        bench = self.bench
+        pruned = self._pruned()
+        if self.record.size is None:
+            predicted_ms = bench.predicted_ms(self.candidate.plan)
+            self._note(size=model_size(pruned, bench.imgsz), predicted_ms=predicted_ms)
+        self.listener.stage("latency")
+        latency = bench.measure(pruned, self.folder)
+        self._note(latency=latency)
+        if budget_ms is not None and latency.high_ms > budget_ms:
+            return "over_budget"
+        if self.record.at_rung(UNTRAINED) is None:
+            self._add_score(self._untrained_score(pruned))
+        self.listener.stage("fine-tune")
+        trained = self._fine_tuned(pruned)
+        bench.save_model(trained, self.folder / "model.pt", self.candidate.plan)
+        return "complete"
+
+    def _pruned(self) -> nn.Module:
+        bench = self.bench
+        self.listener.stage("prune")
+        pruned = bench.pruner.prune(self.candidate.plan, str(self.folder / "plan.yaml"))
+        if not bench.pruner.compensated:  # compensation sets the batch norms' means itself
+            self.listener.stage("recalibrate")
+            images = bench.recalibration_images
+            recalibrate_batchnorm(pruned, images, bench.train_size, bench.device)
+        return pruned
+
+    def _untrained_score(self, pruned: nn.Module) -> RungScore:
+        bench = self.bench
+        self.listener.stage("validate")
+        began = time.monotonic()
+        images = bench.data.selection_images
+        metrics = validate(pruned, bench.data, images, bench.train_size, bench.device)
+        seconds = time.monotonic() - began
+        return RungScore(rung=UNTRAINED, epochs=0, images_seen=0, seconds=seconds, metrics=metrics)
+
+    def _fine_tuned(self, pruned: nn.Module) -> nn.Module:
+        bench, untrained = self.bench, self.record.untrained_map50_95 or 0.0
+        dense = bench.folder.dense_record()
+        lost = 1 - untrained / dense.map50_95 if dense and dense.map50_95 else 0.0
+        settings = bench.fine_tune.after_losing(lost)
+        module, score = train_and_score(bench, pruned, self.folder, self.listener, settings, SHORT)
+        if score.metrics.map50_95 <= 0:
+            raise TrialFailed("collapsed", "mAP50-95 is 0 after the fine-tune")
+        self._add_score(score)
+        return module
+
+    def _note(self, **found: Any) -> None:
+        self.record = self.record.model_copy(update=found)
+
+    def _add_score(self, score: RungScore) -> None:
+        self._note(rungs=(*self.record.rungs, score))
+
+    def save(self, state: State, failure: Failure | None = None) -> TrialRecord:
+        """Write the record as far as it is known."""
+        seconds = self.seconds_before + time.monotonic() - self.began
+        self._note(state=state, failure=failure, seconds=seconds)
+        self.bench.folder.save_record(self.record)
+        return self.record
+
+
+def train_and_score(
+    bench: Workbench,
+    module: nn.Module,
+    folder: Path,
+    listener: SearchListener,
+    settings: FineTuneSettings,
+    rung: int,
+) -> tuple[nn.Module, RungScore]:
+    """Fine-tune a module, the dense one being the teacher, and validate it.
+
+    Raises:
+        TrialFailed: Training failed, or changed a shape.
+    """
+    began = time.monotonic()
+    tuned = fine_tune(
+        module,
+        bench.data.training_yaml(bench.folder.root / "data"),
+        bench.train_size,
+        settings,
+        folder,
+        listener.epoch,
+        teacher=bench.yolo.model,
+    )
+    _require_same_shapes(module, tuned.module)
+    listener.stage("validate")
+    images = bench.data.selection_images
+    metrics = validate(tuned.module, bench.data, images, bench.train_size, bench.device)
+    score = RungScore(
+        rung=rung,
+        epochs=tuned.epochs,
+        images_seen=tuned.images_seen,
+        lr0=settings.lr0,
+        seconds=time.monotonic() - began,
+        metrics=metrics,
+    )
+    return tuned.module, score
+
+
+def failed_record(bench: Workbench, candidate: Candidate, failure: Failure) -> TrialRecord:
+    """Write the record of a candidate that is given up without being evaluated."""
+    return _Run(bench, candidate, SearchListener()).save("failed", failure)
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Remove what a killed worker left half-done in a candidate's folder."""
+    for pattern in ("fine-tune-*", "export-*"):
+        for leftover in folder.glob(pattern):
+            shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in folder.glob("*.part"):
+        leftover.unlink(missing_ok=True)
+
+
+def _require_same_shapes(before: nn.Module, after: nn.Module) -> None:
+    shapes: dict[str, Any] = {key: value.shape for key, value in before.state_dict().items()}
+    for key, value in after.state_dict().items():
+        if shapes.get(key) != value.shape:
+            raise TrialFailed("exception", f"the fine-tune changed the shape of {key}")

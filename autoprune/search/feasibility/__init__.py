@@ -1,0 +1,1 @@
+"""Can pruning get there, and what else could?"""

@@ -1,0 +1,171 @@
+"""probe: what a latency limit asks of a model, known in two minutes without data or training."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from autoprune.demo.bundle import demo_checkpoint
+from autoprune.domain.config import Goal, StudyConfig
+from autoprune.domain.record import LatencyResult
+from autoprune.domain.space import SearchSpace
+from autoprune.domain.verdict import Verdict
+from autoprune.errors import ConfigError
+from autoprune.evaluation.checkpoint import load_yolo, trained_image_size
+from autoprune.families import family_of
+from autoprune.latency.export import ExportedModel, export_model
+from autoprune.latency.measure import RuntimeOptions, measure_dense
+from autoprune.latency.predictor import PredictorError
+from autoprune.latency.targets import LatencyTarget, target_from
+from autoprune.pruning.prune import Pruner
+from autoprune.search.context.listener import SearchListener
+from autoprune.search.context.prepare import check_stride, default_space, runtime_options
+from autoprune.search.feasibility.alternatives import GLANCE, SIBLINGS, SIZES, timed_options
+from autoprune.search.feasibility.decide import verdict_of
+from autoprune.search.learn.learn_latency import DEMO_LIMIT_S, learn_latency, shared_folder
+from autoprune.search.learn.stairs import IndexStairs, shown_stairs, space_text, steps_comment
+from autoprune.search.learn.target_space import steps_or_all
+from autoprune.storage.yaml_io import write_atomic
+
+IMPORTANCE = "l2_bn"  # neutral: it looks at weights alone
+LIMIT_S = 110.0  # for everything; what is spent before and needed after comes off the learning
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What was found out.
+
+    Attributes:
+        imgsz: Height and width in pixels.
+        dense: Latency of the model as it is.
+        limit_ms: The latency limit asked for, if any.
+        block: Channels that count together on this target, as learned.
+        error: Of the latency predictor.
+        stairs: Predicted latency against the width of one typical convolution.
+        step_space: The search space with only those widths that waste nothing here.
+        verdict: Whether pruning can meet the limit, and what was timed to know: the floor, a plan
+            for the limit, smaller siblings and image sizes.
+        seconds: How long all this took.
+    """
+
+    imgsz: tuple[int, int]
+    dense: LatencyResult
+    limit_ms: float | None
+    block: int
+    error: PredictorError
+    stairs: IndexStairs
+    step_space: SearchSpace
+    verdict: Verdict
+    seconds: float
+
+    def space_yaml(self) -> str:
+        """`step_space` as the text of a search-space YAML."""
+        comment = steps_comment(self.dense.fingerprint, self.imgsz, self.block)
+        return space_text(self.step_space, comment)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """The model, the target and the space of one probe; see `LatencyBench`."""
+
+    config: StudyConfig
+    pruner: Pruner
+    space: SearchSpace
+    imgsz: tuple[int, int]
+    target: LatencyTarget
+    options: RuntimeOptions
+    dense_export: ExportedModel | None = None
+    dense_latency: LatencyResult | None = None
+
+    def export(self, module: nn.Module, folder: Path) -> ExportedModel:
+        """Write the runtime's file for a module into `folder`."""
+        suffix = "onnx" if self.options.runtime == "onnxruntime" else "pt2"
+        return export_model(module, folder / f"model.{suffix}", self.imgsz, self.options.runtime)
+
+
+def probe(
+    config: StudyConfig,
+    goal: Goal | None,
+    listener: SearchListener,
+    target: LatencyTarget | None = None,
+    write_space: Path | None = None,
+) -> ProbeResult:
+    """Measure the dense model, learn the target's stairs, and judge the limit.
+
+    Args:
+        config: Model (None: the demo), image size, space, runtime, threads, target, protected
+            indices and seed; all else is ignored.
+        goal: The latency limit; None just looks.
+        listener: Told about progress.
+        target: Where latency is measured, instead of what `config.target` names.
+        write_space: File to write the space on this target's steps to.
+
+    Raises:
+        ConfigError, UnsupportedModel: Wrong input, before any measurement.
+        TrialFailed: The model cannot be exported or timed.
+        TargetUnreachable: The device does not answer.
+    """
+    began = time.monotonic()
+    if write_space is not None and write_space.exists():
+        raise ConfigError.of("--write-space", "", str(write_space), "a file that is not there yet")
+    bench = _prepared(config, target)
+    with tempfile.TemporaryDirectory(prefix="autoprune-probe-") as own:
+        folder = Path(own)
+        listener.candidate("dense model", None, None)
+        listener.stage("latency")
+        exporting = time.monotonic()
+        dense = bench.export(bench.pruner.model, folder / "dense")
+        export_s = time.monotonic() - exporting
+        latency = measure_dense(bench.target, dense, bench.options, GLANCE)
+        bench = replace(bench, dense_export=dense, dense_latency=latency)
+        listener.say(f"Dense: {latency.median_ms:.2f} ms.")
+        after_s = (2 + SIBLINGS + SIZES) * export_s + 3 * GLANCE.cap_s
+        left_s = LIMIT_S - (time.monotonic() - began) - after_s
+        limit_s = max(0.0, min(DEMO_LIMIT_S, left_s))
+        predictor = learn_latency(bench, shared_folder(bench), listener, limit_s)
+        step_space = steps_or_all(bench.pruner, bench.space, predictor)
+        if config.space is None:  # as a search without --space would
+            bench = replace(bench, space=step_space)
+        limit_ms = None if goal is None else goal.budget_ms(latency.median_ms)
+        met = limit_ms is not None and latency.high_ms <= limit_ms  # nothing to look for
+        listener.say("Timing the floor, smaller siblings and smaller images beside the model.")
+        listener.candidate("alternatives", None, None)
+        listener.stage("latency")
+        asked_ms = None if met else limit_ms
+        dense_again, options = timed_options(bench, predictor, asked_ms, folder)
+    if goal is not None:
+        limit_ms = goal.budget_ms(dense_again.median_ms)  # a speed-up is over what it is now
+    result = ProbeResult(
+        imgsz=bench.imgsz,
+        dense=dense_again,
+        limit_ms=limit_ms,
+        block=predictor.staircase.block,
+        error=predictor.error,
+        stairs=shown_stairs(bench.pruner, bench.space, predictor),
+        step_space=step_space,
+        verdict=verdict_of(limit_ms, dense_again, options),
+        seconds=time.monotonic() - began,
+    )
+    if write_space is not None:
+        write_atomic(write_space, result.space_yaml())
+    return result
+
+
+def _prepared(config: StudyConfig, target: LatencyTarget | None) -> _Bench:
+    target = target or target_from(config.target, config.target_python)
+    yolo = load_yolo(config.model or demo_checkpoint(), trust=config.trust_checkpoint)
+    imgsz = config.imgsz or trained_image_size(yolo)
+    check_stride(yolo, imgsz)
+    widths = family_of(yolo.model).widths(yolo.model)
+    return _Bench(
+        config=config,
+        pruner=Pruner(yolo.model, IMPORTANCE),
+        space=SearchSpace.load(config.space or default_space(), widths, config.protect),
+        imgsz=imgsz,
+        target=target,
+        options=runtime_options(config, imgsz),
+    )

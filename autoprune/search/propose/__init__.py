@@ -1,0 +1,1 @@
+"""From what is known to plans: solver, proposals, samplers, objectives. No torch."""

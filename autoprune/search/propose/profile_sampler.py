@@ -1,0 +1,150 @@
+"""ProfileSampler: draws plans that the profile, corrected by the trials so far, calls cheapest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from optuna import Study
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from autoprune.search.learn.profile import Profile
+from autoprune.search.propose.solver import cheapest_plan
+
+Array = np.ndarray[Any, Any]
+
+PRIOR_SPREAD = 0.7  # of a parameter's true cost around the profile's, as a factor less one
+NOISE = (0.004, 0.15)  # of a trial's log loss: a constant, and a share of itself
+FACTORS = (0.1, 10.0)  # bounds of a drawn factor
+LEAST_SCORE = 0.02  # of the dense mAP: below, a score says no more than "broken"
+NEAR_LIMIT = 0.7  # share of draws close to the latency limit; the others fill the front
+DRAWS = 12
+
+
+class ProfileSampler(BaseSampler):
+    """Thompson sampling in an additive model of accuracy, solved for latency.
+
+    The model: `log(dense mAP / untrained mAP) = sum over parameters of factor x profile cost`,
+    factors around one. Given the finished trials the factors have a normal posterior (Bayesian
+    linear regression); one set is drawn from it, and the cheapest plan within a latency limit for
+    these factors is the next trial (Thompson 1933; Russo et al. 2018, arXiv 1707.02038).
+
+    Args:
+        profile: Costs and predicted latencies.
+        limit_ratio: Latency limit relative to the dense model; None for an accuracy goal.
+        dense_map: mAP50-95 of the dense model.
+        seed: Of the draws.
+    """
+
+    def __init__(
+        self, profile: Profile, limit_ratio: float | None, dense_map: float, seed: int
+    ) -> None:
+        self._profile, self._limit_ratio, self._dense_map = profile, limit_ratio, dense_map
+        self._dice = np.random.default_rng(seed)
+        self._independent = RandomSampler(seed=seed)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Every open parameter of the profile."""
+        return {
+            name: distribution_of(offered)
+            for name, offered in zip(self._profile.names, self._profile.choices, strict=True)
+            if len(offered) > 1
+        }
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Draw factors and a limit, and solve; a plan drawn before is drawn again."""
+        known, losses = self._finished(study)
+        seen = self._drawn(study, trial.number)
+        plan = self._profile.dense
+        for attempt in range(DRAWS):
+            factors = self._factors(known, losses, widening=1 + attempt / 4)
+            plan = cheapest_plan(self._profile, factors, self._limit())
+            if tuple(plan) not in seen:
+                break
+        kept = self._profile.kept(plan)
+        return {name: kept[name] for name in search_space}
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """A parameter the profile does not know: at random."""
+        return self._independent.sample_independent(study, trial, param_name, param_distribution)
+
+    def _drawn(self, study: Study, number: int) -> set[tuple[int, ...]]:
+        """Plans of all other trials: scored, failed, or under way in another worker."""
+        states = (TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING)
+        return {
+            tuple(self._profile.positions(trial.params))
+            for trial in study.get_trials(deepcopy=False, states=states)
+            if trial.number != number and self._is_ours(trial.params)
+        }
+
+    def _finished(self, study: Study) -> tuple[Array, Array]:
+        """Positions and log losses of the trials that have a score, (n, parameters) and (n,)."""
+        trials = [
+            trial
+            for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            if self._is_ours(trial.params)
+        ]
+        rows = np.array(
+            [self._profile.positions(trial.params) for trial in trials], dtype=np.int64
+        ).reshape(-1, len(self._profile.names))
+        scores = np.array([trial.values[-1] / self._dense_map for trial in trials])
+        # 0 stands for "too slow, not validated" too: believed only where the plan is fast enough
+        scored = scores > 0
+        if self._limit_ratio is None:
+            scored[:] = True
+        elif len(rows):
+            scored |= self._profile.latency_ratios(rows) <= self._limit_ratio
+        losses: Array = -np.log(np.clip(scores, LEAST_SCORE, 1.0))
+        return rows[scored], losses[scored]
+
+    def _is_ours(self, params: Mapping[str, Any]) -> bool:
+        offered = dict(zip(self._profile.names, self._profile.choices, strict=True))
+        return all(name in offered and value in offered[name] for name, value in params.items())
+
+    def _factors(self, known: Array, losses: Array, widening: float) -> Array:
+        """One draw from the posterior of the parameters' factors, shape (parameters,)."""
+        count = len(self._profile.names)
+        spread = PRIOR_SPREAD * widening
+        if not len(known):
+            return np.clip(self._dice.normal(1.0, spread, count), *FACTORS)
+        costs = self._profile.cost_rows(known)
+        weights = 1 / (NOISE[0] + NOISE[1] * losses) ** 2
+        totals = costs.sum(axis=1)
+        explained = float(weights @ totals**2)
+        scale = float(weights @ (totals * losses)) / explained if explained > 0 else 1.0
+        inputs = costs * max(scale, 1e-12)
+        precision = (inputs * weights[:, None]).T @ inputs + np.eye(count) / spread**2
+        mean = np.linalg.solve(
+            precision, inputs.T @ (weights * losses) + np.ones(count) / spread**2
+        )
+        root = np.linalg.cholesky(precision)
+        drawn: Array = mean + np.linalg.solve(root.T, self._dice.normal(size=count))
+        return np.clip(drawn, *FACTORS)
+
+    def _limit(self) -> float:
+        if self._limit_ratio is None:
+            return float(self._dice.uniform(0.35, 0.95))
+        low, high = (0.95, 1.0) if self._dice.random() < NEAR_LIMIT else (0.6, 0.95)
+        return self._limit_ratio * float(self._dice.uniform(low, high))
+
+
+def distribution_of(offered: tuple[int, ...]) -> BaseDistribution:
+    """How Optuna describes a parameter's kept widths: evenly spaced or listed."""
+    steps = {after - before for before, after in pairwise(offered)}
+    if len(steps) == 1:
+        return IntDistribution(offered[0], offered[-1], step=steps.pop())
+    return CategoricalDistribution(offered)

@@ -1,0 +1,1 @@
+"""Which candidate comes next, and which one wins."""

@@ -1,0 +1,195 @@
+"""The end of a search: confirm the best plan in fresh processes, score the front on new images."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from torch import nn
+
+from autoprune.domain.front import pareto_front
+from autoprune.domain.outcome import Outcome
+from autoprune.domain.ranking import nearest_miss, ranked
+from autoprune.domain.record import LatencyResult, TrialRecord
+from autoprune.evaluation.checkpoint import load_yolo
+from autoprune.evaluation.quiet import quiet
+from autoprune.evaluation.validate import validate
+from autoprune.search.context.failures import candidate_failure
+from autoprune.search.context.listener import SearchListener
+from autoprune.search.context.workbench import Workbench
+
+MAX_DOUBTFUL = 5
+CONFIRMING_PROCESSES = 3  # a ratio differs more between processes than an interval of one says
+CONFIRMING_S = 2.0  # in each of them, at least
+
+
+def confirm_best(
+    bench: Workbench, records: list[TrialRecord], dense: TrialRecord, listener: SearchListener
+) -> TrialRecord | None:
+    """Re-measure candidates, best first, until one is within the goal beyond doubt.
+
+    After MAX_DOUBTFUL misses only candidates are tried whose first measurement left no doubt.
+
+    Returns:
+        The first record whose upper bound, measured in CONFIRMING_PROCESSES fresh processes, is
+        within the latency budget; None when there is none. An accuracy goal sets no latency
+        limit: its best record is re-measured and returned.
+    """
+    assert dense.latency is not None
+    budget_ms = bench.config.goal.budget_ms(dense.latency.median_ms)
+    misses = 0
+    candidates = ranked(records, bench.config.goal, dense)
+    with_weights = [each for each in candidates if _weights_of(bench, each).exists()]
+    for record in with_weights or candidates:
+        assert record.latency is not None
+        doubtful = budget_ms is not None and record.latency.high_ms > budget_ms
+        if doubtful and misses >= MAX_DOUBTFUL:
+            continue
+        latency = record.confirmed  # a steady miss stays one: asked often enough, any plan passes
+        if latency is None or not latency.steady:
+            latency = _measured_again(bench, record, listener)
+        if latency is None:
+            continue
+        confirmed = record.model_copy(update={"confirmed": latency})
+        bench.folder.save_record(confirmed)
+        if budget_ms is None or latency.high_ms <= budget_ms:
+            return confirmed
+        misses += 1
+        listener.say(
+            f"{record.name} is not surely within {budget_ms:.2f} ms (upper bound"
+            f" {latency.high_ms:.2f} ms); trying the next one."
+        )
+    return None
+
+
+def better_published(bench: Workbench, best: TrialRecord) -> TrialRecord:
+    """The confirmed record whose weights are the best on val; `best` unless another is better.
+
+    The search compares after the short fine-tune; what an earlier run trained longer and published
+    may still be the better model. For an accuracy goal `best`, the fastest, stays.
+    """
+    dense = bench.folder.dense_record()
+    assert dense is not None
+    assert dense.latency is not None
+    budget_ms = bench.config.goal.budget_ms(dense.latency.median_ms)
+    if budget_ms is None:
+        return best
+    rivals = [
+        record
+        for record in (*bench.folder.baseline_records(), *bench.folder.trial_records())
+        if record.confirmed is not None
+        and record.confirmed.high_ms <= budget_ms
+        and record.kept_score is not None
+        and record.same_as is None
+        and _weights_of(bench, record).exists()
+    ]
+    return max([best, *rivals], key=_kept_map)
+
+
+def score_on_new_images(
+    bench: Workbench,
+    records: list[TrialRecord],
+    listener: SearchListener,
+    *recommended: TrialRecord,
+) -> None:
+    """Score front, baselines and what is recommended on images the search never used.
+
+    Their exported files are left beside them.
+    """
+    baselines = [record for record in records if record.kind == "baseline" and record.rungs]
+    kept = records if bench.config.keep == "all" else [*pareto_front(records), *recommended]
+    for record in (*baselines, *(record for record in kept if record.kind == "trial")):
+        folder = bench.folder.folder_of(record)
+        latest = TrialRecord.load(folder / "record.json")
+        if latest.final is not None or not (folder / "model.pt").exists():
+            continue
+        listener.candidate(f"final score of {record.name}", None, None)
+        listener.stage("validate")
+        try:
+            with quiet(folder / "log.txt"):
+                module = _trained(bench, folder)
+                final = validate(
+                    module, bench.data, bench.data.final_images, bench.train_size, bench.device
+                )
+                bench.keep_export(module, folder)
+        except Exception as error:
+            failure = candidate_failure(error, folder)
+            listener.say(f"{record.name}: no final score ({failure.reason}: {failure.detail})")
+            continue
+        bench.folder.save_record(latest.model_copy(update={"final": final}))
+
+
+def publish_best(bench: Workbench, best: TrialRecord | None) -> None:
+    """Write best.yaml and best.pt, or remove those of an earlier run when nothing qualifies."""
+    published = (("plan.yaml", bench.folder.best_plan), ("model.pt", bench.folder.best_model))
+    for name, target in published:
+        source = bench.folder.folder_of(best) / name if best else None
+        if source is not None and source.exists():
+            _copy(source, target)
+        else:
+            target.unlink(missing_ok=True)
+
+
+def outcome_of(
+    bench: Workbench,
+    records: list[TrialRecord],
+    dense: TrialRecord,
+    best: TrialRecord | None,
+    stopped_by: str,
+) -> Outcome:
+    """Sum a search up; without a best record, the nearest miss is named."""
+    assert dense.latency is not None
+    named = best or nearest_miss(records, bench.config.goal, dense)
+    return Outcome(
+        status="finished",
+        stopped_by=stopped_by,
+        best=named.name if named else None,
+        goal_met=best is not None,
+        budget_ms=bench.config.goal.budget_ms(dense.latency.median_ms),
+        finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def _weights_of(bench: Workbench, record: TrialRecord) -> Path:
+    return bench.folder.folder_of(record) / "model.pt"
+
+
+def _kept_map(record: TrialRecord) -> float:
+    return record.kept_score.metrics.map50_95 if record.kept_score else 0.0
+
+
+def _measured_again(
+    bench: Workbench, record: TrialRecord, listener: SearchListener
+) -> LatencyResult | None:
+    """Time a record's model longer, in fresh processes; None when that fails."""
+    listener.candidate(f"confirm {record.name}", None, None)
+    listener.stage("latency")
+    folder = bench.folder.folder_of(record)
+    with quiet(folder / "log.txt"):
+        if (folder / "model.pt").exists():
+            module = _trained(bench, folder)
+        else:  # weights dropped: the plan applied afresh takes the same time
+            module = bench.pruner.prune(record.pruning_plan(), record.name)
+        timing = replace(bench.timing, dense_s=CONFIRMING_S).for_dense()
+        try:
+            return replace(bench, timing=timing).measure(module, folder, CONFIRMING_PROCESSES)
+        except Exception as error:
+            failure = candidate_failure(error, folder)
+            listener.say(
+                f"{record.name}: could not be measured again ({failure.reason}: {failure.detail})"
+            )
+            return None
+
+
+def _trained(bench: Workbench, folder: Path) -> nn.Module:
+    trust = bench.config.trust_checkpoint
+    module: nn.Module = load_yolo(folder / "model.pt", trust=trust).model
+    return module
+
+
+def _copy(source: Path, target: Path) -> None:
+    draft = target.with_name(f".{target.name}.part")
+    shutil.copyfile(source, draft)
+    draft.replace(target)

@@ -1,0 +1,141 @@
+"""StudyFolder: where one study keeps its files, and reading its records back."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoprune.domain.outcome import Outcome
+from autoprune.domain.record import TrialRecord
+from autoprune.errors import ConfigError
+from autoprune.storage.yaml_io import load_yaml
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """`studies/<name>/`: study.yaml, study.db, dense/, baselines/, trials/0007/, report/, best.*.
+
+    outcome.yaml beside them says how the last search ended.
+    """
+
+    root: Path
+
+    @property
+    def settings(self) -> Path:
+        """study.yaml: everything asked, with versions and hashes."""
+        return self.root / "study.yaml"
+
+    @property
+    def outcome(self) -> Path:
+        """outcome.yaml: how the search ended; absent before the first one starts."""
+        return self.root / "outcome.yaml"
+
+    @property
+    def database(self) -> Path:
+        """study.db: the Optuna study in SQLite."""
+        return self.root / "study.db"
+
+    @property
+    def profile(self) -> Path:
+        """profile.json: what each kept width costs in accuracy, by the calibration images."""
+        return self.root / "profile.json"
+
+    @property
+    def predictor(self) -> Path:
+        """latency_predictor.json: what predicts the latency of any plan, and its error."""
+        return self.root / "latency_predictor.json"
+
+    @property
+    def verdict(self) -> Path:
+        """verdict.json: floor, smaller siblings and image sizes, timed before the first trial."""
+        return self.root / "verdict.json"
+
+    @property
+    def space(self) -> Path:
+        """space.yaml: the widths on offer, when the user named no space."""
+        return self.root / "space.yaml"
+
+    @property
+    def dense(self) -> Path:
+        """Folder of the dense model's record."""
+        return self.root / "dense"
+
+    @property
+    def best_plan(self) -> Path:
+        """best.yaml: the plan to use; absent when nothing met the goal."""
+        return self.root / "best.yaml"
+
+    @property
+    def best_model(self) -> Path:
+        """best.pt: its fine-tuned weights."""
+        return self.root / "best.pt"
+
+    @property
+    def report(self) -> Path:
+        """Folder of report.html, pareto.png, trials.csv, pareto.csv."""
+        return self.root / "report"
+
+    def trial(self, number: int) -> Path:
+        """Folder of one trial: plan.yaml, record.json, log.txt and, for front members, model.pt."""
+        return self.root / "trials" / f"{number:04d}"
+
+    def baseline(self, name: str) -> Path:
+        """Folder of one baseline, laid out like a trial's."""
+        return self.root / "baselines" / name
+
+    def folder_of(self, record: TrialRecord) -> Path:
+        """Where a record's files live."""
+        if record.kind == "dense":
+            return self.dense
+        if record.kind == "baseline":
+            return self.baseline(record.name)
+        assert record.number is not None
+        return self.trial(record.number)
+
+    def save_record(self, record: TrialRecord) -> None:
+        """Write a record into its folder, atomically."""
+        record.save(self.folder_of(record) / "record.json")
+
+    def reread(self, record: TrialRecord) -> TrialRecord:
+        """The record as it is on disk now."""
+        return TrialRecord.load(self.folder_of(record) / "record.json")
+
+    def dense_record(self) -> TrialRecord | None:
+        """The dense model's record, or None before it was measured."""
+        path = self.dense / "record.json"
+        return TrialRecord.load(path) if path.exists() else None
+
+    def trial_records(self) -> list[TrialRecord]:
+        """All finished trials, by number."""
+        return self._load_all("trials")
+
+    def baseline_records(self) -> list[TrialRecord]:
+        """All finished baselines, by name."""
+        return self._load_all("baselines")
+
+    def load_settings(self) -> dict[str, Any]:
+        """The content of study.yaml.
+
+        Raises:
+            ConfigError: This folder holds no study.
+        """
+        if not self.settings.exists():
+            raise ConfigError.of(str(self.root), "", "no study.yaml", "the folder of a study")
+        return load_yaml(self.settings)
+
+    def load_outcome(self) -> Outcome | None:
+        """How the search ended, or None when none has said so yet.
+
+        Raises:
+            ConfigError: outcome.yaml is not an outcome.
+        """
+        return Outcome.load(self.outcome) if self.outcome.exists() else None
+
+    def _load_all(self, part: str) -> list[TrialRecord]:
+        records = []
+        for path in (self.root / part).glob("*/record.json"):
+            with contextlib.suppress(FileNotFoundError):  # removed while we listed
+                records.append(TrialRecord.load(path))
+        return sorted(records, key=lambda record: (record.number or 0, record.name))

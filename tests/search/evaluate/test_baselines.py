@@ -1,0 +1,80 @@
+"""Which uniform plans become baselines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoprune.domain.plan import PruningPlan
+from autoprune.domain.record import TrialRecord
+from autoprune.search.context.listener import SearchListener
+from autoprune.search.evaluate import baselines
+from autoprune.search.evaluate.baselines import UniformPlan
+from autoprune.search.evaluate.candidate import Candidate
+from tests.search.fakes import fake_bench, record
+
+
+def test_without_a_latency_goal_two_fixed_ratios_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans = [
+        UniformPlan(ratio, 8, PruningPlan({0: ratio}), macs=int(1000 * (1 - ratio)))
+        for ratio in (0.1, 0.25, 0.4, 0.5, 0.7)
+    ]
+    monkeypatch.setattr(baselines, "uniform_plans", lambda bench: plans)
+    chosen = baselines._chosen(fake_bench(tmp_path), None, SearchListener())
+    assert [uniform.name for uniform in chosen] == ["uniform-0.25-r8", "uniform-0.50-r8"]
+
+
+def _plans(count: int) -> list[UniformPlan]:
+    plan = PruningPlan({0: 0.1})
+    return [UniformPlan(step / 10, 8, plan, macs=100 - step) for step in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("expected", range(8))
+def test_the_mildest_that_fits_is_found_wherever_the_prediction_points(expected: int) -> None:
+    plans = _plans(8)
+    for wanted in range(8):
+        fits = {plan.ratio for plan in plans[wanted:]}
+        found = baselines._mildest(plans, lambda plan, fits=fits: plan.ratio in fits, expected)
+        assert found == wanted
+    assert baselines._mildest(plans, lambda plan: False, expected) == 7
+
+
+def test_a_good_prediction_is_checked_by_few_measurements() -> None:
+    plans, measured = _plans(12), []
+
+    def fits(plan: UniformPlan) -> bool:
+        measured.append(plan.ratio)
+        return plan.ratio >= plans[5].ratio
+
+    assert baselines._mildest(plans, fits, 5) == 5
+    assert len(measured) <= 1 + baselines.MILDER_PROBES
+
+
+def test_a_milder_plan_behind_one_that_is_too_slow_is_found() -> None:
+    plans = _plans(8)
+    fits = {plans[3].ratio, *(plan.ratio for plan in plans[5:])}
+    assert baselines._mildest(plans, lambda plan: plan.ratio in fits, 5) == 3
+
+
+def test_only_baselines_that_no_earlier_study_has_are_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, trained = record("uniform-0.10-r8", 5.0, 0.6, kind="baseline"), []
+
+    def take(bench: Any, earlier: Any, candidate: Candidate) -> TrialRecord | None:
+        return known if candidate.name == known.name else None
+
+    def train(bench: Any, candidate: Candidate, *_: Any) -> TrialRecord:
+        trained.append(candidate.name)
+        return record(candidate.name, 4.0, 0.5, kind="baseline")
+
+    monkeypatch.setattr(baselines, "_chosen", lambda *_: _plans(2))
+    monkeypatch.setattr(baselines, "take_baseline", take)
+    monkeypatch.setattr(baselines, "evaluate_trained", train)
+    found = baselines.evaluate_baselines(fake_bench(tmp_path), 5.0, SearchListener(), ())
+    assert [each.name for each in found] == ["uniform-0.10-r8", "uniform-0.20-r8"]
+    assert trained == ["uniform-0.20-r8"]

@@ -1,0 +1,241 @@
+"""One candidate's path, rung by rung: what is skipped, what is written, what a failure leaves."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from autoprune.domain.record import SHORT, UNTRAINED, TrialRecord
+from autoprune.errors import ConfigError, StorageFailed, TargetUnreachable, TrialFailed
+from autoprune.search.context.listener import SearchListener
+from autoprune.search.evaluate.candidate import Candidate, evaluate_trained, evaluate_untrained
+from tests.search.evaluation_bench import PLAN, Invented, invented_bench
+
+TRIAL = Candidate("trial", "trial 3", 3, PLAN)
+BASELINE = Candidate("baseline", "uniform-0.50-r8", None, PLAN)
+SILENT = SearchListener()
+
+
+def test_without_training_a_plan_is_pruned_predicted_and_validated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invented = Invented()
+    bench = invented_bench(tmp_path, invented, monkeypatch)
+    made = evaluate_untrained(bench, TRIAL, 5.0, SILENT)
+    assert invented.asked == ["prune", "validate"]
+    assert made.state == "scored"
+    assert (made.predicted_ms, made.untrained_map50_95) == (4.0, 0.3)
+    assert made.map50_95 is None
+    assert made.latency is None
+    assert made == bench.folder.trial_records()[0]
+    assert (bench.folder.trial(3) / "plan.yaml").exists()
+
+
+def test_batch_norms_are_recalibrated_where_compensation_does_not_do_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invented = Invented()
+    bench = invented_bench(tmp_path, invented, monkeypatch, compensated=False)
+    evaluate_untrained(bench, TRIAL, 5.0, SILENT)
+    assert invented.asked == ["prune", "recalibrate", "validate"]
+
+
+@pytest.mark.parametrize(
+    ("predicted_ms", "state"), [(5.1, "scored"), (5.19, "scored"), (5.21, "over_budget")]
+)
+def test_only_what_is_clearly_over_the_budget_is_not_validated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, predicted_ms: float, state: str
+) -> None:
+    """The predictor errs by 2 %: 4 % above 5 ms is clear."""
+    invented = Invented(predicted_ms=predicted_ms)
+    made = evaluate_untrained(invented_bench(tmp_path, invented, monkeypatch), TRIAL, 5.0, SILENT)
+    assert made.state == state
+    assert ("validate" in invented.asked) == (state == "scored")
+    assert made.size is not None
+    assert made.predicted_ms == predicted_ms
+
+
+def test_an_accuracy_goal_validates_every_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invented = Invented(predicted_ms=99.0)
+    bench = invented_bench(tmp_path, invented, monkeypatch)
+    assert evaluate_untrained(bench, TRIAL, None, SILENT).state == "scored"
+
+
+def test_a_score_of_zero_without_training_is_a_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invented = Invented()
+    invented.scores = [0.0]
+    bench = invented_bench(tmp_path, invented, monkeypatch)
+    made = evaluate_untrained(bench, TRIAL, 5.0, SILENT)
+    assert made.state == "scored"
+    assert made.untrained_map50_95 == 0.0
+
+
+def test_promotion_adds_latency_and_fine_tune_to_what_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invented = Invented()
+    bench = invented_bench(tmp_path, invented, monkeypatch)
+    known = evaluate_untrained(bench, TRIAL, 5.0, SILENT)
+    invented.asked.clear()
+    made = evaluate_trained(bench, Candidate.of(known), 5.0, SILENT, known)
+    assert invented.asked == ["prune", "latency", "fine-tune", "validate", "save"]
+    assert made.state == "complete"
+    assert [(score.rung, score.metrics.map50_95) for score in made.rungs] == [
+        (UNTRAINED, 0.3),
+        (SHORT, 0.6),
+    ]
+    assert made.latency is not None
+    assert made.predicted_ms == known.predicted_ms
+    assert made.started == known.started
+    assert made.seconds > known.seconds
+    assert (bench.folder.trial(3) / "model.pt").exists()
+    assert not list(bench.folder.trial(3).glob(".attempts*"))
+
+
+def test_the_learning_rate_goes_by_what_pruning_broke(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = []
+    for untrained in (0.79, 0.1):
+        invented = Invented()
+        invented.scores = [untrained, 0.6]
+        bench = invented_bench(tmp_path / str(untrained), invented, monkeypatch)
+        made = evaluate_trained(bench, TRIAL, 5.0, SILENT)
+        assert invented.settings is not None
+        assert made.rungs[-1].lr0 == invented.settings.lr0
+        rates.append(invented.settings.lr0 or 0.0)
+    assert 0 < rates[0] < rates[1]
+
+
+def test_a_baseline_goes_through_all_rungs_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invented = Invented(predicted_ms=9.0, ms=9.1)
+    bench = invented_bench(tmp_path, invented, monkeypatch)
+    made = evaluate_trained(bench, BASELINE, None, SILENT)
+    assert invented.asked == ["prune", "latency", "validate", "fine-tune", "validate", "save"]
+    assert (made.untrained_map50_95, made.map50_95, made.predicted_ms) == (0.3, 0.6, 9.0)
+    assert bench.folder.baseline_records() == [made]
+
+
+@pytest.mark.parametrize(("ms", "state"), [(4.9, "complete"), (4.97, "over_budget")])
+def test_what_is_not_surely_within_the_budget_by_measurement_is_not_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ms: float, state: str
+) -> None:
+    """The interval is +-1 %: 4.97 ms may be 5.02."""
+    invented = Invented(ms=ms)
+    bench = invented_bench(tmp_path, invented, monkeypatch)
+    known = evaluate_untrained(bench, TRIAL, 5.0, SILENT)
+    made = evaluate_trained(bench, TRIAL, 5.0, SILENT, known)
+    assert made.state == state
+    assert ("fine-tune" in invented.asked) == (state == "complete")
+    assert made.untrained_map50_95 == 0.3
+    assert made.latency is not None
+
+
+@pytest.mark.parametrize(
+    ("stage", "error", "reason"),
+    [
+        ("prune", RuntimeError("odd shape"), "exception"),
+        ("validate", TrialFailed("nan", "the model's predictions are not finite"), "nan"),
+        ("validate", MemoryError(), "oom"),
+    ],
+)
+def test_a_failure_without_training_is_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, error: Exception, reason: str
+) -> None:
+    invented = Invented()
+    invented.broken[stage] = error
+    made = evaluate_untrained(invented_bench(tmp_path, invented, monkeypatch), TRIAL, 5.0, SILENT)
+    assert made.state == "failed"
+    assert made.failure is not None
+    assert made.failure.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("stage", "error", "reason"),
+    [
+        ("latency", TrialFailed("export", "no such operator"), "export"),
+        ("fine-tune", RuntimeError("CUDA out of memory"), "oom"),
+        ("fine-tune", TrialFailed("nan", "loss is nan"), "nan"),
+    ],
+)
+def test_a_failed_promotion_keeps_what_was_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, error: Exception, reason: str
+) -> None:
+    invented = Invented()
+    bench = invented_bench(tmp_path, invented, monkeypatch)
+    known = evaluate_untrained(bench, TRIAL, 5.0, SILENT)
+    invented.broken[stage] = error
+    made = evaluate_trained(bench, TRIAL, 5.0, SILENT, known)
+    assert (made.state, made.map50_95, made.untrained_map50_95) == ("failed", None, 0.3)
+    assert made.failure is not None
+    assert made.failure.reason == reason
+    assert not (bench.folder.trial(3) / "model.pt").exists()
+
+
+def test_a_fine_tune_that_ends_at_zero_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invented = Invented()
+    invented.scores = [0.3, 0.0]
+    made = evaluate_trained(invented_bench(tmp_path, invented, monkeypatch), TRIAL, 5.0, SILENT)
+    assert made.failure is not None
+    assert made.failure.reason == "collapsed"
+    assert made.map50_95 is None
+
+
+@pytest.mark.parametrize(
+    "error", [TargetUnreachable("gone"), ConfigError("x"), KeyboardInterrupt()]
+)
+def test_what_is_not_the_plans_fault_leaves_its_record_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    invented = Invented()
+    bench = invented_bench(tmp_path, invented, monkeypatch)
+    known = evaluate_untrained(bench, TRIAL, 5.0, SILENT)
+    invented.broken["latency"] = error
+    with pytest.raises(type(error)):
+        evaluate_trained(bench, TRIAL, 5.0, SILENT, known)
+    assert bench.folder.trial_records() == [known]
+
+
+def test_a_full_disk_stops_the_search_and_blames_no_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invented = Invented()
+    bench = invented_bench(tmp_path, invented, monkeypatch)
+    invented.broken["save"] = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(StorageFailed, match="disk is full"):
+        evaluate_trained(bench, TRIAL, 5.0, SILENT)
+    assert bench.folder.trial_records() == []
+
+
+def test_leftovers_of_a_killed_worker_are_removed_before_the_next_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = invented_bench(tmp_path, Invented(), monkeypatch)
+    folder = bench.folder.trial(3)
+    for name in ("fine-tune-x1", "export-y2"):
+        (folder / name).mkdir(parents=True)
+    (folder / "model.part").touch()
+    made = evaluate_trained(bench, TRIAL, 5.0, SILENT)
+    assert made.state == "complete"
+    assert {path.name for path in folder.iterdir()} == {
+        "plan.yaml", "record.json", "log.txt", "model.pt",
+    }  # fmt: skip
+
+
+def test_a_records_candidate_is_the_one_it_was_made_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = invented_bench(tmp_path, Invented(), monkeypatch)
+    made = evaluate_untrained(bench, TRIAL, 5.0, SILENT)
+    path = bench.folder.trial(3) / "record.json"
+    assert Candidate.of(TrialRecord.load(path)) == Candidate.of(made) == TRIAL

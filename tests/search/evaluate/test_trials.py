@@ -1,0 +1,308 @@
+"""The trial loop: counting, failing, repeating, being killed, two at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from autoprune.domain.record import TrialRecord
+from autoprune.errors import TooManyFailures
+from autoprune.search.evaluate import trials
+from autoprune.search.evaluate.attempts import MAX_ATTEMPTS
+from autoprune.search.evaluate.candidate import Candidate
+from autoprune.search.evaluate.trials import STAGNANT_TRIALS
+from tests.search.fakes import (
+    FakeEvaluation,
+    failed,
+    fake_bench,
+    fake_loop,
+    fake_study,
+    record,
+    scored,
+    signature,
+)
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def evaluation(monkeypatch: pytest.MonkeyPatch) -> FakeEvaluation:
+    fake = FakeEvaluation()
+    monkeypatch.setattr(trials, "evaluate_untrained", fake)
+    return fake
+
+
+def _plans(root: Path) -> list[tuple[object, ...]]:
+    bench = fake_bench(root)
+    return [signature(record.pruning_plan()) for record in bench.folder.trial_records()]
+
+
+def test_trials_counts_the_total_of_all_runs(tmp_path: Path, evaluation: FakeEvaluation) -> None:
+    assert "4" in fake_loop(fake_bench(tmp_path, trials=4)).run()
+    fake_loop(fake_bench(tmp_path, trials=7)).run()
+    assert len(_plans(tmp_path)) == 7
+    fake_loop(fake_bench(tmp_path, trials=7)).run()
+    assert len(_plans(tmp_path)) == 7
+
+
+def test_no_trials_at_all_may_be_asked_for(tmp_path: Path, evaluation: FakeEvaluation) -> None:
+    loop = fake_loop(fake_bench(tmp_path, trials=0))
+    assert loop.run() == "0 trials done"
+    assert evaluation.plans == []
+    assert loop.study.get_trials(deepcopy=False) == []
+
+
+def test_a_plan_drawn_twice_is_evaluated_once(tmp_path: Path, evaluation: FakeEvaluation) -> None:
+    bench = fake_bench(tmp_path, trials=6)
+    study = fake_study(bench)
+    twice = {name: widths[0] for name, widths in bench.space.choices.items()}
+    for _ in range(3):
+        study.enqueue_trial(twice)
+    fake_loop(bench).run()
+    records = bench.folder.trial_records()
+    assert [record.same_as for record in records[:3]] == [None, "trial 0", "trial 0"]
+    assert len(evaluation.plans) == len({str(plan) for plan in evaluation.plans})
+    values = [trial.values for trial in study.get_trials(deepcopy=False)[:3]]
+    assert values[0] == values[1] == values[2]
+
+
+def test_a_drawn_plan_equal_to_a_baseline_reuses_its_result(
+    tmp_path: Path, evaluation: FakeEvaluation
+) -> None:
+    bench = fake_bench(tmp_path, trials=1)
+    kept = {name: widths[0] for name, widths in bench.space.choices.items()}
+    baseline = record(
+        "uniform-0.50",
+        4.0,
+        0.5,
+        kind="baseline",
+        plan=bench.space.plan(kept),
+        predicted=3.9,
+        untrained=0.3,
+    )
+    fake_study(bench).enqueue_trial(kept)
+    fake_loop(bench, [baseline]).run()
+    (made,) = bench.folder.trial_records()
+    assert made.same_as == "uniform-0.50"
+    assert made.latency == baseline.latency
+    assert evaluation.plans == []
+    (told,) = fake_study(bench).get_trials(deepcopy=False)
+    assert told.values == [1000.0, 3.9, 0.3]  # as if it had been scored without training
+
+
+def test_over_budget_is_told_complete_with_map_zero_and_a_violated_constraint(
+    tmp_path: Path, evaluation: FakeEvaluation
+) -> None:
+    bench = fake_bench(tmp_path, trials=12, sampler="random")
+    loop = fake_loop(bench)
+    loop.run()
+    over = [r for r in bench.folder.trial_records() if r.state == "over_budget"]
+    assert over
+    told = loop.study.get_trials(deepcopy=False)
+    for made in over:
+        assert made.number is not None
+        trial = told[made.number]
+        assert trial.state == TrialState.COMPLETE
+        assert trial.values[2] == 0.0
+        assert trial.values[1] > 5
+    feasible = {trial.number for trial in loop.study.best_trials}
+    assert not feasible & {made.number for made in over}
+
+
+def test_a_few_failures_are_survived_and_five_in_a_row_stop_the_search(
+    tmp_path: Path, evaluation: FakeEvaluation
+) -> None:
+    def three_then_fine(candidate: Candidate) -> TrialRecord:
+        fails = candidate.number is not None and candidate.number < 3
+        return failed(candidate) if fails else FakeEvaluation.by_kept_share(candidate)
+
+    evaluation.answer = three_then_fine
+    loop = fake_loop(fake_bench(tmp_path / "a", trials=6))
+    loop.run()
+    states = [trial.state for trial in loop.study.get_trials(deepcopy=False)]
+    assert states[:3] == [TrialState.FAIL] * 3
+    assert TrialState.FAIL not in states[3:]
+    evaluation.answer = failed
+    with pytest.raises(TooManyFailures, match="oom: CUDA out of memory"):
+        fake_loop(fake_bench(tmp_path / "b", trials=50)).run()
+    assert len(_plans(tmp_path / "b")) == 5
+
+
+@pytest.mark.parametrize("sampler", ["profile", "tpe"])
+def test_an_interrupted_trial_is_finished_with_its_own_plan(
+    tmp_path: Path, evaluation: FakeEvaluation, sampler: str
+) -> None:
+    fake_loop(fake_bench(tmp_path / "whole", trials=12, sampler=sampler)).run()
+    calls = 0
+
+    def interrupt_sometimes(candidate: Candidate) -> TrialRecord:
+        nonlocal calls
+        calls += 1
+        if calls % 4 == 0:
+            raise KeyboardInterrupt
+        return FakeEvaluation.by_kept_share(candidate)
+
+    evaluation.answer = interrupt_sometimes
+    for _ in range(20):
+        try:
+            fake_loop(fake_bench(tmp_path / "cut", trials=12, sampler=sampler)).run()
+        except KeyboardInterrupt:
+            continue
+        break
+    assert _plans(tmp_path / "cut") == _plans(tmp_path / "whole")
+    assert len(_plans(tmp_path / "cut")) == 12
+
+
+def test_a_record_written_before_the_kill_is_told_without_a_second_evaluation(
+    tmp_path: Path, evaluation: FakeEvaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = fake_bench(tmp_path, trials=3)
+    loop = fake_loop(bench)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_tell", killed)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run()
+    assert len(bench.folder.trial_records()) == 1
+    fake_loop(bench).run()
+    assert len(evaluation.plans) == len(bench.folder.trial_records()) == 3
+
+
+def test_a_trial_that_kills_its_worker_is_given_up(
+    tmp_path: Path, evaluation: FakeEvaluation
+) -> None:
+    def interrupted(candidate: Candidate) -> TrialRecord:
+        if candidate.number == 1:
+            raise KeyboardInterrupt
+        return FakeEvaluation.by_kept_share(candidate)
+
+    evaluation.answer = interrupted
+    for _ in range(3):  # by its user, as often as they like
+        with pytest.raises(KeyboardInterrupt):
+            fake_loop(fake_bench(tmp_path, trials=3)).run()
+    marker = fake_bench(tmp_path).folder.trial(1) / ".attempts"
+    assert not marker.exists()
+    marker.write_text(str(MAX_ATTEMPTS))  # what as many deaths leave
+    fake_loop(fake_bench(tmp_path, trials=3)).run()
+    states = [record.state for record in fake_bench(tmp_path).folder.trial_records()]
+    assert states[1] == "failed"
+    assert "failed" not in (states[0], states[2])
+
+
+def test_no_time_left_stops_before_the_next_trial(
+    tmp_path: Path, evaluation: FakeEvaluation
+) -> None:
+    loop = fake_loop(fake_bench(tmp_path, trials=None), stop_at=time.monotonic() - 1)
+    assert "--timeout" in loop.run()
+    assert len(evaluation.plans) == 1  # or there would be nothing to fine-tune
+
+
+@pytest.mark.parametrize("answer", ["the same plan every time", "nothing but zeros"])
+def test_a_search_that_finds_nothing_new_stops_by_itself(
+    tmp_path: Path, evaluation: FakeEvaluation, answer: str
+) -> None:
+    def as_ever(candidate: Candidate) -> TrialRecord:
+        assert candidate.number is not None
+        untrained = 0.5 if answer == "the same plan every time" else 0.0
+        return scored(candidate.number, 4.0, untrained, plan=candidate.plan)
+
+    evaluation.answer = as_ever
+    bench = fake_bench(tmp_path, trials=None, sampler="random")
+    assert "hardly widened the front" in fake_loop(bench).run()
+    assert len(_plans(tmp_path)) == 2 * STAGNANT_TRIALS
+    limited = fake_bench(tmp_path, trials=2 * STAGNANT_TRIALS + 2, sampler="random")
+    assert "trials done" in fake_loop(limited).run()  # who asks for a number gets it
+
+
+def test_a_search_that_still_finds_better_plans_goes_on(
+    tmp_path: Path, evaluation: FakeEvaluation
+) -> None:
+    def better_and_better(candidate: Candidate) -> TrialRecord:
+        number = candidate.number
+        assert number is not None
+        return scored(number, 4.0, min(0.8, 0.1 + number / 40), plan=candidate.plan)
+
+    evaluation.answer = better_and_better
+    loop = fake_loop(fake_bench(tmp_path, trials=None, sampler="random"))
+    loop.run()
+    assert len(_plans(tmp_path)) >= 28 + STAGNANT_TRIALS
+
+
+def test_the_deadline_is_the_clocks_or_goes_by_the_trials_so_far(
+    tmp_path: Path, evaluation: FakeEvaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[float | None] = []
+    loop = fake_loop(fake_bench(tmp_path, trials=5))
+    monkeypatch.setattr(loop.listener, "deadline", heard.append)
+    loop.run()
+    assert heard == [4.0, 3.0, 2.0, 1.0]  # each fake trial claims to have taken a second
+    heard.clear()
+    limited = fake_loop(fake_bench(tmp_path, trials=8), stop_at=time.monotonic() + 1000)
+    monkeypatch.setattr(limited.listener, "deadline", heard.append)
+    limited.run()
+    assert len(heard) == 3
+    assert all(seconds is not None and 900 < seconds <= 1000 for seconds in heard)
+
+
+_WORKER = """
+import sys, time
+from pathlib import Path
+from autoprune.search.evaluate import trials
+from tests.search.fakes import FakeEvaluation, fake_bench, fake_loop
+
+def slow(candidate):
+    time.sleep(0.02)
+    return FakeEvaluation.by_kept_share(candidate)
+
+trials.evaluate_untrained = FakeEvaluation(slow)
+fake_loop(fake_bench(Path(sys.argv[1]), trials=int(sys.argv[2]))).run()
+"""
+
+
+def _worker(root: Path, trials: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", _WORKER, str(root), str(trials)]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+
+
+def test_two_searches_on_one_study_share_the_work(tmp_path: Path) -> None:
+    fake_study(fake_bench(tmp_path))
+    workers = [_worker(tmp_path, 20) for _ in range(2)]
+    for worker in workers:
+        _, errors = worker.communicate(timeout=120)
+        assert worker.returncode == 0, errors.decode()
+    numbers = [record.number for record in fake_bench(tmp_path).folder.trial_records()]
+    assert sorted(numbers, key=int) == list(range(len(numbers)))  # type: ignore[arg-type]
+    assert 20 <= len(numbers) <= 21  # both may have begun their last trial at once
+
+
+def test_a_killed_search_loses_no_finished_trial(tmp_path: Path) -> None:
+    fake_study(fake_bench(tmp_path))
+    finished: dict[str, float] = {}
+    for wait in (1.0, 0.5, 0.8):
+        worker = _worker(tmp_path, 25)
+        deadline = time.monotonic() + 60
+        before = len(finished)
+        while len(_plans(tmp_path)) <= before and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(wait * 0.2)
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.communicate(timeout=60)
+        records = fake_bench(tmp_path).folder.trial_records()
+        for made in records:
+            finished.setdefault(made.name, made.seconds)
+        assert {made.name for made in records} == set(finished)
+    _, errors = (last := _worker(tmp_path, 25)).communicate(timeout=120)
+    assert last.returncode == 0, errors.decode()
+    loop = fake_loop(fake_bench(tmp_path))
+    assert len(_plans(tmp_path)) == 25
+    states = [trial.state for trial in loop.study.get_trials(deepcopy=False)]
+    assert states == [TrialState.COMPLETE] * 25

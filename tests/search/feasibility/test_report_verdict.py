@@ -1,0 +1,115 @@
+"""The verdict at the start of a search: timed once, kept, and never the end of the search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from autoprune.errors import ConfigError, TargetUnreachable, TrialFailed
+from autoprune.search.context.listener import SearchListener
+from autoprune.search.feasibility import report_verdict as first_verdict
+from autoprune.search.feasibility.report_verdict import MOST_CORRECTED, say_verdict
+from tests.search.fakes import fake_bench, latency, option
+
+
+class Heard(SearchListener):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+class Timing:
+    """Stands in for `timed_options`; counts its calls."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.error = error
+
+    def __call__(self, *asked: Any, known: Any) -> Any:
+        self.calls.append(asked)
+        if self.error:
+            raise self.error
+        floor = option("floor", "the floor", 4.0, removed=0.7)
+        return known, (floor, option("image size", "128x128 px", 3.0))
+
+
+def _bench(root: Path) -> Any:
+    bench: Any = fake_bench(root)
+    bench.dense_latency, bench.predictor = latency(10.0), object()
+    return bench
+
+
+def _heard(monkeypatch: pytest.MonkeyPatch, bench: Any, timing: Timing, limit_ms: Any) -> list[str]:
+    monkeypatch.setattr(first_verdict, "timed_options", timing)
+    heard = Heard()
+    say_verdict(cast(Any, bench), limit_ms, heard)
+    return heard.said
+
+
+def test_a_continued_search_says_the_same_and_times_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, timing = _bench(tmp_path), Timing()
+    first = _heard(monkeypatch, bench, timing, 3.5)
+    assert "3.5 ms is not reachable by pruning" in first[0]
+    assert "within it: 128x128 px (3.00 ms)" in first[0]
+    assert first[1].startswith("Without pruning: 128x128 px 3.00 ms")
+    assert _heard(monkeypatch, bench, timing, 3.5) == first
+    assert [asked[2] for asked in timing.calls] == [3.5]
+
+
+def test_predictions_are_corrected_by_the_plan_that_was_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, factors, took_ms = _bench(tmp_path), [], [4.0]
+    plan = bench.space.plan({name: offered[0] for name, offered in bench.space.choices.items()})
+
+    class Predictor:
+        def times(self, factor: float) -> str:
+            factors.append(factor)
+            return "corrected"
+
+    def timed(*_: Any, known: Any) -> Any:
+        cheapest = option("plan", "the plan", took_ms[0], removed=0.5)
+        cheapest = cheapest.model_copy(update={"plan": plan.to_mapping()})
+        return known, (option("floor", "the floor", 2.0), cheapest)
+
+    bench.predictor, bench.predicted_ms = Predictor(), lambda asked: 4.0
+    bench.with_predictor = lambda predictor: predictor
+    monkeypatch.setattr(first_verdict, "timed_options", timed)
+    for took_ms[0] in (4.2, 9.0, 1.0):
+        bench.folder.verdict.unlink(missing_ok=True)
+        for _ in range(2):  # timed, and read back
+            assert say_verdict(cast(Any, bench), 5.0, Heard()) == "corrected"
+    assert factors[::2] == factors[1::2]
+    assert factors[::2] == pytest.approx([1.05, MOST_CORRECTED, 1 / MOST_CORRECTED])
+
+
+def test_without_a_limit_the_floor_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = _heard(monkeypatch, _bench(tmp_path), Timing(), None)
+    assert said[0] == "Pruning can reach 4.00 ms (40% of dense)."
+
+
+def test_a_sibling_that_cannot_be_timed_does_not_stop_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = _bench(tmp_path)
+    (said,) = _heard(monkeypatch, bench, Timing(TrialFailed("export", "no such operator")), 5.0)
+    assert "no such operator" in said
+    assert not bench.folder.verdict.exists()
+    assert len(_heard(monkeypatch, bench, Timing(), 5.0)) == 2  # tried again
+
+
+def test_a_device_that_is_gone_pauses_and_a_broken_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = _bench(tmp_path)
+    with pytest.raises(TargetUnreachable):
+        _heard(monkeypatch, bench, Timing(TargetUnreachable("gone")), 5.0)
+    bench.folder.verdict.write_text("{}")
+    with pytest.raises(ConfigError, match=r"verdict\.json.*kind"):
+        _heard(monkeypatch, bench, Timing(), 5.0)

@@ -1,0 +1,49 @@
+"""The first plans of a study."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autoprune.domain.config import Goal
+from autoprune.search.propose.proposals import ACROSS, WITHIN_BUDGET, proposals
+from autoprune.search.propose.solver import cheapest_plan
+from tests.search.profiles import random_profile
+
+PROFILE = random_profile(4)
+
+
+def _ratios(found: list[dict[str, int]]) -> list[float]:
+    rows = np.array([PROFILE.positions(kept) for kept in found])
+    return PROFILE.latency_ratios(rows).tolist()
+
+
+def test_all_fit_the_budget_and_the_first_is_the_cheapest_of_all_that_do() -> None:
+    found = proposals(PROFILE, Goal(kind="budget_ms", value=6.0), dense_ms=10.0)
+    assert all(ratio <= 0.6 for ratio in _ratios(found))
+    assert found[0] == PROFILE.kept(cheapest_plan(PROFILE, np.ones(5), 0.6))
+    assert 1 < len(found) <= len(WITHIN_BUDGET)
+    assert len({tuple(kept.items()) for kept in found}) == len(found)
+
+
+def test_a_speedup_is_a_share_of_the_dense_latency() -> None:
+    as_speedup = proposals(PROFILE, Goal(kind="speedup", value=2.0), dense_ms=10.0)
+    assert as_speedup == proposals(PROFILE, Goal(kind="budget_ms", value=5.0), dense_ms=10.0)
+
+
+def test_an_accuracy_goal_gets_plans_of_all_latencies() -> None:
+    found = proposals(PROFILE, Goal(kind="max_drop", value=2.0), dense_ms=10.0)
+    assert len(found) == len(ACROSS)
+    ratios = _ratios(found)
+    assert ratios == sorted(ratios, reverse=True)
+    assert ratios[0] > 0.8
+    assert ratios[-1] <= 0.4
+
+
+def test_a_budget_nothing_meets_proposes_the_fastest_plan_once() -> None:
+    found = proposals(PROFILE, Goal(kind="budget_ms", value=0.1), dense_ms=10.0)
+    assert len(found) == 1
+
+
+def test_a_budget_the_dense_model_meets_proposes_it_and_milder_ones_only_below() -> None:
+    found = proposals(PROFILE, Goal(kind="budget_ms", value=10.0), dense_ms=10.0)
+    assert found[0] == PROFILE.kept(PROFILE.dense)

@@ -1,0 +1,131 @@
+"""The longer fine-tune: as long as time allows, and never for the worse."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from torch import nn
+
+from autoprune.domain.record import LONG, TrialRecord
+from autoprune.errors import TrialFailed
+from autoprune.search.context.listener import SearchListener
+from autoprune.search.select import lengthen as module
+from autoprune.search.select.lengthen import LONGER, lengthen
+from tests.search.evaluation_bench import PLAN, Invented, invented_bench
+from tests.search.fakes import record
+
+BEST = record("trial 0", 4.0, 0.6, number=0, plan=PLAN, predicted=4.0, untrained=0.4)
+
+
+class Heard(SearchListener):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.fixture
+def invented() -> Invented:
+    return Invented()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, invented: Invented, monkeypatch: pytest.MonkeyPatch) -> Any:
+    made = invented_bench(tmp_path, invented, monkeypatch)
+    monkeypatch.setattr(module, "validate", invented.validate)
+    monkeypatch.setattr(
+        module, "load_yolo", lambda path, trust: SimpleNamespace(model=nn.Conv2d(3, 4, 1))
+    )
+    made.folder.save_record(BEST)
+    (made.folder.trial(0) / "model.pt").write_bytes(b"short")
+    return made
+
+
+def _weights(bench: Any) -> bytes:
+    return (bench.folder.trial(0) / "model.pt").read_bytes()
+
+
+def test_better_weights_replace_the_short_ones_and_are_scored_on_new_images(
+    bench: Any, invented: Invented
+) -> None:
+    invented.scores = [0.7, 0.65]
+    heard = Heard()
+    longer = lengthen(bench, BEST, heard, None)
+    score = longer.at_rung(LONG)
+    assert score is not None
+    assert (score.metrics.map50_95, score.epochs) == (0.7, LONGER * bench.fine_tune.epochs)
+    assert score.final is not None
+    assert score.final.map50_95 == 0.65
+    assert longer.map50_95 == BEST.map50_95  # compared on the short fine-tune as ever
+    assert _weights(bench) == b"weights"
+    assert invented.asked[-2:] == ["export", "save"]  # model.pt last: the record says whose it is
+    assert bench.folder.reread(BEST) == longer
+    assert "0.700" in heard.said[-1]
+
+
+@pytest.mark.parametrize("found", [0.6, 0.5])
+def test_weights_that_are_no_better_are_not_kept(
+    bench: Any, invented: Invented, found: float
+) -> None:
+    invented.scores = [found]
+    longer = lengthen(bench, BEST, SearchListener(), None)
+    assert _weights(bench) == b"short"
+    score = longer.at_rung(LONG)
+    assert score is not None
+    assert score.final is None
+
+
+def test_it_is_done_once(bench: Any, invented: Invented) -> None:
+    invented.scores = [0.7, 0.65]
+    longer = lengthen(bench, BEST, SearchListener(), None)
+    invented.asked.clear()
+    assert lengthen(bench, bench.folder.reread(BEST), SearchListener(), None) == longer
+    assert invented.asked == []
+
+
+def test_time_limits_the_epochs(bench: Any, invented: Invented) -> None:
+    """The short one took a second for its epoch; validation is allowed for."""
+    invented.scores = [0.7, 0.65]
+    longer = lengthen(bench, BEST, SearchListener(), time.monotonic() + 7.5)
+    score = longer.at_rung(LONG)
+    assert score is not None
+    assert score.epochs == 5
+
+
+@pytest.mark.parametrize("left_s", [-100.0, 0.0, 1.5])
+def test_without_time_nothing_is_trained(bench: Any, invented: Invented, left_s: float) -> None:
+    assert lengthen(bench, BEST, SearchListener(), time.monotonic() + left_s) == BEST
+    assert invented.asked == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TrialFailed("oom", "out of memory while training"), RuntimeError("CUDA out of memory")],
+)
+def test_a_failure_is_said_and_changes_nothing(
+    bench: Any, invented: Invented, error: Exception
+) -> None:
+    invented.broken["fine-tune"] = error
+    heard = Heard()
+    assert lengthen(bench, BEST, heard, None) == BEST
+    assert _weights(bench) == b"short"
+    assert bench.folder.reread(BEST) == BEST
+    assert "oom" in heard.said[-1]
+
+
+@pytest.mark.parametrize("missing", ["weights", "score"])
+def test_a_record_without_weights_or_score_is_left_alone(
+    bench: Any, invented: Invented, missing: str
+) -> None:
+    best: TrialRecord = BEST
+    if missing == "weights":
+        (bench.folder.trial(0) / "model.pt").unlink()
+    else:
+        best = BEST.model_copy(update={"rungs": ()})
+    assert lengthen(bench, best, SearchListener(), None) == best
+    assert invented.asked == []

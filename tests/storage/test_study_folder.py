@@ -1,0 +1,82 @@
+"""Where a study keeps its files, and what is read back."""
+
+from pathlib import Path
+
+import pytest
+
+from autoprune.domain.outcome import Outcome
+from autoprune.errors import ConfigError
+from autoprune.storage.study_folder import StudyFolder
+from tests.domain.test_front import trial
+
+
+def test_records_come_back_by_kind_and_in_order(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path)
+    trials = [trial(number, 1, 1.0, 0.5) for number in (12, 3, 100)]
+    dense = trial(None, 1, 1.0, 0.5, kind="dense", name="dense")
+    baselines = [
+        trial(None, 1, 1.0, 0.5, kind="baseline", name=name)
+        for name in ("uniform-0.50", "uniform-0.25")
+    ]
+    for record in (*trials, dense, *baselines):
+        folder.save_record(record)
+    assert [record.number for record in folder.trial_records()] == [3, 12, 100]
+    assert [r.name for r in folder.baseline_records()] == ["uniform-0.25", "uniform-0.50"]
+    assert folder.dense_record() == dense
+    assert (tmp_path / "trials" / "0012" / "record.json").is_file()
+
+
+def test_more_than_ten_thousand_trials_stay_in_order(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path)
+    for number in (9999, 10000, 20):
+        folder.save_record(trial(number, 1, 1.0, 0.5))
+    assert [record.number for record in folder.trial_records()] == [20, 9999, 10000]
+
+
+def test_an_empty_folder_has_no_records_and_is_no_study(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path)
+    assert folder.dense_record() is None
+    assert folder.trial_records() == []
+    assert folder.load_outcome() is None
+    with pytest.raises(ConfigError, match=r"no study\.yaml"):
+        folder.load_settings()
+
+
+def test_a_trial_without_a_record_yet_is_not_finished(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path)
+    folder.trial(0).mkdir(parents=True)
+    (folder.trial(0) / ".record.json.x1").write_text("{half")
+    assert folder.trial_records() == []
+
+
+def test_an_outcome_survives_its_file(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path)
+    outcome = Outcome(
+        status="finished",
+        stopped_by="--trials 12 reached",
+        best="trial 7",
+        goal_met=True,
+        budget_ms=4.9,
+        message="a: #b",
+        finished="2026-01-01T00:00:00+00:00",
+    )
+    outcome.save(folder.outcome)
+    assert folder.load_outcome() == outcome
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("status: done", "outcome.yaml: status: got 'done'"),
+        ("{}", "outcome.yaml: status"),
+        ("status: finished\nbudget_ms: .nan", "budget_ms: got nan"),
+        ("status: finished\nspeed: 3", "speed: got 3"),
+    ],
+)
+def test_a_broken_outcome_is_one_clear_line(tmp_path: Path, text: str, said: str) -> None:
+    folder = StudyFolder(tmp_path)
+    folder.outcome.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        folder.load_outcome()
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)

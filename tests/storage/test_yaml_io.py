@@ -1,0 +1,121 @@
+"""The guarded loader and the atomic writer, killed at work."""
+
+import os
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from autoprune.errors import ConfigError
+from autoprune.storage.yaml_io import MAX_YAML_BYTES, dump_yaml, load_yaml, write_atomic
+
+
+def test_a_file_too_large_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "big.yaml"
+    path.write_text("a: " + "x" * MAX_YAML_BYTES)
+    with pytest.raises(ConfigError, match=r"big\.yaml: got 'more than 1048576 bytes'"):
+        load_yaml(path)
+
+
+def test_a_missing_file_a_folder_and_bytes_are_named(tmp_path: Path) -> None:
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00\x01")
+    for name, said in [("gone.yaml", "cannot be read"), ("", "cannot be read")]:
+        with pytest.raises(ConfigError, match=said):
+            load_yaml(tmp_path / name)
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load_yaml(tmp_path / "bytes.yaml")
+
+
+def test_a_syntax_error_gives_its_line_and_column(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("a: 1\nb: {c: ]\n")
+    with pytest.raises(ConfigError, match=r"bad\.yaml: not valid YAML: .*line 2, column 8"):
+        load_yaml(path)
+
+
+def test_as_deep_as_any_real_file_is_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "deep.yaml"
+    path.write_text("a: " + "[" * 30 + "]" * 30 + "\nb: " + "[" * 30 + "]" * 30)
+    assert set(load_yaml(path)) == {"a", "b"}
+
+
+def test_an_empty_file_is_an_empty_mapping(tmp_path: Path) -> None:
+    path = tmp_path / "empty.yaml"
+    path.write_text("# nothing\n")
+    assert load_yaml(path) == {}
+
+
+def test_nested_duplicates_and_merge_keys_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "d.yaml"
+    for text in ("a: {b: {c: 1, c: 2}}", "a: &x {b: 1}\nc: {<<: *x}"):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=r"d\.yaml: not valid YAML"):
+            load_yaml(path)
+
+
+def test_what_is_dumped_loads_as_it_was(tmp_path: Path) -> None:
+    shared = [1, 2]
+    content = {
+        "text": "no", "number": "1e-1", "time": "2026-01-01T00:00:00+00:00", "null": None,
+        "lists": [shared, shared], "ünï": "é\n:", "float": 0.1 + 0.2, 3: {"a": True},
+    }  # fmt: skip
+    path = tmp_path / "x.yaml"
+    write_atomic(path, dump_yaml(content))
+    assert load_yaml(path) == content
+    assert list(load_yaml(path)) == list(content)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.json"
+    write_atomic(path, "old")
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomic(path, "new")
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_written_file_can_be_read_by_others(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "a" / "b" / "x", b"bytes\r\n")
+    assert (tmp_path / "a" / "b" / "x").read_bytes() == b"bytes\r\n"
+    if os.name == "posix":
+        assert stat.S_IMODE((tmp_path / "a" / "b" / "x").stat().st_mode) == 0o644
+
+
+WRITER = """
+import sys
+from autoprune.storage.yaml_io import write_atomic
+number = 0
+while True:
+    number += 1
+    write_atomic(sys.argv[1], f"{number} " * 20000 + "end")
+    if number == 1:
+        print("ready", flush=True)
+"""
+
+
+def test_a_writer_killed_at_any_moment_leaves_one_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    for attempt in range(6):
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path)],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        ) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"ready\n"
+            time.sleep(0.003 * attempt + 0.001)
+            writer.kill()
+        words = path.read_text().split()
+        assert words[-1] == "end"
+        assert len(words) == 20001
+        assert len(set(words[:-1])) == 1
