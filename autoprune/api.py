@@ -73,19 +73,24 @@ def search(
     from autoprune.evaluation.quiet import prepare_environment
 
     prepare_environment()
+    from autoprune.domain.stages import REPORT
     from autoprune.search.context.listener import SearchListener
-    from autoprune.search.run import note_stop, prepare_search, run_search
+    from autoprune.search.run import prepare_search, run_search
+    from autoprune.search.select.stopped import note_stop
 
     listener = listener or SearchListener()
     prepared = prepare_search(config, Path(studies), listener, target)
+    folder = prepared.checked.folder
     try:
         outcome = run_search(prepared, listener)
     except BaseException as error:
-        note_stop(prepared, error)
-        if prepared.folder.dense_record() is not None:
-            write_report(prepared.folder.root)
+        note_stop(prepared.checked, error)
+        if folder.dense_record() is not None:
+            write_report(folder.root)
         raise
-    return SearchResult(prepared.folder, outcome, write_report(prepared.folder.root))
+    with prepared.journal.stage(REPORT):
+        page = write_report(folder.root)
+    return SearchResult(folder, outcome, page)
 
 
 def probe(
@@ -452,7 +457,7 @@ def _calibration_images(
     yolo: YOLO, data: str | Path | None, plan: PruningPlan, seed: int
 ) -> Calibration | None:
     from autoprune.evaluation.checkpoint import trained_image_size
-    from autoprune.search.learn.calibration import calibration_images
+    from autoprune.search.context.calibration_images import calibration_images
 
     noted = plan.calibration  # comes first: the same file gives the same channels
     if noted is not None and (data is None or Path(noted.data).exists()):

@@ -15,7 +15,8 @@ import numpy as np
 from second_set import second_checkpoint, second_data_yaml
 from torch import nn
 
-from autoprune.domain.config import Goal, StudyConfig
+from autoprune.domain.config import StudyConfig
+from autoprune.domain.goal import Goal
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import SHORT, DetectionMetrics, LatencyResult, TrialRecord
 from autoprune.errors import ConfigError, TrialFailed

@@ -7,7 +7,8 @@ from dataclasses import replace
 import optuna
 from quality_bench import Quality
 
-from autoprune.domain.config import Goal, SamplerName
+from autoprune.domain.config import SamplerName
+from autoprune.domain.goal import Goal
 from autoprune.domain.record import TrialRecord
 from autoprune.search.context.workbench import Workbench
 from autoprune.search.evaluate.trials import TrialLoop

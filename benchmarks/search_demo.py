@@ -16,7 +16,8 @@ from typing import Any
 from provenance import provenance, save_results
 
 from autoprune import api
-from autoprune.domain.config import Goal, StudyConfig
+from autoprune.domain.config import StudyConfig
+from autoprune.domain.goal import Goal
 from autoprune.domain.record import TrialRecord
 from autoprune.storage.study_folder import StudyFolder
 

@@ -13,7 +13,8 @@ from typer.testing import CliRunner, Result
 
 from autoprune import api, measure
 from autoprune.cli.main import app
-from autoprune.domain.config import Goal, StudyConfig
+from autoprune.domain.config import StudyConfig
+from autoprune.domain.goal import Goal
 from autoprune.errors import ConfigError
 from autoprune.latency.fake_target import FakeTarget
 from autoprune.latency.targets import LocalTarget

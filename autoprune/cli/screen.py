@@ -12,7 +12,9 @@ from rich.markup import escape
 from rich.spinner import Spinner
 from rich.text import Text
 
+from autoprune.domain.goal import Standing
 from autoprune.domain.record import TrialRecord
+from autoprune.domain.stages import STAGES, Stage
 from autoprune.search.context.listener import SearchListener
 from autoprune.storage.study_folder import StudyFolder
 
@@ -34,7 +36,8 @@ class Screen(SearchListener):
         self.console = Console(file=sys.stdout, highlight=False)
         self.goal, self.demo_notice = goal, demo_notice
         self.dense: TrialRecord | None = None
-        self.best: TrialRecord | None = None
+        self.best: Standing | None = None
+        self.step = ""
         self.title, self.activity = "starting", ""
         self.stop_at: float | None = None
         self.spinner = Spinner("dots")
@@ -93,7 +96,11 @@ class Screen(SearchListener):
         """Note when the search will stop by itself."""
         self.stop_at = None if seconds is None else time.monotonic() + seconds
 
-    def result(self, record: TrialRecord, best: TrialRecord | None) -> None:
+    def begins(self, stage: Stage) -> None:
+        """Show how far the search is."""
+        self.step = f"stage {STAGES.index(stage) + 1} of {len(STAGES)}, {stage.name}"
+
+    def result(self, record: TrialRecord, best: Standing | None) -> None:
         """Print one line about a finished candidate."""
         if record.kind == "dense":
             self.dense = record
@@ -104,7 +111,7 @@ class Screen(SearchListener):
         """Wrap between words on a terminal; lines of a log stay whole."""
         self.console.print(text, soft_wrap=not self.console.is_terminal)
 
-    def _line(self, record: TrialRecord, best: TrialRecord | None) -> Text:
+    def _line(self, record: TrialRecord, best: Standing | None) -> Text:
         """One candidate in columns that fit 80 characters."""
         line = Text(f"{record.name:<16}")
         line.append(f"{_latency(record):<24}", style="" if record.latency else "dim")
@@ -121,7 +128,7 @@ class Screen(SearchListener):
             if record.taken_from is not None:
                 line.append(f", in {record.taken_from}", style="dim")
             if best is not None and best.name == record.name:
-                line.append("  best", style="bold green")
+                line.append(f"  best, {best.evidence.words()}", style="bold green")
         return line
 
     def _of_dense(self, record: TrialRecord) -> str:
@@ -138,13 +145,14 @@ class Screen(SearchListener):
         return Group(self.spinner, Text(self._standing(), style="dim", overflow="ellipsis"))
 
     def _standing(self) -> str:
-        parts = []
+        parts = [self.step] if self.step else []
         if self.stop_at is not None:
             left = max(0, int(self.stop_at - time.monotonic()))
             parts.append(f"{left // 60}:{left % 60:02d} left")
         if self.dense is not None:
             best = self.best
-            parts.append(f"{best.name}: {_short(best)}" if best else "none within the goal yet")
+            found = f"{best.name} ({best.evidence.words()}): {_short(best.record)}" if best else ""
+            parts.append(found or "none within the goal yet")
             parts.append(f"dense: {_short(self.dense)}")
         return " | ".join(parts)
 

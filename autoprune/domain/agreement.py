@@ -14,6 +14,9 @@ LATENCY_BAND = 0.05
 
 FEWEST = 4  # pairs below which a rank correlation says nothing
 
+POOR_AGREEMENT = 0.6
+"""Below it the score without training misleads."""
+
 
 @dataclass(frozen=True)
 class Agreement:

@@ -15,9 +15,9 @@ from pydantic import (
     model_validator,
 )
 
+from autoprune.domain.goal import Goal
 from autoprune.errors import ConfigError
 
-GoalKind = Literal["budget_ms", "speedup", "max_drop"]
 RuntimeName = Literal["onnxruntime", "torch"]
 SamplerName = Literal["profile", "tpe", "nsga2", "random"]
 DEFAULT_TARGET_PYTHON = "python3"
@@ -40,39 +40,6 @@ def checked_runtime(name: str) -> RuntimeName:
 def is_provider_name(text: str) -> bool:
     """Whether a text can name an ONNX Runtime execution provider or a torch device."""
     return 1 <= len(text) <= 100 and text.isprintable() and not text.isspace()
-
-
-class Goal(BaseModel):
-    """What the best plan must satisfy.
-
-    `budget_ms`: latency <= value milliseconds. `speedup`: latency <= dense / value.
-    `max_drop`: the fastest plan within `value` mAP50-95 points (of 100) of the dense model.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    kind: GoalKind
-    value: float = Field(gt=0)
-
-    @model_validator(mode="after")
-    def _speedup_above_one(self) -> Goal:
-        if self.kind == "speedup" and self.value <= 1:
-            raise ValueError("a speed-up must be above 1")
-        return self
-
-    def budget_ms(self, dense_ms: float) -> float | None:
-        """The latency limit in ms, or None when the goal is an accuracy limit."""
-        if self.kind == "budget_ms":
-            return self.value
-        return dense_ms / self.value if self.kind == "speedup" else None
-
-    def text(self) -> str:
-        """The goal in words, for screens and reports."""
-        if self.kind == "budget_ms":
-            return f"at most {self.value:g} ms"
-        if self.kind == "speedup":
-            return f"{self.value:g}x faster than dense"
-        return f"fastest within {self.value:g} mAP points of dense"
 
 
 class StudyConfig(BaseModel):

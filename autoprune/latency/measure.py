@@ -191,14 +191,19 @@ def refuse_other_fingerprint(known: Fingerprint, measured: Fingerprint) -> None:
         raise StudyMismatch(f"latency was measured under other conditions: {'; '.join(changes)}")
 
 
-def check_loads(target: LatencyTarget, model: ExportedModel, options: RuntimeOptions) -> None:
+def check_loads(
+    target: LatencyTarget, model: ExportedModel, options: RuntimeOptions
+) -> Fingerprint:
     """Load a model on the target, with the runtime and the provider asked for, and no more.
+
+    Returns:
+        What a latency measured there would depend on.
 
     Raises:
         ConfigError: The target lacks the runtime or the provider; it names those it has.
         TrialFailed, TargetUnreachable: As `LatencyTarget.run`.
     """
-    _measured(target, [model], [], options, None)
+    return _fingerprint(_measured(target, [model], [], options, None))
 
 
 def check_outputs(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from autoprune.domain.goal import Evidence
 from autoprune.domain.record import LONG, SHORT, UNTRAINED, LatencyResult, TrialRecord
 from autoprune.report import wording
 from autoprune.report.study import Study, is_repeat, load_study
@@ -123,18 +124,18 @@ def _about(study: Study, record: TrialRecord | None) -> list[str]:
 
 
 def _confirmation(study: Study, record: TrialRecord) -> str:
-    confirmed, budget_ms = record.confirmed, study.budget_ms
+    confirmed, limit = record.confirmed, study.limit
     if confirmed is None:
         return "Unconfirmed: its latency has not been measured again in fresh processes."
     again = "Its latency was measured again in fresh processes"
-    if budget_ms is None:
+    if limit is None or limit.latency_ms is None:
         return f"Confirmed: {again[0].lower()}{again[1:]}."
-    limit = wording.milliseconds(budget_ms)
-    if confirmed.high_ms <= budget_ms:
+    shown = wording.milliseconds(limit.latency_ms)
+    if limit.judge(record) >= Evidence.CONFIRMED:
         return (
-            f"Confirmed: measured again in fresh processes, all of its interval is within {limit}."
+            f"Confirmed: measured again in fresh processes, all of its interval is within {shown}."
         )
-    return f"Unconfirmed: {again[0].lower()}{again[1:]} and its interval goes beyond {limit}."
+    return f"Unconfirmed: {again[0].lower()}{again[1:]} and its interval goes beyond {shown}."
 
 
 def _training(study: Study, record: TrialRecord) -> str:

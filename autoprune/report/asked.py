@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from autoprune.domain.config import Goal
+from autoprune.domain.goal import Goal
 from autoprune.errors import ConfigError
 from autoprune.storage.study_folder import StudyFolder
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from autoprune.domain.agreement import FEWEST, LATENCY_BAND, agreement, scored_twice
+from autoprune.domain.agreement import FEWEST, LATENCY_BAND, POOR_AGREEMENT, agreement, scored_twice
 from autoprune.domain.record import TrialRecord
 from autoprune.report import wording
 from autoprune.report.study import Study, is_repeat
-
-POOR = 0.6
-"""A rank correlation below this misleads."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ def _within_bands(correlation: float | None) -> str:
     poor = ": among plans alike in speed the order is hardly more than a guess"
     return (
         f"Among plans {band} it is {_correlation(correlation)} on average"
-        f"{poor if correlation < POOR else ''}."
+        f"{poor if correlation < POOR_AGREEMENT else ''}."
     )
 
 
@@ -130,11 +127,12 @@ def _gains(both: list[TrialRecord]) -> str:
 
 
 def _warning(overall: float | None) -> str:
-    if overall is None or overall >= POOR:
+    if overall is None or overall >= POOR_AGREEMENT:
         return ""
     return (
         "In this study the score without training ranks plans poorly (rank correlation"
-        f" {_correlation(overall)}, below {POOR}): a better plan may be among those never trained."
+        f" {_correlation(overall)}, below {POOR_AGREEMENT}): a better plan may be among those never"
+        " trained."
     )
 
 

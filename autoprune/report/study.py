@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from autoprune.domain.config import Goal
 from autoprune.domain.front import pareto_front
+from autoprune.domain.goal import Evidence, Limit
 from autoprune.domain.outcome import Outcome
+from autoprune.domain.ranking import nearest_miss, ranked
 from autoprune.domain.record import LONG, TrialRecord
 from autoprune.domain.verdict import Verdict
 from autoprune.report.asked import StudySettings, load_settings
@@ -34,6 +34,7 @@ class Study:
         front: Non-dominated trials and baselines, fastest first.
         highlight: The record the answer is about, if there is one, and
         standing: what it is.
+        limit: The goal against the dense model; None before that was measured.
         budget_ms: The latency limit, None for an accuracy goal or when it is not known yet.
         predictor: What the search learned about latency, and
         profile: about accuracy; None where a study has none.
@@ -49,6 +50,7 @@ class Study:
     front: tuple[TrialRecord, ...]
     highlight: TrialRecord | None
     standing: Standing | None
+    limit: Limit | None
     budget_ms: float | None
     predictor: SavedPredictor | None = None
     profile: SavedProfile | None = None
@@ -125,10 +127,10 @@ def load_study(folder: StudyFolder) -> Study:
     baselines = tuple(folder.baseline_records())
     trials = tuple(folder.trial_records())
     goal = settings.asked.goal
-    budget_ms = _budget_ms(settings, outcome, dense)
-    fitting = (r for r in (*baselines, *trials) if _within(r, budget_ms))
+    limit = goal.against(dense) if goal and dense and dense.latency else None
+    fitting = [record for record in (*baselines, *trials) if _may_be_on_front(record, limit)]
     front = tuple(pareto_front(fitting))
-    highlight, standing = _choose(outcome, goal, budget_ms, dense, baselines, trials, front)
+    highlight, standing = _choose(outcome, limit, dense, (*baselines, *trials), front)
     return Study(
         folder=folder,
         settings=settings,
@@ -139,7 +141,8 @@ def load_study(folder: StudyFolder) -> Study:
         front=front,
         highlight=highlight,
         standing=standing,
-        budget_ms=budget_ms,
+        limit=limit,
+        budget_ms=_budget_ms(settings, outcome, limit),
         predictor=load_predictor(folder),
         profile=load_profile(folder),
         verdict=load_verdict(folder),
@@ -163,78 +166,43 @@ def points_lost(record: TrialRecord, dense: TrialRecord | None) -> float | None:
     return 100 * (dense.map50_95 - record.map50_95)
 
 
-def _within(record: TrialRecord, budget_ms: float | None) -> bool:
-    """Whether a record may be on the front: a baseline above the budget is shown, but not on it."""
-    return budget_ms is None or record.latency is None or record.latency.median_ms <= budget_ms
+def _may_be_on_front(record: TrialRecord, limit: Limit | None) -> bool:
+    """A baseline above the budget is shown, but is not on the front."""
+    if limit is None or record.latency is None:
+        return True
+    return limit.judge_latency(record.latency) >= Evidence.MEASURED
 
 
 def _budget_ms(
-    settings: StudySettings, outcome: Outcome | None, dense: TrialRecord | None
+    settings: StudySettings, outcome: Outcome | None, limit: Limit | None
 ) -> float | None:
     if outcome is not None and outcome.budget_ms is not None:
         return outcome.budget_ms
     if settings.budget_ms is not None:
         return settings.budget_ms
+    if limit is not None:
+        return limit.latency_ms
     goal = settings.asked.goal
-    if goal is None:
-        return None
-    if goal.kind == "budget_ms":
-        return goal.value
-    return goal.budget_ms(dense.latency.median_ms) if dense and dense.latency else None
+    return goal.value if goal is not None and goal.kind == "budget_ms" else None
 
 
 def _choose(
     outcome: Outcome | None,
-    goal: Goal | None,
-    budget_ms: float | None,
+    limit: Limit | None,
     dense: TrialRecord | None,
-    baselines: Sequence[TrialRecord],
-    trials: Sequence[TrialRecord],
+    candidates: Sequence[TrialRecord],
     front: Sequence[TrialRecord],
 ) -> tuple[TrialRecord | None, Standing | None]:
     """The search's own choice; without one, what the records say so far, or the nearest miss."""
     ended = outcome is not None and outcome.status == "finished"
-    candidates = (*baselines, *trials)
     if outcome is not None and outcome.best is not None:
         for record in (*candidates, *((dense,) if dense else ())):
             if record.name == outcome.best:
                 met: Standing = "chosen" if ended else "so far"
                 return record, met if outcome.goal_met else "nearest"
-    if goal is None:
+    if limit is None:
         return None, None
-    if not ended:
-        meeting = [record for record in front if _meets(record, goal, budget_ms, dense)]
-        if meeting:
-            fastest = goal.kind == "max_drop"
-            return min(meeting, key=lambda r: _latency(r) if fastest else -_map(r)), "so far"
-    nearest = _nearest(goal, dense, candidates)
+    if not ended and (meeting := ranked(front, limit, limit.sure)):
+        return meeting[0], "so far"
+    nearest = nearest_miss(candidates, limit)
     return nearest, "nearest" if nearest else None
-
-
-def _meets(
-    record: TrialRecord, goal: Goal, budget_ms: float | None, dense: TrialRecord | None
-) -> bool:
-    if goal.kind == "max_drop":
-        lost = points_lost(record, dense)
-        return lost is not None and lost <= goal.value
-    return (
-        budget_ms is not None and record.latency is not None and record.latency.high_ms <= budget_ms
-    )
-
-
-def _nearest(
-    goal: Goal, dense: TrialRecord | None, candidates: Sequence[TrialRecord]
-) -> TrialRecord | None:
-    measured = [record for record in candidates if record.state != "failed" and record.latency]
-    if goal.kind == "max_drop":
-        measured = [record for record in measured if points_lost(record, dense) is not None]
-        return min(measured, key=lambda record: -_map(record), default=None)
-    return min(measured, key=_latency, default=None)
-
-
-def _latency(record: TrialRecord) -> float:
-    return record.latency.median_ms if record.latency else math.inf
-
-
-def _map(record: TrialRecord) -> float:
-    return record.map50_95 if record.map50_95 is not None else -math.inf

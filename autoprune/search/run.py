@@ -1,43 +1,35 @@
-"""run_search: the whole search, from a StudyConfig to an Outcome, read top to bottom."""
+"""The search: its stages in order, each made from what the one before found out."""
 
 from __future__ import annotations
 
-import json
 import time
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import filelock
-import optuna
-from optuna.exceptions import ExperimentalWarning
 
+from autoprune.domain import stages
 from autoprune.domain.config import StudyConfig
 from autoprune.domain.outcome import Outcome
-from autoprune.domain.ranking import ranked
 from autoprune.domain.record import TrialRecord
-from autoprune.errors import StorageFailed, StudyMismatch, TargetUnreachable
-from autoprune.latency.predictor import LatencyPredictor
+from autoprune.domain.stages import Stage
 from autoprune.latency.targets import LatencyTarget
-from autoprune.pruning.trace_geometry import model_geometry
+from autoprune.search.context.budget import Allowance, Budget
+from autoprune.search.context.journal import Journal
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.context.prepare import prepare
-from autoprune.search.context.study_settings import save_or_compare, settings_of
-from autoprune.search.context.workbench import Workbench
+from autoprune.search.context.prepare import check
+from autoprune.search.context.workbench import Calibrated, Checked, Informed, Measured
 from autoprune.search.evaluate.baselines import evaluate_baselines
-from autoprune.search.evaluate.reuse import earlier_studies, take_tables, take_trials
+from autoprune.search.evaluate.open_study import database_errors, open_study
 from autoprune.search.evaluate.trials import TrialLoop
 from autoprune.search.feasibility.report_verdict import say_verdict
-from autoprune.search.learn.dense import dense_is_enough, measured_dense
-from autoprune.search.learn.learn_latency import DEMO_LIMIT_S, LIMIT_S, learn_latency, shared_folder
-from autoprune.search.learn.profile import Profile
-from autoprune.search.learn.target_space import with_target_space
-from autoprune.search.propose.objectives import OBJECTIVES
-from autoprune.search.propose.proposals import proposals
-from autoprune.search.propose.samplers import FreshPerTrial, Known
+from autoprune.search.learn.calibration import calibrated
+from autoprune.search.learn.dense import measured
+from autoprune.search.learn.predicting import informed
+from autoprune.search.select.already_met import already_met
 from autoprune.search.select.finish import (
     better_published,
     confirm_best,
@@ -48,44 +40,129 @@ from autoprune.search.select.finish import (
 from autoprune.search.select.lengthen import lengthen
 from autoprune.search.select.promote import Promotions, drop_weights
 from autoprune.storage.study_folder import StudyFolder
-from autoprune.storage.yaml_io import write_atomic
 
-# How --timeout is divided once the baselines are done: trials without training, then short
-# fine-tunes, then the longer one; what is left confirms the best plan and scores the front.
-TRIALS_UNTIL, SHORT_UNTIL, LONG_UNTIL = 0.3, 0.6, 0.92
-LEARNING_SHARE = 0.12  # of --timeout, at most, for learning to predict latency; without one:
-LEARNING_PER_MS, LEAST_LEARNING_S = 5.0, 20.0  # seconds per ms of the dense model, and at least
+REPORT_S = 5.0  # kept free at the end
+
+
+@dataclass(frozen=True)
+class Searched(Informed):
+    """The trials are over.
+
+    Attributes:
+        stopped_by: What ended them, in words.
+    """
+
+    stopped_by: str
+
+
+@dataclass(frozen=True)
+class Confirmed(Searched):
+    """The best plan is measured again and published.
+
+    Attributes:
+        best: Its record; None where nothing meets the goal.
+        outcome: The search's, as written down.
+    """
+
+    best: TrialRecord | None
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage as the search runs it.
+
+    Attributes:
+        stage: Its name, its share of the time and what it leaves.
+        needs: What must be known.
+        makes: What is known afterwards; an Outcome ends the search.
+        run: (what is known, the stage's time, listener) -> what is known afterwards.
+        lock: File in the study's folder that one search at a time holds; "" where several may work.
+    """
+
+    stage: Stage
+    needs: type
+    makes: type
+    run: Callable[[Any, Allowance, SearchListener], Any]
+    lock: str = ""
+
+
+def _dense(bench: Checked, allowance: Allowance, listener: SearchListener) -> Measured | Outcome:
+    found = measured(bench, listener)
+    # to confirm and score the best plan takes about what measuring the dense model took
+    allowance.budget.expect(stages.FINISH, found.dense.seconds)
+    return already_met(found, listener) or found
+
+
+def _calibration(bench: Measured, _: Allowance, listener: SearchListener) -> Calibrated:
+    return calibrated(bench, listener)
+
+
+def _baselines(bench: Informed, allowance: Allowance, listener: SearchListener) -> Informed:
+    done = evaluate_baselines(bench, allowance, listener)
+    longest_s = max((record.seconds for record in done), default=0.0)
+    allowance.budget.expect(stages.PROMOTION, longest_s)  # a fine-tune takes as long
+    with database_errors(bench):
+        open_study(bench, listener)  # once, under the lock: its proposals and what is taken over
+    return bench
+
+
+def _trials(bench: Informed, allowance: Allowance, listener: SearchListener) -> Searched:
+    with database_errors(bench):
+        loop = TrialLoop(bench, open_study(bench, listener), allowance, listener)
+        return bench.grown(Searched, stopped_by=loop.run())
+
+
+def _promotion(bench: Searched, allowance: Allowance, listener: SearchListener) -> Searched:
+    Promotions(bench, allowance, listener).run()
+    return bench
+
+
+def _finish(bench: Searched, allowance: Allowance, listener: SearchListener) -> Confirmed:
+    records = bench.records()
+    best = confirm_best(bench, records, allowance, listener)
+    publish_best(bench, best)
+    outcome = outcome_of(bench.limit, records, best, bench.stopped_by)
+    outcome.save(bench.folder.outcome)
+    recommended = [] if best is None else [best]
+    score_on_new_images(bench, records, allowance, listener, *recommended)
+    return bench.grown(Confirmed, best=best, outcome=outcome)
+
+
+def _longer(bench: Confirmed, allowance: Allowance, listener: SearchListener) -> Outcome:
+    outcome, best = bench.outcome, bench.best
+    if best is not None:
+        best = lengthen(bench, bench.folder.reread(best), allowance, listener)
+        best = better_published(bench, best)
+        publish_best(bench, best)
+        outcome = outcome.model_copy(update={"best": best.name})
+        outcome.save(bench.folder.outcome)
+    if bench.config.keep == "front":
+        drop_weights(bench, bench.records(), [] if best is None else [best])
+    return outcome
+
+
+_PREPARE, _FINISH = ".prepare.lock", ".finish.lock"
+
+STEPS = (
+    Step(stages.DENSE, Checked, Measured, _dense, _PREPARE),
+    Step(stages.CALIBRATION, Measured, Calibrated, _calibration, _PREPARE),
+    Step(stages.PREDICTOR, Calibrated, Informed, informed, _PREPARE),
+    Step(stages.VERDICT, Informed, Informed, say_verdict, _PREPARE),
+    Step(stages.BASELINES, Informed, Informed, _baselines, _PREPARE),
+    Step(stages.TRIALS, Informed, Searched, _trials),
+    Step(stages.PROMOTION, Searched, Searched, _promotion),
+    Step(stages.FINISH, Searched, Confirmed, _finish, _FINISH),
+    Step(stages.LONGER, Confirmed, Outcome, _longer, _FINISH),
+)
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A study ready to run; nothing has been measured yet."""
 
-    bench: Workbench
-    demo: bool
-    began: float  # time.monotonic() when loading started: --timeout counts from here
-
-    @property
-    def folder(self) -> StudyFolder:
-        """Where the study lives."""
-        return self.bench.folder
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Divides the time left of --timeout between the stages that follow."""
-
-    now: float
-    ends: float | None
-
-    @classmethod
-    def after_baselines(cls, began: float, limit_s: float | None) -> Clock:
-        """Start dividing now; `began` is when the limit began to count."""
-        return cls(time.monotonic(), None if limit_s is None else began + limit_s)
-
-    def at(self, share: float) -> float | None:
-        """`time.monotonic()` at a share of the time left, or None without a limit."""
-        return None if self.ends is None else self.now + share * (self.ends - self.now)
+    checked: Checked
+    journal: Journal
 
 
 def prepare_search(
@@ -94,16 +171,18 @@ def prepare_search(
     listener: SearchListener,
     target: LatencyTarget | None = None,
 ) -> Prepared:
-    """Load and check everything, calibrate, and open the study's folder.
+    """Load and check everything, and open the study's folder. The time limit counts from here.
 
     Raises:
-        ConfigError, UnsupportedModel, PlanError: Wrong input.
-        StudyMismatch: The folder holds a study with other settings.
+        ConfigError, UnsupportedModel, StudyMismatch, TargetUnreachable, StorageFailed: As `check`.
     """
     began = time.monotonic()
-    bench, demo = prepare(config, studies, listener, target)
-    save_or_compare(bench, settings_of(bench, demo))
-    return Prepared(bench, demo, began)
+    checked = check(config, studies, listener, target)
+    budget = Budget(checked.config.timeout_s, began)
+    budget.expect(stages.REPORT, REPORT_S)
+    journal = Journal(checked.folder, listener, budget)
+    journal.note(stages.CHECK, budget.now() - began)
+    return Prepared(checked, journal)
 
 
 def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
@@ -115,80 +194,28 @@ def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
         StudyMismatch: The study's space.yaml was changed since it began.
         TooManyFailures: Trials fail one after another.
     """
-    bench, began = prepared.bench, prepared.began
-    goal, limit = bench.config.goal, bench.config.timeout_s
-    Outcome(status="running").save(bench.folder.outcome)
-    if bench.data.overlap:
-        listener.say(f"Note: {bench.data.overlap} of the val images are in train too.")
-    with _alone(bench.folder.root / ".prepare.lock", listener):
-        bench, dense = measured_dense(bench, listener)
-        assert dense.latency is not None
-        budget_ms = goal.budget_ms(dense.latency.median_ms)
-        if (
-            budget_ms is not None
-            and dense.latency.high_ms <= budget_ms
-            and bench.config.trials is None
-            and (outcome := dense_is_enough(bench, dense, budget_ms)) is not None
-        ):
-            listener.say("The dense model is within the budget already: nothing to prune.")
-            listener.say("For a search, ask for less: a smaller --budget-ms, or --speedup 1.7.")
-            return outcome
-        earlier = earlier_studies(bench)
-        take_tables(bench, earlier)
-        bench = bench.with_predictor(_learned(prepared, bench, listener))
-        bench = with_target_space(bench, listener)
-        bench = say_verdict(bench, budget_ms, listener)
-        baselines = evaluate_baselines(bench, budget_ms, listener, earlier)
-        with _database_errors(bench):
-            study = _open_study(bench, dense, earlier, listener)
-    clock = Clock.after_baselines(began, limit)
-    loop = TrialLoop(bench, study, dense, baselines, listener, clock.at(TRIALS_UNTIL))
-    with _database_errors(bench):
-        stopped_by = loop.run()
-    Promotions(bench, dense, listener, clock.at(SHORT_UNTIL)).run()
-    with _alone(bench.folder.root / ".finish.lock", listener):
-        return finish_search(bench, dense, stopped_by, listener, clock.at(LONG_UNTIL))
-
-
-def finish_search(
-    bench: Workbench,
-    dense: TrialRecord,
-    stopped_by: str,
-    listener: SearchListener,
-    stop_at: float | None,
-) -> Outcome:
-    """Confirm, score, publish, train the best on and sum up."""
-    records = [*bench.folder.baseline_records(), *bench.folder.trial_records()]
-    best = confirm_best(bench, records, dense, listener)
-    publish_best(bench, best)
-    outcome = outcome_of(bench, records, dense, best, stopped_by)
-    outcome.save(bench.folder.outcome)
-    score_on_new_images(bench, records, listener, *([best] if best else []))
-    if best is not None:
-        best = lengthen(bench, bench.folder.reread(best), listener, stop_at)
-        best = better_published(bench, best)
-        publish_best(bench, best)
-        outcome = outcome.model_copy(update={"best": best.name})
-        outcome.save(bench.folder.outcome)
-    if bench.config.keep == "front":
-        drop_weights(bench, records, [best] if best else [])
-    return outcome
+    known: Any = prepared.checked
+    folder, journal = known.folder, prepared.journal
+    Outcome(status="running").save(folder.outcome)
+    if known.data.overlap:
+        listener.say(f"Note: {known.data.overlap} of the val images are in train too.")
+    if journal.budget.limited:
+        listener.deadline(journal.budget.left_s())
+    for step in STEPS:
+        with _alone(folder, step.lock, listener), journal.stage(step.stage) as allowance:
+            known = step.run(known, allowance, listener)
+        if isinstance(known, Outcome):
+            return known
+    raise AssertionError("the last stage makes the outcome")
 
 
 @contextmanager
-def _database_errors(bench: Workbench) -> Iterator[None]:
-    """A database that cannot be read or written is the disk's fault: the study is paused."""
-    try:
-        yield
-    except optuna.exceptions.StorageInternalError as error:
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise StorageFailed(f"{bench.folder.database}: {reason}") from error
-
-
-@contextmanager
-def _alone(path: Path, listener: SearchListener) -> Iterator[None]:
+def _alone(folder: StudyFolder, name: str, listener: SearchListener) -> Iterator[None]:
     """Hold a study-wide lock; says so when another search of this study holds it."""
-    lock = filelock.FileLock(path)
+    if not name:
+        yield
+        return
+    lock = filelock.FileLock(folder.root / name)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -198,103 +225,3 @@ def _alone(path: Path, listener: SearchListener) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def note_stop(prepared: Prepared, error: BaseException) -> None:
-    """Write down why a search stopped before its end; the study stays resumable."""
-    paused = isinstance(error, (KeyboardInterrupt, TargetUnreachable, StorageFailed))
-    status: Literal["interrupted", "failed"] = "interrupted" if paused else "failed"
-    message = " ".join(str(error).split())
-    bench, dense = prepared.bench, prepared.folder.dense_record()
-    if dense is None:
-        Outcome(status=status, stopped_by=status, message=message).save(bench.folder.outcome)
-        return
-    known = bench.folder.load_outcome()
-    if known is not None and known.status == "finished":  # by then only a longer fine-tune is open
-        return
-    records = [*bench.folder.baseline_records(), *bench.folder.trial_records()]
-    goal = bench.config.goal
-    assert dense.latency is not None
-    budget_ms = goal.budget_ms(dense.latency.median_ms)
-    meeting = [
-        record
-        for record in ranked(records, goal, dense)
-        if budget_ms is None or record.confirmed is None or record.confirmed.high_ms <= budget_ms
-    ]
-    best = min(meeting, key=lambda record: record.confirmed is None, default=None)
-    outcome = outcome_of(bench, records, dense, best, status)
-    outcome = outcome.model_copy(update={"status": status, "message": message})
-    outcome.save(bench.folder.outcome)
-
-
-def _open_study(
-    bench: Workbench, dense: TrialRecord, earlier: list[StudyFolder], listener: SearchListener
-) -> optuna.Study:
-    """Create or continue the Optuna study.
-
-    A new one takes over what earlier studies know, and gets the profile's proposals enqueued.
-    """
-    assert bench.predictor is not None
-    assert dense.latency is not None
-    goal, profile = bench.config.goal, Profile.of(bench.pruner, bench.space, bench.predictor)
-    budget_ms = goal.budget_ms(dense.latency.median_ms)
-    limit_ratio = None if budget_ms is None else budget_ms / dense.latency.median_ms
-    known = Known(profile, limit_ratio, dense.map50_95 or 1.0)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name=bench.config.name,
-        storage=f"sqlite:///{bench.folder.database.resolve()}",
-        sampler=FreshPerTrial(bench.config.sampler, known, bench.config.seed),
-        directions=[objective.direction for objective in OBJECTIVES],
-        load_if_exists=True,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # the dashboard's column names
-        study.set_metric_names([objective.name for objective in OBJECTIVES])
-    _refuse_other_widths(study, bench)
-    write_atomic(bench.folder.profile, json.dumps(profile.to_mapping(), indent=1) + "\n")
-    if not study.user_attrs.get("proposals enqueued"):
-        take_trials(bench, study, dense, earlier, listener)
-        for kept in proposals(profile, goal, dense.latency.median_ms):
-            open_choices = {
-                name: width for name, width in kept.items() if len(bench.space.choices[name]) > 1
-            }
-            study.enqueue_trial(open_choices, skip_if_exists=True)
-        study.set_user_attr("proposals enqueued", True)
-    return study
-
-
-def _refuse_other_widths(study: optuna.Study, bench: Workbench) -> None:
-    """Note a new study's widths in it, or refuse to continue it with others.
-
-    Raises:
-        StudyMismatch: space.yaml was changed since the study began.
-    """
-    offered = {name: list(widths) for name, widths in bench.space.choices.items()}
-    if study.user_attrs.get("widths on offer", offered) != offered:
-        raise StudyMismatch(
-            f"{bench.folder.space}: not the widths that this study began with; undo the change, or"
-            " give the file to a new study: --space and --name"
-        )
-    study.set_user_attr("widths on offer", offered)
-
-
-def _learned(prepared: Prepared, bench: Workbench, listener: SearchListener) -> LatencyPredictor:
-    """Learn the target's latency, within the share of --timeout that is meant for it.
-
-    What was timed for an earlier study of the same architecture and target is used again. A study
-    that is continued keeps the predictor it began with.
-    """
-    assert bench.dense_latency is not None
-    if bench.folder.predictor.exists():
-        geometry = model_geometry(bench.pruner.model, bench.pruner.groups, bench.imgsz)
-        return LatencyPredictor.load(bench.folder.predictor, geometry)
-    wanted_s = LEARNING_PER_MS * bench.dense_latency.median_ms
-    limit_s = DEMO_LIMIT_S if prepared.demo else min(LIMIT_S, max(LEAST_LEARNING_S, wanted_s))
-    if bench.config.timeout_s is not None:
-        limit_s = min(limit_s, LEARNING_SHARE * bench.config.timeout_s)
-    listener.candidate("latency predictor", None, None)
-    listener.stage("latency")
-    predictor = learn_latency(bench, shared_folder(bench), listener, limit_s)
-    predictor.save(bench.folder.predictor)
-    return predictor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from autoprune.domain.outcome import Outcome
 from autoprune.domain.record import TrialRecord
 from autoprune.errors import ConfigError
-from autoprune.storage.yaml_io import load_yaml
+from autoprune.storage.yaml_io import load_yaml, write_atomic
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ class StudyFolder:
     def space(self) -> Path:
         """space.yaml: the widths on offer, when the user named no space."""
         return self.root / "space.yaml"
+
+    @property
+    def stages(self) -> Path:
+        """stages.json: seconds spent in each stage, over all runs."""
+        return self.root / "stages.json"
 
     @property
     def dense(self) -> Path:
@@ -132,6 +138,20 @@ class StudyFolder:
             ConfigError: outcome.yaml is not an outcome.
         """
         return Outcome.load(self.outcome) if self.outcome.exists() else None
+
+    def stage_seconds(self) -> dict[str, float]:
+        """Stage -> seconds spent in it, over all runs; empty where none were noted."""
+        try:
+            content = json.loads(self.stages.read_bytes())["seconds"]
+            return {str(name): float(seconds) for name, seconds in content.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}  # says where time went, decides nothing
+
+    def add_stage_seconds(self, name: str, seconds: float) -> None:
+        """Add to the seconds spent in a stage."""
+        spent = self.stage_seconds()
+        spent[name] = round(spent.get(name, 0.0) + seconds, 2)
+        write_atomic(self.stages, json.dumps({"schema": 1, "seconds": spent}, indent=1) + "\n")
 
     def _load_all(self, part: str) -> list[TrialRecord]:
         records = []

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from autoprune.domain.config import Goal, StudyConfig
+from autoprune.domain.config import StudyConfig
+from autoprune.domain.goal import Goal
 from autoprune.errors import ConfigError
 
 GOAL = {"kind": "budget_ms", "value": 5}

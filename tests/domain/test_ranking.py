@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoprune.domain.config import Goal
+from autoprune.domain.goal import Goal
 from autoprune.domain.ranking import meets_goal, nearest_miss, promising, ranked
 from autoprune.domain.record import Failure
 from autoprune.search.propose.objectives import constraint_of, values_of

@@ -1,6 +1,7 @@
 import pytest
 
-from autoprune.domain.config import Goal, StudyConfig
+from autoprune.domain.config import StudyConfig
+from autoprune.domain.goal import Goal
 from autoprune.errors import ConfigError
 from autoprune.latency.ssh_address import SshAddress
 from autoprune.latency.ssh_target import SshTarget

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import optuna
 
-from autoprune.domain.config import Goal, StudyConfig
+from autoprune.domain.config import StudyConfig
+from autoprune.domain.goal import Goal
 from autoprune.domain.plan import PruningPlan, as_pair, kept_width
 from autoprune.domain.record import (
     SHORT,

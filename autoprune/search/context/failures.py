@@ -6,17 +6,43 @@ import errno
 import shutil
 from pathlib import Path
 
-from autoprune.domain.record import Failure
+from autoprune.domain.record import Failure, TrialRecord
 from autoprune.errors import (
     ConfigError,
     FailureReason,
     StorageFailed,
     StudyMismatch,
     TargetUnreachable,
+    TooManyFailures,
     TrialFailed,
 )
 
 FULL_DISK_BYTES = 20_000_000
+MAX_FAILURES_IN_A_ROW = 5
+
+
+class FailureStreak:
+    """Counts candidates that failed one after another.
+
+    Args:
+        what: Their name in the message: "trials".
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what, self.length = what, 0
+
+    def note(self, record: TrialRecord) -> None:
+        """Take note of a finished candidate.
+
+        Raises:
+            TooManyFailures: It is the MAX_FAILURES_IN_A_ROW-th failure in a row.
+        """
+        self.length = self.length + 1 if record.failure else 0
+        if record.failure and self.length >= MAX_FAILURES_IN_A_ROW:
+            raise TooManyFailures(
+                f"{MAX_FAILURES_IN_A_ROW} {self.what} failed in a row; the last one:"
+                f" {record.failure.reason}: {record.failure.detail}"
+            )
 
 
 def candidate_failure(error: Exception, folder: Path) -> Failure:

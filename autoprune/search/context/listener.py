@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from autoprune.domain.goal import Standing
 from autoprune.domain.record import TrialRecord
+from autoprune.domain.stages import Stage
 from autoprune.storage.study_folder import StudyFolder
 
 
@@ -11,6 +13,9 @@ class SearchListener:
 
     def prepared(self, folder: StudyFolder, demo: bool) -> None:
         """All input is checked; the study lives in `folder`."""
+
+    def begins(self, stage: Stage) -> None:
+        """A stage of the search begins."""
 
     def say(self, text: str) -> None:
         """A sentence for the user."""
@@ -24,8 +29,8 @@ class SearchListener:
     def epoch(self, done: int, total: int) -> None:
         """An epoch of the fine-tune ended."""
 
-    def result(self, record: TrialRecord, best: TrialRecord | None) -> None:
-        """A candidate is finished; `best` is the best so far that meets the goal."""
+    def result(self, record: TrialRecord, best: Standing | None) -> None:
+        """A candidate is finished; `best` is the best so far, with what shows that it is."""
 
     def deadline(self, seconds: float | None) -> None:
         """Seconds left until the search stops by itself, or None without a limit."""

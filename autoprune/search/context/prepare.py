@@ -1,36 +1,33 @@
-"""From a StudyConfig to a Workbench: everything is loaded and checked before any work starts."""
+"""The first stage: everything is loaded and checked, and the target greeted, before any work."""
 
 from __future__ import annotations
 
 import random
 import re
 import shutil
-import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from torch import nn
 
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import demo_data_yaml
 from autoprune.domain.config import DEFAULT_PROVIDERS, StudyConfig
 from autoprune.domain.plan import Calibration
 from autoprune.domain.space import SearchSpace
-from autoprune.errors import AutopruneError, ConfigError, StorageFailed
+from autoprune.errors import ConfigError, StorageFailed
 from autoprune.evaluation.checkpoint import load_yolo, model_hash, trained_image_size
 from autoprune.evaluation.dataset import DataSummary, inspect_data
 from autoprune.evaluation.device import choose_device
 from autoprune.evaluation.fine_tune_settings import settings_from
 from autoprune.families import family_of
-from autoprune.latency.export import export_model
-from autoprune.latency.measure import RuntimeOptions, TimingSettings, check_loads
+from autoprune.latency.measure import RuntimeOptions, TimingSettings
 from autoprune.latency.targets import LatencyTarget, target_from
 from autoprune.pruning.importance import NEEDS_IMAGES, criterion_named
-from autoprune.pruning.prune import Pruner
+from autoprune.search.context.calibration_images import calibration_images
+from autoprune.search.context.default_space import default_space
+from autoprune.search.context.greet import greet
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.context.workbench import Workbench
-from autoprune.search.learn.calibration import calibrate, calibration_images
+from autoprune.search.context.study_settings import compare_settings, save_settings, settings_of
+from autoprune.search.context.workbench import Checked
 from autoprune.storage.study_folder import StudyFolder
 
 RECALIBRATION_IMAGES = 256
@@ -38,90 +35,66 @@ DEMO_TIMEOUT_S = 460.0
 MIN_FREE_BYTES = 500_000_000
 
 
-def complete(config: StudyConfig) -> tuple[StudyConfig, bool]:
-    """Fill in what the user left open: the demo, a limit, a name.
+def completed(config: StudyConfig, model: Path, name: str) -> StudyConfig:
+    """The configuration with what the user left open; the demo gets a time limit of its own.
 
     A space left open stays so: it is the target's own, see `with_target_space`.
-
-    Returns:
-        The complete configuration, and whether the demo is used.
     """
-    demo = config.model is None
-    changes: dict[str, Any] = {}
-    if demo:
-        changes |= {"model": demo_checkpoint()}
-    if demo and config.trials is None and config.timeout_s is None:
+    changes: dict[str, Any] = {"model": model, "name": name}
+    if config.model is None and config.trials is None and config.timeout_s is None:
         changes["timeout_s"] = DEMO_TIMEOUT_S
-    if config.name is None:
-        changes["name"] = _default_name(config)
-    return config.model_copy(update=changes), demo
+    return config.model_copy(update=changes)
 
 
-def prepare(
+def check(
     config: StudyConfig,
     studies: Path,
     listener: SearchListener,
     target: LatencyTarget | None = None,
-) -> tuple[Workbench, bool]:
-    """Load and check model, data, space and target.
+) -> Checked:
+    """Load and check model, data, space, an existing study and the target; takes seconds.
 
     Args:
         config: What the user asked.
         studies: Folder that holds one folder per study.
-        listener: Told where the study lives as soon as the input is checked, and of calibration.
+        listener: Told where the study lives as soon as all is checked.
         target: Where latency is measured, instead of what `config.target` names.
 
     Returns:
-        The bench, and whether the demo is used.
+        The first stage; study.yaml is written.
 
     Raises:
-        ConfigError: Any input that is wrong; nothing was started.
+        ConfigError: Any input that is wrong, or the target lacks the runtime; nothing was started.
         UnsupportedModel: A layer that cannot be pruned.
+        StudyMismatch: The folder holds a study with other settings, or of another target.
+        TargetUnreachable: The device does not answer.
+        StorageFailed: Too little disk is free.
     """
     fine_tune = settings_from(config.fine_tune)
-    criterion_named(config.importance)
+    needs_images = needs_calibration(config)
     target = target or target_from(config.target, config.target_python)
     device = choose_device(fine_tune.device)
-    config, demo = complete(config)
-    assert config.model is not None
-    assert config.name is not None
-    yolo = load_yolo(config.model, trust=config.trust_checkpoint)
+    demo = config.model is None
+    model, name = config.model or demo_checkpoint(), config.name or _default_name(config)
+    config = completed(config, model, name)
+    yolo = load_yolo(model, trust=config.trust_checkpoint)
     trained_size = trained_image_size(yolo)
     imgsz = config.imgsz or trained_size
     check_stride(yolo, imgsz)
     widths = family_of(yolo.model).widths(yolo.model)
     space = SearchSpace.load(config.space or default_space(), widths, config.protect)
-    folder = StudyFolder(studies / config.name)
-    _check_space_on_disk(folder.root)
+    folder = StudyFolder(studies / name)
+    _check_disk(folder.root)
     options = runtime_options(config, imgsz)
-    _check_provider(target, options)
     data = inspect_data(config.data or demo_data_yaml())
     _check_classes(yolo, data)
-    listener.prepared(folder, demo)
-    _say_other_names(yolo, data, listener)
-    statistics, calibration = None, None
-    if config.compensate or config.importance in NEEDS_IMAGES:
-        images = calibration_images(max(trained_size))
-        calibration = Calibration(str(data.path), images, config.seed)
-        listener.candidate(f"dense model, {images} training images", None, None)
-        listener.stage("calibrate")
-        statistics = calibrate(
-            yolo.model,
-            data,
-            max(trained_size),
-            calibration.images,
-            calibration.seed,
-            device,
-            taylor=config.importance == "taylor",
-        )
-    pruner = Pruner(yolo.model, config.importance, statistics, config.compensate)
-    folder.root.mkdir(parents=True, exist_ok=True)
-    bench = Workbench(
+    images = calibration_images(max(trained_size))
+    checked = Checked(
         config=config,
+        demo=demo,
         folder=folder,
         yolo=yolo,
         base_hash=model_hash(yolo.model),
-        pruner=pruner,
         space=space,
         data=data,
         imgsz=imgsz,
@@ -131,18 +104,25 @@ def prepare(
         target=target,
         options=options,
         timing=TimingSettings(),
-        calibration=calibration,
+        calibration=Calibration(str(data.path), images, config.seed) if needs_images else None,
     )
-    return bench, demo
+    settings = settings_of(checked)
+    compare_settings(folder, settings)
+    greet(target, options, folder.dense_record())
+    save_settings(folder, settings)
+    listener.prepared(folder, demo)
+    _say_other_names(yolo, data, listener)
+    return checked
 
 
-def default_space() -> Path:
-    """The space shipped for YOLOv8: inside the installed package, or in the source checkout."""
-    package = Path(__file__).resolve().parents[2]
-    for folder in (package / "search_spaces", package.parent / "search_spaces"):
-        if (folder / "yolov8.yaml").exists():
-            return folder / "yolov8.yaml"
-    raise AutopruneError("the installation lacks search_spaces/yolov8.yaml; install it again")
+def needs_calibration(config: StudyConfig) -> bool:
+    """Whether pruning looks at training images.
+
+    Raises:
+        ConfigError: No such criterion.
+    """
+    criterion_named(config.importance)
+    return config.compensate or config.importance in NEEDS_IMAGES
 
 
 def _default_name(config: StudyConfig) -> str:
@@ -192,24 +172,6 @@ def check_stride(yolo: Any, imgsz: tuple[int, int]) -> None:
         raise ConfigError.of("--imgsz", "", list(imgsz), expected)
 
 
-def _check_provider(target: LatencyTarget, options: RuntimeOptions) -> None:
-    """Try the provider asked for on the target, with a network of one layer, before any work.
-
-    Raises:
-        ConfigError: The target lacks it, or falls back to another.
-        TrialFailed, TargetUnreachable: As `LatencyTarget.run`.
-    """
-    if options.provider is None:
-        return
-    small = replace(options, imgsz=(32, 32))
-    suffix = "onnx" if options.runtime == "onnxruntime" else "pt2"
-    with tempfile.TemporaryDirectory(prefix="autoprune-provider-") as folder:
-        path = Path(folder) / f"model.{suffix}"
-        check_loads(
-            target, export_model(nn.Conv2d(3, 1, 1), path, small.imgsz, small.runtime), small
-        )
-
-
 def _check_classes(yolo: Any, data: DataSummary) -> None:
     have = len(yolo.model.names)
     if have != len(data.names):
@@ -229,7 +191,7 @@ def _say_other_names(yolo: Any, data: DataSummary, listener: SearchListener) -> 
         listener.say(f"Note: class names of model / data differ ({shown}); they count as the same.")
 
 
-def _check_space_on_disk(folder: Path) -> None:
+def _check_disk(folder: Path) -> None:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free
     if free < MIN_FREE_BYTES:

@@ -12,8 +12,10 @@ from typing import Any
 
 from autoprune.domain.config import DEFAULT_PROVIDERS
 from autoprune.errors import StudyMismatch
-from autoprune.search.context.prepare import default_space
-from autoprune.search.context.workbench import Workbench
+from autoprune.families import family_of
+from autoprune.search.context.default_space import default_space
+from autoprune.search.context.workbench import Checked
+from autoprune.storage.study_folder import StudyFolder
 from autoprune.storage.yaml_io import dump_yaml, load_yaml, write_atomic
 
 # What may change between two runs of one study; every other setting is compared on resume.
@@ -23,19 +25,19 @@ _COMPARED_BELOW = ("model", "data", "space", "imgsz", "fine_tune", "provider", "
 _VERSIONED = ("autoprune", "torch", "ultralytics", "optuna", "onnxruntime")
 
 
-def settings_of(bench: Workbench, demo: bool) -> dict[str, Any]:
+def settings_of(bench: Checked) -> dict[str, Any]:
     """Describe a study as plain data."""
     data, fine_tune = bench.data, bench.fine_tune
     space = bench.config.space or default_space()
     return {
         "asked": bench.config.model_dump(mode="json"),
-        "demo": demo,
+        "demo": bench.demo,
         "imgsz": list(bench.imgsz),
         "device": bench.device,
         "model": {
             "file": str(bench.config.model),
             "hash": bench.base_hash,
-            "family": bench.pruner.family.name,
+            "family": family_of(bench.yolo.model).name,
             "classes": list(data.names),
         },
         "data": {
@@ -53,8 +55,8 @@ def settings_of(bench: Workbench, demo: bool) -> dict[str, Any]:
             "hash": file_hash(space),
             "on_steps": bench.config.space is None,  # narrowed to the target's, see space.yaml
         },
-        "importance": bench.pruner.importance,
-        "compensate": bench.pruner.compensated,
+        "importance": bench.config.importance,
+        "compensate": bench.config.compensate,
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in _VERSIONED},
         "machine": {
@@ -65,23 +67,27 @@ def settings_of(bench: Workbench, demo: bool) -> dict[str, Any]:
     }
 
 
-def save_or_compare(bench: Workbench, settings: dict[str, Any]) -> None:
-    """Write study.yaml for a new study, or refuse to resume one that differs.
+def compare_settings(folder: StudyFolder, settings: dict[str, Any]) -> None:
+    """Refuse to continue a study with other settings; nothing happens where there is none yet.
 
     Raises:
         StudyMismatch: Names each setting that differs, with both values.
     """
-    path = bench.folder.settings
-    if not path.exists():
-        write_atomic(path, dump_yaml(settings))
+    if not folder.settings.exists():
         return
-    different = differences(load_yaml(path), settings)
+    different = differences(load_yaml(folder.settings), settings)
     if different:
         raise StudyMismatch(
-            f"{bench.folder.root}: this study was started with other settings"
+            f"{folder.root}: this study was started with other settings"
             f" ({'; '.join(different)});"
             " repeat the old command to continue it, or give --name for a new study"
         )
+
+
+def save_settings(folder: StudyFolder, settings: dict[str, Any]) -> None:
+    """Write study.yaml of a new study; one that is continued keeps its own."""
+    if not folder.settings.exists():
+        write_atomic(folder.settings, dump_yaml(settings))
 
 
 def differences(

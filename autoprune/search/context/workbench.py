@@ -1,19 +1,23 @@
-"""Workbench: everything a search prepares once and every candidate uses."""
+"""What a search knows, stage by stage: Checked -> Measured -> Calibrated -> Informed.
+
+Each is made from the one before and holds all of it. What a function needs stands in its signature.
+"""
 
 from __future__ import annotations
 
 import copy
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import nn
 
 from autoprune.domain.config import StudyConfig
+from autoprune.domain.goal import Limit
 from autoprune.domain.plan import Calibration, PruningPlan
-from autoprune.domain.record import LatencyResult
+from autoprune.domain.record import LatencyResult, TrialRecord
 from autoprune.domain.space import SearchSpace
 from autoprune.evaluation.dataset import DataSummary
 from autoprune.evaluation.fine_tune_settings import FineTuneSettings
@@ -28,27 +32,26 @@ from autoprune.storage.study_folder import StudyFolder
 
 DEFAULT_TRIALS = 60
 
+Later = TypeVar("Later", bound="Checked")
+
 
 @dataclass(frozen=True)
-class Workbench:
+class Checked:
     """One study's model, data, space, target and settings, loaded and checked.
 
     Attributes:
-        space: Widths on offer; where the user named no space, the shipped one until the predictor
-            is known and those on the target's steps from then on.
+        demo: Whether it is the bundled demo.
         base_hash: Hash of the dense model, written into every plan.
-        calibration: The images that importance and compensation looked at, if any.
+        space: Widths on offer: as asked, or the shipped ones.
         recalibration_images: Training images that re-estimate batch-norm statistics.
-        dense_export: The dense model in the runtime's format, kept for interleaved timing.
-        dense_latency: Its calibrated latency; None until it was measured.
-        predictor: Latency of any plan; None until it was learned.
+        calibration: The images that importance and compensation look at; None if neither does.
     """
 
     config: StudyConfig
+    demo: bool
     folder: StudyFolder
     yolo: Any  # ultralytics.YOLO
     base_hash: str
-    pruner: Pruner
     space: SearchSpace
     data: DataSummary
     imgsz: tuple[int, int]
@@ -58,10 +61,7 @@ class Workbench:
     target: LatencyTarget
     options: RuntimeOptions
     timing: TimingSettings
-    calibration: Calibration | None = None
-    dense_export: ExportedModel | None = None
-    dense_latency: LatencyResult | None = None
-    predictor: LatencyPredictor | None = None
+    calibration: Calibration | None
 
     @property
     def trial_limit(self) -> int | None:
@@ -75,49 +75,9 @@ class Workbench:
         """Square image size, in pixels, of training and validation: the longer side."""
         return max(self.imgsz)
 
-    def with_dense(self, exported: ExportedModel, latency: LatencyResult) -> Workbench:
-        """The same bench once the dense model is measured."""
-        return replace(self, dense_export=exported, dense_latency=latency)
-
-    def with_predictor(self, predictor: LatencyPredictor) -> Workbench:
-        """The same bench once plans' latencies can be predicted."""
-        return replace(self, predictor=predictor)
-
-    def with_space(self, space: SearchSpace) -> Workbench:
-        """The same bench with other widths on offer."""
-        return replace(self, space=space)
-
-    def predicted_ms(self, plan: PruningPlan) -> float:
-        """Latency of a plan by the predictor, in ms."""
-        assert self.predictor is not None
-        assert self.dense_latency is not None
-        kept = np.array([self.pruner.signature(plan)])
-        return float(self.predictor.predict(kept)[0]) * self.dense_latency.median_ms
-
-    def measure(self, module: nn.Module, folder: Path, processes: int = 1) -> LatencyResult:
-        """Export a model and time it against the dense one in a clean process, or in several.
-
-        Raises:
-            TrialFailed: Export or measurement failed.
-            TargetUnreachable: The device is gone.
-        """
-        assert self.dense_export is not None
-        assert self.dense_latency is not None
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="export-", dir=folder) as draft:
-            exported = self.export(module, Path(draft))
-            results = [
-                measure_against(
-                    self.target,
-                    exported,
-                    self.dense_export,
-                    self.dense_latency,
-                    self.options,
-                    self.timing,
-                )
-                for _ in range(processes)
-            ]
-        return together(results)
+    def records(self) -> list[TrialRecord]:
+        """Every finished baseline and trial, as they are on disk now."""
+        return [*self.folder.baseline_records(), *self.folder.trial_records()]
 
     def export(self, module: nn.Module, folder: Path) -> ExportedModel:
         """Write the runtime's file for a module into `folder`."""
@@ -152,8 +112,79 @@ class Workbench:
         """The plan with everything that makes the same file give the same channels again."""
         return replace(
             plan,
-            importance=self.pruner.importance,
-            compensate=self.pruner.compensated,
+            importance=self.config.importance,
+            compensate=self.config.compensate,
             calibration=self.calibration,
             base=self.base_hash,
         )
+
+    def grown(self, stage: type[Later], **more: Any) -> Later:
+        """The next stage: everything known here, and `more`."""
+        known = {field.name: getattr(self, field.name) for field in fields(self)}
+        return stage(**known | more)
+
+
+@dataclass(frozen=True)
+class Measured(Checked):
+    """The dense model's accuracy and latency are known, today on this target.
+
+    Attributes:
+        dense_export: The dense model in the runtime's format, kept for interleaved timing.
+        dense: Its record.
+        dense_latency: Its calibrated latency.
+        limit: The goal against it.
+        earlier: Studies beside this one that differ in the goal alone.
+    """
+
+    dense_export: ExportedModel
+    dense: TrialRecord
+    dense_latency: LatencyResult
+    limit: Limit
+    earlier: tuple[StudyFolder, ...]
+
+    def measure(self, module: nn.Module, folder: Path, processes: int = 1) -> LatencyResult:
+        """Export a model and time it against the dense one in a clean process, or in several.
+
+        Raises:
+            TrialFailed: Export or measurement failed.
+            TargetUnreachable: The device is gone.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="export-", dir=folder) as draft:
+            exported = self.export(module, Path(draft))
+            results = [
+                measure_against(
+                    self.target,
+                    exported,
+                    self.dense_export,
+                    self.dense_latency,
+                    self.options,
+                    self.timing,
+                )
+                for _ in range(processes)
+            ]
+        return together(results)
+
+
+@dataclass(frozen=True)
+class Calibrated(Measured):
+    """What each channel is worth is known: any plan can be carried out."""
+
+    pruner: Pruner
+
+
+@dataclass(frozen=True)
+class Informed(Calibrated):
+    """What each plan costs in time is known before it is tried.
+
+    Attributes:
+        predictor: Latency of any plan relative to dense.
+        space: From here on, where the user named none, the widths on the target's steps.
+    """
+
+    predictor: LatencyPredictor
+
+    def predicted_ms(self, plan: PruningPlan) -> float:
+        """Latency of a plan by the predictor, in ms."""
+        kept = np.array([self.pruner.signature(plan)])
+        return float(self.predictor.predict(kept)[0]) * self.dense_latency.median_ms

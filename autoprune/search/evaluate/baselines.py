@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from autoprune.domain.goal import Evidence
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import LatencyResult, TrialRecord
 from autoprune.errors import TrialFailed
 from autoprune.pruning.prune import uniform_plan
 from autoprune.pruning.trace_geometry import model_geometry
+from autoprune.search.context.budget import Allowance
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.context.workbench import Workbench
+from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.candidate import Candidate, evaluate_trained
 from autoprune.search.evaluate.reuse import take_baseline
-from autoprune.storage.study_folder import StudyFolder
 from autoprune.storage.yaml_io import dump_yaml, load_yaml, write_atomic
 
 RATIOS = tuple(step / 20 for step in range(1, 17))  # 0.05 .. 0.80
@@ -44,14 +45,11 @@ class UniformPlan:
 
 
 def evaluate_baselines(
-    bench: Workbench,
-    budget_ms: float | None,
-    listener: SearchListener,
-    earlier: Sequence[StudyFolder] = (),
+    bench: Informed, allowance: Allowance, listener: SearchListener
 ) -> list[TrialRecord]:
     """Prune uniformly, measure and fine-tune two baselines; finished ones are read back.
 
-    One that a study of `earlier` has is taken over from there.
+    One that an earlier study has is taken over from there. Where time is short there is only one.
 
     With a latency budget they bracket it: the mildest block-aligned uniform plan within it, ratio
     and rounding tuned by measurement, and the next milder aligned one, which is above it.
@@ -59,14 +57,18 @@ def evaluate_baselines(
     done = bench.folder.baseline_records()
     if len(done) >= 2:
         return done
-    for uniform in _chosen(bench, budget_ms, listener):
+    for uniform in _chosen(bench, listener):
         if any(record.name == uniform.name for record in done):
             continue
+        longest_s = max((record.seconds for record in done), default=0.0)
+        if not allowance.allows(longest_s, owed=not done):
+            listener.say(f"No time for the baseline {uniform.name}.")
+            break
         listener.candidate(f"baseline {uniform.name}", None, None)
         candidate = Candidate("baseline", uniform.name, None, uniform.plan)
-        record = take_baseline(bench, earlier, candidate)
+        record = take_baseline(bench, candidate)
         if record is None:
-            record = evaluate_trained(bench, candidate, None, listener)
+            record = evaluate_trained(bench, candidate, listener, however_slow=True)
         listener.result(record, None)
         done.append(record)
     return done
@@ -77,9 +79,8 @@ def blocks_of(isa: str) -> tuple[int, ...]:
     return (8, 16) if isa == "avx512" else (8,)
 
 
-def uniform_plans(bench: Workbench) -> list[UniformPlan]:
+def uniform_plans(bench: Informed) -> list[UniformPlan]:
     """All different block-aligned uniform plans, from the mildest to the strongest by MACs."""
-    assert bench.dense_latency is not None
     geometry = model_geometry(bench.pruner.model, bench.pruner.groups, bench.imgsz)
     found: dict[tuple[int, ...], UniformPlan] = {}
     for block in reversed(blocks_of(bench.dense_latency.fingerprint.isa)):
@@ -93,7 +94,7 @@ def uniform_plans(bench: Workbench) -> list[UniformPlan]:
     return sorted(found.values(), key=lambda uniform: -uniform.macs)
 
 
-def _without_protected(plan: PruningPlan, bench: Workbench) -> PruningPlan:
+def _without_protected(plan: PruningPlan, bench: Informed) -> PruningPlan:
     ratios = dict(plan.prune_ratios)
     for index in bench.config.protect:
         if ratios[index] is not None:
@@ -101,11 +102,9 @@ def _without_protected(plan: PruningPlan, bench: Workbench) -> PruningPlan:
     return replace(plan, prune_ratios=ratios)
 
 
-def _chosen(
-    bench: Workbench, budget_ms: float | None, listener: SearchListener
-) -> list[UniformPlan]:
-    plans = uniform_plans(bench)
-    if budget_ms is None:
+def _chosen(bench: Informed, listener: SearchListener) -> list[UniformPlan]:
+    plans, limit = uniform_plans(bench), bench.limit
+    if limit.latency_ms is None:
         nearest = (min(plans, key=partial(_distance, wanted)) for wanted in FIXED_RATIOS)
         return list({uniform.name: uniform for uniform in nearest}.values())
     if (noted := scan_file(bench)).exists():  # a resumed study keeps its baselines
@@ -116,7 +115,7 @@ def _chosen(
     quick = replace(bench.timing, half_width=SCAN_HALF_WIDTH, min_s=SCAN_S / 2, cap_s=SCAN_S)
     glancing = replace(bench, timing=quick)
 
-    def fits(limit_ms: float, uniform: UniformPlan) -> bool:
+    def fits(uniform: UniformPlan) -> bool:
         if uniform.name not in measured:
             listener.candidate(uniform.name, None, None)
             listener.stage("latency")
@@ -126,9 +125,9 @@ def _chosen(
             except TrialFailed as failure:
                 listener.say(f"{uniform.name}: {failure}")
                 return False
-        return measured[uniform.name].high_ms <= limit_ms
+        return limit.judge_latency(measured[uniform.name]) >= Evidence.INTERVAL
 
-    found = _mildest(plans, partial(fits, budget_ms), _expected(bench, plans, budget_ms))
+    found = _mildest(plans, fits, _expected(bench, plans))
     aligned = max(uniform.block for uniform in plans)
     milder = [uniform for uniform in plans[:found] if uniform.block == aligned]
     chosen = [plans[found], *(milder[-1:] or plans[found + 1 : found + 2])]
@@ -144,7 +143,7 @@ def _chosen(
     return chosen
 
 
-def scan_file(bench: Workbench) -> Path:
+def scan_file(bench: Informed) -> Path:
     """baselines/scan.yaml: the uniform plans timed on the way, and which became baselines."""
     return bench.folder.root / "baselines" / "scan.yaml"
 
@@ -153,12 +152,12 @@ def _distance(wanted: float, uniform: UniformPlan) -> float:
     return abs(uniform.ratio - wanted)
 
 
-def _expected(bench: Workbench, plans: list[UniformPlan], budget_ms: float) -> int:
+def _expected(bench: Informed, plans: list[UniformPlan]) -> int:
     """Position of the mildest plan predicted to fit; the last one if none is."""
     within = (
         position
         for position, uniform in enumerate(plans)
-        if bench.predicted_ms(uniform.plan) <= budget_ms
+        if bench.limit.judge_predicted(bench.predicted_ms(uniform.plan))
     )
     return next(within, len(plans) - 1)
 

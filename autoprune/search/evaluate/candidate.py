@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from autoprune.domain.goal import Evidence
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import SHORT, UNTRAINED, Failure, RungScore, State, TrialRecord
 from autoprune.errors import TrialFailed
@@ -23,7 +24,7 @@ from autoprune.evaluation.validate import validate
 from autoprune.pruning.size import model_size
 from autoprune.search.context.failures import candidate_failure
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.context.workbench import Workbench
+from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.attempts import MAX_ATTEMPTS, attempt
 from autoprune.storage.study_folder import StudyFolder
 
@@ -51,17 +52,13 @@ class Candidate:
 
 
 def evaluate_untrained(
-    bench: Workbench,
-    candidate: Candidate,
-    budget_ms: float | None,
-    listener: SearchListener,
+    bench: Informed, candidate: Candidate, listener: SearchListener
 ) -> TrialRecord:
     """Rung UNTRAINED: prune, predict the latency and validate without any training.
 
     Args:
-        bench: The prepared study.
+        bench: The study; a plan predicted clearly above its latency limit is not validated.
         candidate: Plan and name.
-        budget_ms: A plan predicted clearly above it is not validated; None validates any.
         listener: Hears the stages.
 
     Returns:
@@ -71,25 +68,26 @@ def evaluate_untrained(
         TargetUnreachable, StudyMismatch, ConfigError: The setup is at fault, not the candidate.
         StorageFailed: The disk is full.
     """
-    return _Run(bench, candidate, listener).guarded(lambda run: run.score_untrained(budget_ms))
+    return _Run(bench, candidate, listener).guarded(_Run.score_untrained)
 
 
 def evaluate_trained(
-    bench: Workbench,
+    bench: Informed,
     candidate: Candidate,
-    budget_ms: float | None,
     listener: SearchListener,
     known: TrialRecord | None = None,
+    *,
+    however_slow: bool = False,
 ) -> TrialRecord:
     """Rung SHORT: prune, measure the latency on the target, fine-tune shortly and validate.
 
     Args:
-        bench: The prepared study.
+        bench: The study; a plan not surely within its latency limit, by the measured interval,
+            is not trained.
         candidate: Plan and name.
-        budget_ms: A plan not surely within it, by its measured interval, is not trained; None
-            trains any.
         listener: Hears the stages.
         known: The candidate's record of rung UNTRAINED; without it that rung comes first.
+        however_slow: Train it all the same.
 
     Returns:
         The record, already on disk; a failure is data, not an exception.
@@ -103,7 +101,7 @@ def evaluate_trained(
         if not allowed:
             detail = f"its worker died {MAX_ATTEMPTS} times while working on it"
             return run.save("failed", Failure(reason="exception", detail=detail))
-        return run.guarded(lambda run: run.measure_and_train(budget_ms))
+        return run.guarded(lambda run: run.measure_and_train(however_slow=however_slow))
 
 
 class _Run:
@@ -111,7 +109,7 @@ class _Run:
 
     def __init__(
         self,
-        bench: Workbench,
+        bench: Informed,
         candidate: Candidate,
         listener: SearchListener,
         known: TrialRecord | None = None,
@@ -144,20 +142,18 @@ class _Run:
             return self.save("failed", candidate_failure(error, self.folder))
         return self.save(state)
 
-    def score_untrained(self, budget_ms: float | None) -> State:
+    def score_untrained(self) -> State:
         bench = self.bench
         pruned = self._pruned()
         predicted_ms = bench.predicted_ms(self.candidate.plan)
         self._note(size=model_size(pruned, bench.imgsz), predicted_ms=predicted_ms)
-        assert bench.predictor is not None
-        if budget_ms is not None:
-            limit_ms = budget_ms * (1 + CLEARLY_OVER * bench.predictor.error.mape)
-            if predicted_ms > limit_ms:
-                return "over_budget"
+        room = 1 + CLEARLY_OVER * bench.predictor.error.mape
+        if not bench.limit.judge_predicted(predicted_ms, room):
+            return "over_budget"
         self._add_score(self._untrained_score(pruned))
         return "scored"
 
-    def measure_and_train(self, budget_ms: float | None) -> State:
+    def measure_and_train(self, *, however_slow: bool) -> State:
         bench = self.bench
         pruned = self._pruned()
         if self.record.size is None:
@@ -166,7 +162,7 @@ class _Run:
         self.listener.stage("latency")
         latency = bench.measure(pruned, self.folder)
         self._note(latency=latency)
-        if budget_ms is not None and latency.high_ms > budget_ms:
+        if not however_slow and bench.limit.judge_latency(latency) < Evidence.INTERVAL:
             return "over_budget"
         if self.record.at_rung(UNTRAINED) is None:
             self._add_score(self._untrained_score(pruned))
@@ -196,8 +192,8 @@ class _Run:
 
     def _fine_tuned(self, pruned: nn.Module) -> nn.Module:
         bench, untrained = self.bench, self.record.untrained_map50_95 or 0.0
-        dense = bench.folder.dense_record()
-        lost = 1 - untrained / dense.map50_95 if dense and dense.map50_95 else 0.0
+        dense_map = bench.limit.dense_map
+        lost = 1 - untrained / dense_map if dense_map else 0.0
         settings = bench.fine_tune.after_losing(lost)
         module, score = train_and_score(bench, pruned, self.folder, self.listener, settings, SHORT)
         if score.metrics.map50_95 <= 0:
@@ -220,7 +216,7 @@ class _Run:
 
 
 def train_and_score(
-    bench: Workbench,
+    bench: Informed,
     module: nn.Module,
     folder: Path,
     listener: SearchListener,
@@ -257,7 +253,7 @@ def train_and_score(
     return tuned.module, score
 
 
-def failed_record(bench: Workbench, candidate: Candidate, failure: Failure) -> TrialRecord:
+def failed_record(bench: Informed, candidate: Candidate, failure: Failure) -> TrialRecord:
     """Write the record of a candidate that is given up without being evaluated."""
     return _Run(bench, candidate, SearchListener()).save("failed", failure)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -13,17 +12,17 @@ from optuna.trial import Trial, TrialState
 
 from autoprune.domain.front import hypervolume
 from autoprune.domain.plan import PruningPlan
-from autoprune.domain.ranking import promising
+from autoprune.domain.ranking import promising, standing
 from autoprune.domain.record import Failure, TrialRecord
-from autoprune.errors import TooManyFailures
+from autoprune.search.context.budget import Allowance
+from autoprune.search.context.failures import FailureStreak
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.context.workbench import Workbench
+from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.attempts import MAX_ATTEMPTS, attempt
 from autoprune.search.evaluate.candidate import Candidate, evaluate_untrained, failed_record
 from autoprune.search.evaluate.reuse import count_taken
 from autoprune.search.propose.objectives import constraint_of, values_of
 
-MAX_FAILURES_IN_A_ROW = 5
 STAGNANT_TRIALS = 16  # this many without STAGNANT_GAIN more hypervolume end the trials
 STAGNANT_GAIN = 0.002
 
@@ -32,38 +31,33 @@ class TrialLoop:
     """Runs trials of one study until it is told to stop.
 
     Args:
-        bench: The prepared study.
+        bench: The study; a trial that draws a baseline's plan reuses it.
         study: The Optuna study.
-        dense: The dense model's record.
-        baselines: Records of the baselines; a trial that draws a baseline's plan reuses it.
+        allowance: No trial is started that would, going by the longest one so far, end later; one
+            is owed.
         listener: Hears what happens.
-        stop_at: `time.monotonic()` beyond which no trial is started that would, going by the
-            longest one so far, end later; one is evaluated in any case. None for no such limit.
     """
 
     def __init__(
         self,
-        bench: Workbench,
+        bench: Informed,
         study: optuna.Study,
-        dense: TrialRecord,
-        baselines: list[TrialRecord],
+        allowance: Allowance,
         listener: SearchListener,
-        stop_at: float | None,
     ) -> None:
-        self.bench, self.study, self.dense = bench, study, dense
-        self.baselines, self.listener, self.stop_at = baselines, listener, stop_at
-        self.failures_in_a_row = 0
+        self.bench, self.study = bench, study
+        self.allowance, self.listener = allowance, listener
+        self.baselines = bench.folder.baseline_records()
+        self.streak = FailureStreak("trials")
         self.taken = count_taken(study)  # they do not count: this goal has its own plans
         limit = bench.trial_limit
         self.limit = None if limit is None else limit + self.taken
-        assert dense.latency is not None
-        self.budget_ms = bench.config.goal.budget_ms(dense.latency.median_ms)
 
     def run(self) -> str:
         """Run trials; returns in words why it stopped.
 
         Raises:
-            TooManyFailures: MAX_FAILURES_IN_A_ROW trials of this run failed one after another.
+            TooManyFailures: Trials of this run failed one after another.
         """
         while True:
             for number in self._unfinished():
@@ -114,18 +108,9 @@ class TrialLoop:
             if len(finished) + len(self._unfinished()) >= self.limit:
                 return f"{self.limit - self.taken} trials done"
             self._estimate_deadline(finished, self.limit)
-        if self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
-            last = finished[-1].failure if finished else None
-            raise TooManyFailures(
-                f"{MAX_FAILURES_IN_A_ROW} trials failed in a row; the last one:"
-                f" {last.reason if last else ''}: {last.detail if last else ''}"
-            )
-        if self.stop_at is not None:
-            left = self.stop_at - time.monotonic()
-            self.listener.deadline(max(0.0, left))
-            scored = any(record.taken_from is None for record in finished)
-            if scored and left < self._longest_trial(finished):
-                return "no time left for another trial (--timeout)"
+        scored = any(record.taken_from is None for record in finished)
+        if not self.allowance.allows(self._longest_trial(finished), owed=not scored):
+            return "no time left for another trial (--timeout)"
         if self.bench.config.trials is None and self._stagnant(finished):
             return f"{STAGNANT_TRIALS} trials in a row hardly widened the front"
         return None
@@ -142,8 +127,7 @@ class TrialLoop:
         return now - before <= STAGNANT_GAIN * now
 
     def _hypervolume(self, records: list[TrialRecord]) -> float:
-        assert self.dense.latency is not None
-        dense_ms, dense_map = self.dense.latency.median_ms, self.dense.map50_95 or 1.0
+        dense_ms, dense_map = self.bench.limit.dense_ms, self.bench.limit.dense_map or 1.0
         points = [
             (record.predicted_ms / dense_ms, record.untrained_map50_95 / dense_map)
             for record in records
@@ -157,7 +141,7 @@ class TrialLoop:
             for record in finished
             if record.same_as is None and record.taken_from is None
         ]
-        if spent and self.stop_at is None:
+        if spent and not self.allowance.budget.limited:
             self.listener.deadline((limit - len(finished)) * sum(spent) / len(spent))
 
     def _longest_trial(self, finished: list[TrialRecord]) -> float:
@@ -179,15 +163,15 @@ class TrialLoop:
         else:
             with attempt(path.parent) as allowed:
                 if allowed:
-                    record = evaluate_untrained(bench, candidate, self.budget_ms, listener)
+                    record = evaluate_untrained(bench, candidate, listener)
                 else:
                     detail = f"its worker died {MAX_ATTEMPTS} times while working on it"
                     failure = Failure(reason="exception", detail=detail)
                     record = failed_record(bench, candidate, failure)
         self._tell(trial, record)
-        self.failures_in_a_row = self.failures_in_a_row + 1 if record.state == "failed" else 0
-        best = promising(self._records(), bench.config.goal, self.dense)
-        listener.result(record, best[0] if best else None)
+        best = standing(promising(self._records(), bench.limit), bench.limit)
+        listener.result(record, best)
+        self.streak.note(record)
 
     def _draw(self, trial: Trial) -> PruningPlan:
         def suggest(name: str, widths: tuple[int, ...]) -> int:
@@ -211,12 +195,11 @@ class TrialLoop:
         return self.bench.folder.trial_records()
 
     def _tell(self, trial: Trial, record: TrialRecord) -> None:
-        if record.state == "failed":
-            assert record.failure is not None
+        if record.failure is not None:
             trial.set_user_attr("failure", record.failure.reason)
             self.study.tell(trial, state=TrialState.FAIL)
             return
-        name, value = constraint_of(record, self.bench.config.goal, self.dense)
+        name, value = constraint_of(record, self.bench.limit)
         trial.set_constraint(name, value)
         self.study.tell(trial, values_of(record))
 

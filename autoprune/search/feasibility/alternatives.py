@@ -29,7 +29,7 @@ _Row = tuple[OptionKind, str, float | None, PruningPlan | None, nn.Module]
 
 
 class OptionsBench(LatencyBench, Protocol):
-    """What timing the options needs of a `Workbench`."""
+    """What timing the options needs of a study."""
 
     @property
     def space(self) -> SearchSpace:
@@ -75,20 +75,18 @@ def timed_options(
         TrialFailed: A model cannot be exported or timed.
         TargetUnreachable: The device does not answer.
     """
-    assert bench.dense_export is not None
-    assert bench.dense_latency is not None
     share = limit_ms and limit_ms / bench.dense_latency.median_ms
     rows = [*_pruned(bench, predictor, share), *_others(bench, share)]
     models = [
         bench.export(module, folder / str(number)) for number, (*_, module) in enumerate(rows)
     ]
     results: list[LatencyResult] = []
+    dense = known
     together = models_at_once(bench.dense_export)
     for start in range(0, len(models), together):
         part = [bench.dense_export, *models[start : start + together]]
-        known, *timed = compare(bench.target, part, bench.options, GLANCE, known)
+        dense, *timed = compare(bench.target, part, bench.options, GLANCE, dense)
         results += timed
-    assert known is not None
     options = tuple(
         Option(
             kind=kind,
@@ -100,7 +98,7 @@ def timed_options(
         )
         for (kind, name, removed, plan, module), latency in zip(rows, results, strict=True)
     )
-    return known, options
+    return dense or bench.dense_latency, options
 
 
 def smaller_sizes(

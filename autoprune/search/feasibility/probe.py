@@ -10,7 +10,8 @@ from pathlib import Path
 from torch import nn
 
 from autoprune.demo.bundle import demo_checkpoint
-from autoprune.domain.config import Goal, StudyConfig
+from autoprune.domain.config import StudyConfig
+from autoprune.domain.goal import Evidence, Goal, Limit
 from autoprune.domain.record import LatencyResult
 from autoprune.domain.space import SearchSpace
 from autoprune.domain.verdict import Verdict
@@ -22,11 +23,13 @@ from autoprune.latency.measure import RuntimeOptions, measure_dense
 from autoprune.latency.predictor import PredictorError
 from autoprune.latency.targets import LatencyTarget, target_from
 from autoprune.pruning.prune import Pruner
+from autoprune.search.context.default_space import default_space
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.context.prepare import check_stride, default_space, runtime_options
+from autoprune.search.context.prepare import check_stride, runtime_options
 from autoprune.search.feasibility.alternatives import GLANCE, SIBLINGS, SIZES, timed_options
 from autoprune.search.feasibility.decide import verdict_of
-from autoprune.search.learn.learn_latency import DEMO_LIMIT_S, learn_latency, shared_folder
+from autoprune.search.learn.learn_latency import learn_latency, shared_folder
+from autoprune.search.learn.predicting import DEMO_LIMIT_S
 from autoprune.search.learn.stairs import IndexStairs, shown_stairs, space_text, steps_comment
 from autoprune.search.learn.target_space import steps_or_all
 from autoprune.storage.yaml_io import write_atomic
@@ -69,8 +72,8 @@ class ProbeResult:
 
 
 @dataclass(frozen=True)
-class _Bench:
-    """The model, the target and the space of one probe; see `LatencyBench`."""
+class _Loaded:
+    """The model, the target and the space of one probe."""
 
     config: StudyConfig
     pruner: Pruner
@@ -78,13 +81,19 @@ class _Bench:
     imgsz: tuple[int, int]
     target: LatencyTarget
     options: RuntimeOptions
-    dense_export: ExportedModel | None = None
-    dense_latency: LatencyResult | None = None
 
     def export(self, module: nn.Module, folder: Path) -> ExportedModel:
         """Write the runtime's file for a module into `folder`."""
         suffix = "onnx" if self.options.runtime == "onnxruntime" else "pt2"
         return export_model(module, folder / f"model.{suffix}", self.imgsz, self.options.runtime)
+
+
+@dataclass(frozen=True)
+class _Timed(_Loaded):
+    """The same once the dense model is measured; see `OptionsBench`."""
+
+    dense_export: ExportedModel
+    dense_latency: LatencyResult
 
 
 def probe(
@@ -112,16 +121,16 @@ def probe(
     began = time.monotonic()
     if write_space is not None and write_space.exists():
         raise ConfigError.of("--write-space", "", str(write_space), "a file that is not there yet")
-    bench = _prepared(config, target)
+    loaded = _loaded(config, target)
     with tempfile.TemporaryDirectory(prefix="autoprune-probe-") as own:
         folder = Path(own)
         listener.candidate("dense model", None, None)
         listener.stage("latency")
         exporting = time.monotonic()
-        dense = bench.export(bench.pruner.model, folder / "dense")
+        dense = loaded.export(loaded.pruner.model, folder / "dense")
         export_s = time.monotonic() - exporting
-        latency = measure_dense(bench.target, dense, bench.options, GLANCE)
-        bench = replace(bench, dense_export=dense, dense_latency=latency)
+        latency = measure_dense(loaded.target, dense, loaded.options, GLANCE)
+        bench = _Timed(**vars(loaded), dense_export=dense, dense_latency=latency)
         listener.say(f"Dense: {latency.median_ms:.2f} ms.")
         after_s = (2 + SIBLINGS + SIZES) * export_s + 3 * GLANCE.cap_s
         left_s = LIMIT_S - (time.monotonic() - began) - after_s
@@ -130,24 +139,24 @@ def probe(
         step_space = steps_or_all(bench.pruner, bench.space, predictor)
         if config.space is None:  # as a search without --space would
             bench = replace(bench, space=step_space)
-        limit_ms = None if goal is None else goal.budget_ms(latency.median_ms)
-        met = limit_ms is not None and latency.high_ms <= limit_ms  # nothing to look for
+        limit = None if goal is None else Limit(goal, latency.median_ms, 0.0)
+        met = limit is not None and limit.judge_latency(latency) >= Evidence.INTERVAL
         listener.say("Timing the floor, smaller siblings and smaller images beside the model.")
         listener.candidate("alternatives", None, None)
         listener.stage("latency")
-        asked_ms = None if met else limit_ms
+        asked_ms = None if met or limit is None else limit.latency_ms
         dense_again, options = timed_options(bench, predictor, asked_ms, folder)
-    if goal is not None:
-        limit_ms = goal.budget_ms(dense_again.median_ms)  # a speed-up is over what it is now
+    if goal is not None:  # a speed-up is over what the dense model takes now
+        limit = Limit(goal, dense_again.median_ms, 0.0)
     result = ProbeResult(
         imgsz=bench.imgsz,
         dense=dense_again,
-        limit_ms=limit_ms,
+        limit_ms=None if limit is None else limit.latency_ms,
         block=predictor.staircase.block,
         error=predictor.error,
         stairs=shown_stairs(bench.pruner, bench.space, predictor),
         step_space=step_space,
-        verdict=verdict_of(limit_ms, dense_again, options),
+        verdict=verdict_of(limit, dense_again, options),
         seconds=time.monotonic() - began,
     )
     if write_space is not None:
@@ -155,13 +164,13 @@ def probe(
     return result
 
 
-def _prepared(config: StudyConfig, target: LatencyTarget | None) -> _Bench:
+def _loaded(config: StudyConfig, target: LatencyTarget | None) -> _Loaded:
     target = target or target_from(config.target, config.target_python)
     yolo = load_yolo(config.model or demo_checkpoint(), trust=config.trust_checkpoint)
     imgsz = config.imgsz or trained_image_size(yolo)
     check_stride(yolo, imgsz)
     widths = family_of(yolo.model).widths(yolo.model)
-    return _Bench(
+    return _Loaded(
         config=config,
         pruner=Pruner(yolo.model, IMPORTANCE),
         space=SearchSpace.load(config.space or default_space(), widths, config.protect),

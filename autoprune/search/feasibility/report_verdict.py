@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
+from autoprune.domain.goal import Evidence
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.verdict import Verdict
 from autoprune.errors import TrialFailed
+from autoprune.search.context.budget import Allowance
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.context.workbench import Workbench
+from autoprune.search.context.workbench import Informed
 from autoprune.search.feasibility.alternatives import timed_options
 from autoprune.search.feasibility.decide import verdict_of
 
 MOST_CORRECTED = 1.15  # of the predictions, by one measurement
 
 
-def say_verdict(bench: Workbench, budget_ms: float | None, listener: SearchListener) -> Workbench:
+def say_verdict(bench: Informed, allowance: Allowance, listener: SearchListener) -> Informed:
     """Time the floor, a plan, smaller siblings and images; say what they mean for the limit.
 
     Kept in the study's verdict.json: a continued search times nothing again. One that cannot be
     timed is said and costs nothing else.
 
     Args:
-        bench: With its predictor, the dense model measured; the caller holds the study's lock.
-        budget_ms: The latency limit; None where the goal is an accuracy.
+        bench: The caller holds the study's lock.
+        allowance: Without any time left nothing is timed.
         listener: Told the verdict and what the others cost.
 
     Returns:
@@ -39,11 +42,13 @@ def say_verdict(bench: Workbench, budget_ms: float | None, listener: SearchListe
         return bench  # a study begun before there were verdicts
     if path.exists():
         verdict = Verdict.load(path)
+    elif not allowance.allows(0.0, owed=True):
+        return bench
     else:
         listener.candidate("alternatives", None, None)
         listener.stage("latency")
         try:
-            verdict = _timed(bench, budget_ms)
+            verdict = _timed(bench)
         except TrialFailed as failure:
             listener.say(f"What else could be run cannot be timed: {failure.detail}")
             return bench
@@ -55,28 +60,24 @@ def say_verdict(bench: Workbench, budget_ms: float | None, listener: SearchListe
     return _corrected(bench, verdict, listener)
 
 
-def _timed(bench: Workbench, budget_ms: float | None) -> Verdict:
-    assert bench.predictor is not None
-    assert bench.dense_latency is not None
-    met = budget_ms is not None and bench.dense_latency.high_ms <= budget_ms
+def _timed(bench: Informed) -> Verdict:
+    limit_ms, dense = bench.limit.latency_ms, bench.dense_latency
+    met = bench.limit.judge_latency(dense) >= Evidence.INTERVAL
     with tempfile.TemporaryDirectory(prefix="autoprune-options-") as own:
-        dense, options = timed_options(
-            bench, bench.predictor, None if met else budget_ms, Path(own), known=bench.dense_latency
-        )
-    return verdict_of(budget_ms, dense, options)
+        wanted_ms = None if met else limit_ms
+        dense, options = timed_options(bench, bench.predictor, wanted_ms, Path(own), known=dense)
+    return verdict_of(bench.limit, dense, options)
 
 
-def _corrected(bench: Workbench, verdict: Verdict, listener: SearchListener) -> Workbench:
+def _corrected(bench: Informed, verdict: Verdict, listener: SearchListener) -> Informed:
     """Plans near the limit are what the search looks at: there predictions should be right."""
     timed = next((option for option in verdict.options if option.kind == "plan"), None)
     if timed is None or timed.plan is None:
         return bench
-    assert bench.predictor is not None
-    assert bench.dense_latency is not None
     predicted_ms = bench.predicted_ms(PruningPlan.from_mapping(timed.plan, timed.name))
     factor = timed.latency.ratio * bench.dense_latency.median_ms / predicted_ms
     factor = min(MOST_CORRECTED, max(1 / MOST_CORRECTED, factor))
     listener.say(
         f"That plan took {factor:.3f} times what was predicted; predictions are corrected by it."
     )
-    return bench.with_predictor(bench.predictor.times(factor))
+    return replace(bench, predictor=bench.predictor.times(factor))

@@ -14,7 +14,7 @@ from platformdirs import user_cache_path
 from torch import nn
 
 from autoprune.errors import ConfigError
-from autoprune.evaluation.checkpoint import model_hash
+from autoprune.evaluation.checkpoint import model_hash, trained_image_size
 from autoprune.evaluation.dataset import DataSummary
 from autoprune.evaluation.gradients import collect_taylor
 from autoprune.evaluation.training_loss import (
@@ -24,12 +24,37 @@ from autoprune.evaluation.training_loss import (
     training_loss,
 )
 from autoprune.families import family_of
+from autoprune.pruning.prune import Pruner
 from autoprune.pruning.statistics import CalibrationStatistics, InputMoments, collect_statistics
+from autoprune.search.context.listener import SearchListener
+from autoprune.search.context.workbench import Calibrated, Measured
 
-_IMAGES = {320: 256, 640: 128}  # up to this side in pixels; larger pictures show more places
-_FEWEST = 64
 CACHE_BYTES = 3_000_000_000
 _VERSION = 2  # of the statistics: raise it when their meaning changes
+
+
+def calibrated(bench: Measured, listener: SearchListener) -> Calibrated:
+    """Look at the training images, or at what an earlier look found, and rank all channels.
+
+    Raises:
+        ConfigError, TrialFailed: As `calibrate`.
+    """
+    statistics = None
+    if (images := bench.calibration) is not None:
+        listener.candidate(f"dense model, {images.images} training images", None, None)
+        listener.stage("calibrate")
+        statistics = calibrate(
+            bench.yolo.model,
+            bench.data,
+            max(trained_image_size(bench.yolo)),
+            images.images,
+            images.seed,
+            bench.device,
+            taylor=bench.config.importance == "taylor",
+        )
+    config = bench.config
+    pruner = Pruner(bench.yolo.model, config.importance, statistics, config.compensate)
+    return bench.grown(Calibrated, pruner=pruner)
 
 
 def calibrate(
@@ -73,11 +98,6 @@ def calibrate(
         return statistics
     gradients = collect_taylor(module, data, imgsz, images, seed, device)
     return CalibrationStatistics(gradients, statistics.inputs, statistics.output_fisher)
-
-
-def calibration_images(imgsz: int) -> int:
-    """How many training images to look at, by the side of the pictures in pixels."""
-    return next((count for side, count in _IMAGES.items() if imgsz <= side), _FEWEST)
 
 
 def _collect(

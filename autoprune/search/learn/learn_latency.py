@@ -38,7 +38,6 @@ from autoprune.pruning.trace_geometry import model_geometry
 from autoprune.search.context.listener import SearchListener
 
 PLANS = 48
-DEMO_LIMIT_S = 45.0
 LIMIT_S = 300.0
 _FEWEST = 16  # timed even if the limit passes: fewer teach nothing
 _BATCH = 6  # most plans interleaved with the dense model in one process
@@ -50,7 +49,7 @@ _LEAST_BLOCKS = 6  # of each plan, however slow: three pairs with the dense mode
 
 
 class LatencyBench(Protocol):
-    """What learning needs of a `Workbench`: no data, no training."""
+    """What learning needs of a `Calibrated` study: no data, no training."""
 
     @property
     def config(self) -> StudyConfig:
@@ -73,12 +72,12 @@ class LatencyBench(Protocol):
         """The runtime."""
 
     @property
-    def dense_export(self) -> ExportedModel | None:
-        """The dense model in the runtime's format, if there is one already."""
+    def dense_export(self) -> ExportedModel:
+        """The dense model in the runtime's format."""
 
     @property
-    def dense_latency(self) -> LatencyResult | None:
-        """As measured; None if it was not."""
+    def dense_latency(self) -> LatencyResult:
+        """As measured."""
 
     def export(self, module: nn.Module, folder: Path) -> ExportedModel:
         """Write the runtime's file for a module into `folder`."""
@@ -191,7 +190,7 @@ def learn_latency(
     from there; once the plans are timed or the time is spent, it only fits, in about a second.
 
     Args:
-        bench: The study's model, target and settings; measured or not.
+        bench: The study's model, target and settings.
         folder: Where the table is kept.
         listener: Told about progress.
         time_limit_s: For timing plans, in seconds, over all calls; 16 plans are timed anyway.
@@ -201,25 +200,21 @@ def learn_latency(
         TrialFailed: Plans fail one after another.
         TargetUnreachable: The device is gone.
     """
-    with tempfile.TemporaryDirectory(prefix="autoprune-dense-") as own:
-        timer = PlanTimer(
-            pruner=bench.pruner,
-            imgsz=bench.imgsz,
-            target=bench.target,
-            options=bench.options,
-            dense=bench.dense_export or bench.export(bench.pruner.model, Path(own)),
-            export=bench.export,
-            expected=bench.dense_latency.fingerprint if bench.dense_latency else None,
-            dense_s=bench.dense_latency.median_ms / 1e3
-            if bench.dense_latency
-            else TimingSettings.run_s,
-        )
-        plans = [
-            training_plan(bench.pruner.widths, bench.config.seed, number) for number in range(PLANS)
-        ]
-        path = folder / "latency_table.json"
-        table = time_plans(timer, plans, path, listener, time_limit_s)
-        predictor = table.fit(timer.geometry)
+    timer = PlanTimer(
+        pruner=bench.pruner,
+        imgsz=bench.imgsz,
+        target=bench.target,
+        options=bench.options,
+        dense=bench.dense_export,
+        export=bench.export,
+        expected=bench.dense_latency.fingerprint,
+        dense_s=bench.dense_latency.median_ms / 1e3,
+    )
+    plans = [
+        training_plan(bench.pruner.widths, bench.config.seed, number) for number in range(PLANS)
+    ]
+    table = time_plans(timer, plans, folder / "latency_table.json", listener, time_limit_s)
+    predictor = table.fit(timer.geometry)
     error = predictor.error
     listener.say(
         f"Latency learned from {error.plans} timed plans: predictions are off by"
@@ -230,7 +225,6 @@ def learn_latency(
 
 def shared_folder(bench: LatencyBench) -> Path:
     """Where studies of one architecture, target, runtime and image size share their table."""
-    assert bench.dense_latency is not None
     geometry = model_geometry(bench.pruner.model, bench.pruner.groups, bench.imgsz)
     facts = geometry.digest + bench.dense_latency.fingerprint.model_dump_json()
     key = hashlib.sha256(facts.encode()).hexdigest()[:24]
@@ -276,7 +270,8 @@ def time_plans(
         overhead_s = max(0.5, timed.seconds - seconds)
         table = _add(timer, path, timed)
         listener.stage(f"{len(table.plans)} of {len(wanted)} plans timed")
-    assert table is not None
+    if table is None:
+        raise ConfigError("latency: got no plan to time, expected at least one")
     return table
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from autoprune.domain.space import SearchSpace
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.pruning.prune import Pruner
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.context.workbench import Workbench
+from autoprune.search.context.workbench import Informed
 from autoprune.search.learn.stairs import on_steps, space_text, steps_comment
 from autoprune.storage.yaml_io import write_atomic
 
 
-def with_target_space(bench: Workbench, listener: SearchListener) -> Workbench:
+def with_target_space(bench: Informed, listener: SearchListener) -> Informed:
     """The bench with only those widths that waste nothing on the target; a space asked for stays.
 
     The widths are kept in the study's space.yaml and read back from there, so that a continued
@@ -26,8 +28,6 @@ def with_target_space(bench: Workbench, listener: SearchListener) -> Workbench:
     """
     if bench.config.space is not None:
         return bench
-    assert bench.predictor is not None
-    assert bench.dense_latency is not None
     path, block = bench.folder.space, bench.predictor.staircase.block
     if not path.exists():
         found = steps_or_all(bench.pruner, bench.space, bench.predictor)
@@ -37,7 +37,7 @@ def with_target_space(bench: Workbench, listener: SearchListener) -> Workbench:
     count = sum(len(offered) for offered in space.choices.values())
     steps = f"steps of {block} channels" if block > 1 else "steps"
     listener.say(f"Widths on offer: those on this target's {steps}, {count} in all ({path}).")
-    return bench.with_space(space)
+    return replace(bench, space=space)
 
 
 def steps_or_all(pruner: Pruner, space: SearchSpace, predictor: LatencyPredictor) -> SearchSpace:

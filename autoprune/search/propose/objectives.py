@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from autoprune.domain.config import Goal
+from autoprune.domain.goal import Limit
 from autoprune.domain.record import TrialRecord, finite
 
 
@@ -24,12 +24,14 @@ class Objective:
 
 
 def _params(record: TrialRecord) -> float:
-    assert record.size is not None
+    if record.size is None:
+        raise ValueError(f"{record.name} has no size")
     return float(record.size.params)
 
 
 def _predicted(record: TrialRecord) -> float:
-    assert record.predicted_ms is not None
+    if record.predicted_ms is None:
+        raise ValueError(f"{record.name} has no predicted latency")
     return record.predicted_ms
 
 
@@ -49,16 +51,12 @@ def values_of(record: TrialRecord) -> list[float]:
     return [finite(objective.value(record), objective.name) for objective in OBJECTIVES]
 
 
-def constraint_of(record: TrialRecord, goal: Goal, dense: TrialRecord) -> tuple[str, float]:
+def constraint_of(record: TrialRecord, limit: Limit) -> tuple[str, float]:
     """Name and value of the goal's constraint; <= 0 is feasible.
 
     A plan over the latency budget is told to Optuna with its real size, its latency, mAP 0 and
     this violated constraint: a pruned or failed trial would teach NSGA-II nothing.
     """
-    assert dense.latency is not None
-    assert record.predicted_ms is not None
-    budget_ms = goal.budget_ms(dense.latency.median_ms)
-    if budget_ms is not None:
-        return "latency_over_budget_ms", record.predicted_ms - budget_ms
-    least = (dense.map50_95 or 0.0) - goal.value / 100
-    return "map50_95_below_limit", least - (record.untrained_map50_95 or 0.0)
+    if limit.latency_ms is not None:
+        return "latency_over_budget_ms", _predicted(record) - limit.latency_ms
+    return "map50_95_below_limit", limit.least_map - (record.untrained_map50_95 or 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autoprune.domain.config import Goal
+from autoprune.domain.goal import Limit
 from autoprune.search.learn.profile import Profile
 from autoprune.search.propose.solver import cheapest_plan
 
@@ -15,19 +15,18 @@ ACROSS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 """Latency limits as shares of the dense latency, for an accuracy goal."""
 
 
-def proposals(profile: Profile, goal: Goal, dense_ms: float) -> list[dict[str, int]]:
+def proposals(profile: Profile, limit: Limit) -> list[dict[str, int]]:
     """Solve for the cheapest plan at each limit.
 
     Returns:
         Kept widths by parameter name; repeated plans are left out.
     """
-    budget_ms = goal.budget_ms(dense_ms)
-    limits: tuple[float, ...] = ACROSS
-    if budget_ms is not None:
-        limits = tuple(share * budget_ms / dense_ms for share in WITHIN_BUDGET)
+    shares: tuple[float, ...] = ACROSS
+    if limit.latency_ms is not None:
+        shares = tuple(each * limit.latency_ms / limit.dense_ms for each in WITHIN_BUDGET)
     found: list[dict[str, int]] = []
-    for limit in limits:
-        kept = profile.kept(cheapest_plan(profile, np.ones(len(profile.names)), limit))
+    for share in shares:
+        kept = profile.kept(cheapest_plan(profile, np.ones(len(profile.names)), share))
         if kept not in found:
             found.append(kept)
     return found

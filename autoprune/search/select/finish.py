@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,15 +11,17 @@ from pathlib import Path
 from torch import nn
 
 from autoprune.domain.front import pareto_front
+from autoprune.domain.goal import Evidence, Limit
 from autoprune.domain.outcome import Outcome
 from autoprune.domain.ranking import nearest_miss, ranked
 from autoprune.domain.record import LatencyResult, TrialRecord
 from autoprune.evaluation.checkpoint import load_yolo
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.validate import validate
+from autoprune.search.context.budget import Allowance
 from autoprune.search.context.failures import candidate_failure
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.context.workbench import Workbench
+from autoprune.search.context.workbench import Calibrated, Checked, Measured
 
 MAX_DOUBTFUL = 5
 CONFIRMING_PROCESSES = 3  # a ratio differs more between processes than an interval of one says
@@ -26,61 +29,56 @@ CONFIRMING_S = 2.0  # in each of them, at least
 
 
 def confirm_best(
-    bench: Workbench, records: list[TrialRecord], dense: TrialRecord, listener: SearchListener
+    bench: Calibrated, records: list[TrialRecord], allowance: Allowance, listener: SearchListener
 ) -> TrialRecord | None:
     """Re-measure candidates, best first, until one is within the goal beyond doubt.
 
-    After MAX_DOUBTFUL misses only candidates are tried whose first measurement left no doubt.
+    After MAX_DOUBTFUL misses only candidates are tried whose first measurement left no doubt; once
+    the stage's time is over, none but the first.
 
     Returns:
         The first record whose upper bound, measured in CONFIRMING_PROCESSES fresh processes, is
-        within the latency budget; None when there is none. An accuracy goal sets no latency
+        within the latency limit; None when there is none. An accuracy goal sets no latency
         limit: its best record is re-measured and returned.
     """
-    assert dense.latency is not None
-    budget_ms = bench.config.goal.budget_ms(dense.latency.median_ms)
-    misses = 0
-    candidates = ranked(records, bench.config.goal, dense)
+    limit, misses = bench.limit, 0
+    candidates = ranked(records, limit)
     with_weights = [each for each in candidates if _weights_of(bench, each).exists()]
     for record in with_weights or candidates:
-        assert record.latency is not None
-        doubtful = budget_ms is not None and record.latency.high_ms > budget_ms
-        if doubtful and misses >= MAX_DOUBTFUL:
+        if limit.judge(record) < limit.sure and misses >= MAX_DOUBTFUL:
             continue
-        latency = record.confirmed  # a steady miss stays one: asked often enough, any plan passes
+        latency = record.confirmed
         if latency is None or not latency.steady:
+            if not allowance.allows(0.0, owed=not misses):
+                listener.say("No time left to measure further candidates again.")
+                break
             latency = _measured_again(bench, record, listener)
         if latency is None:
             continue
         confirmed = record.model_copy(update={"confirmed": latency})
         bench.folder.save_record(confirmed)
-        if budget_ms is None or latency.high_ms <= budget_ms:
+        if limit.judge_latency(latency) >= Evidence.INTERVAL:
             return confirmed
         misses += 1
         listener.say(
-            f"{record.name} is not surely within {budget_ms:.2f} ms (upper bound"
+            f"{record.name} is not surely within {limit.latency_ms:.2f} ms (upper bound"
             f" {latency.high_ms:.2f} ms); trying the next one."
         )
     return None
 
 
-def better_published(bench: Workbench, best: TrialRecord) -> TrialRecord:
+def better_published(bench: Measured, best: TrialRecord) -> TrialRecord:
     """The confirmed record whose weights are the best on val; `best` unless another is better.
 
     The search compares after the short fine-tune; what an earlier run trained longer and published
     may still be the better model. For an accuracy goal `best`, the fastest, stays.
     """
-    dense = bench.folder.dense_record()
-    assert dense is not None
-    assert dense.latency is not None
-    budget_ms = bench.config.goal.budget_ms(dense.latency.median_ms)
-    if budget_ms is None:
+    if bench.limit.latency_ms is None:
         return best
     rivals = [
         record
-        for record in (*bench.folder.baseline_records(), *bench.folder.trial_records())
-        if record.confirmed is not None
-        and record.confirmed.high_ms <= budget_ms
+        for record in bench.records()
+        if bench.limit.judge(record) >= Evidence.CONFIRMED
         and record.kept_score is not None
         and record.same_as is None
         and _weights_of(bench, record).exists()
@@ -89,22 +87,30 @@ def better_published(bench: Workbench, best: TrialRecord) -> TrialRecord:
 
 
 def score_on_new_images(
-    bench: Workbench,
+    bench: Measured,
     records: list[TrialRecord],
+    allowance: Allowance,
     listener: SearchListener,
     *recommended: TrialRecord,
 ) -> None:
-    """Score front, baselines and what is recommended on images the search never used.
+    """Score what is recommended, then baselines and front, on images the search never used.
 
-    Their exported files are left beside them.
+    Their exported files are left beside them. The recommended ones are owed; the others are scored
+    as far as the time goes.
     """
     baselines = [record for record in records if record.kind == "baseline" and record.rungs]
     kept = records if bench.config.keep == "all" else [*pareto_front(records), *recommended]
-    for record in (*baselines, *(record for record in kept if record.kind == "trial")):
+    trials = (record for record in kept if record.kind == "trial")
+    longest_s, left_out = 0.0, 0
+    for record in {each.name: each for each in (*recommended, *baselines, *trials)}.values():
         folder = bench.folder.folder_of(record)
-        latest = TrialRecord.load(folder / "record.json")
+        latest = bench.folder.reread(record)
         if latest.final is not None or not (folder / "model.pt").exists():
             continue
+        if not allowance.allows(longest_s, owed=record in recommended):
+            left_out += 1
+            continue
+        began = time.monotonic()
         listener.candidate(f"final score of {record.name}", None, None)
         listener.stage("validate")
         try:
@@ -119,9 +125,12 @@ def score_on_new_images(
             listener.say(f"{record.name}: no final score ({failure.reason}: {failure.detail})")
             continue
         bench.folder.save_record(latest.model_copy(update={"final": final}))
+        longest_s = max(longest_s, time.monotonic() - began)
+    if left_out:
+        listener.say(f"No time left for the final score of {left_out} more; continue to get them.")
 
 
-def publish_best(bench: Workbench, best: TrialRecord | None) -> None:
+def publish_best(bench: Checked, best: TrialRecord | None) -> None:
     """Write best.yaml and best.pt, or remove those of an earlier run when nothing qualifies."""
     published = (("plan.yaml", bench.folder.best_plan), ("model.pt", bench.folder.best_model))
     for name, target in published:
@@ -133,26 +142,21 @@ def publish_best(bench: Workbench, best: TrialRecord | None) -> None:
 
 
 def outcome_of(
-    bench: Workbench,
-    records: list[TrialRecord],
-    dense: TrialRecord,
-    best: TrialRecord | None,
-    stopped_by: str,
+    limit: Limit, records: list[TrialRecord], best: TrialRecord | None, stopped_by: str
 ) -> Outcome:
     """Sum a search up; without a best record, the nearest miss is named."""
-    assert dense.latency is not None
-    named = best or nearest_miss(records, bench.config.goal, dense)
+    named = best or nearest_miss(records, limit)
     return Outcome(
         status="finished",
         stopped_by=stopped_by,
         best=named.name if named else None,
         goal_met=best is not None,
-        budget_ms=bench.config.goal.budget_ms(dense.latency.median_ms),
+        budget_ms=limit.latency_ms,
         finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 
 
-def _weights_of(bench: Workbench, record: TrialRecord) -> Path:
+def _weights_of(bench: Checked, record: TrialRecord) -> Path:
     return bench.folder.folder_of(record) / "model.pt"
 
 
@@ -161,7 +165,7 @@ def _kept_map(record: TrialRecord) -> float:
 
 
 def _measured_again(
-    bench: Workbench, record: TrialRecord, listener: SearchListener
+    bench: Calibrated, record: TrialRecord, listener: SearchListener
 ) -> LatencyResult | None:
     """Time a record's model longer, in fresh processes; None when that fails."""
     listener.candidate(f"confirm {record.name}", None, None)
@@ -183,7 +187,7 @@ def _measured_again(
             return None
 
 
-def _trained(bench: Workbench, folder: Path) -> nn.Module:
+def _trained(bench: Checked, folder: Path) -> nn.Module:
     trust = bench.config.trust_checkpoint
     module: nn.Module = load_yolo(folder / "model.pt", trust=trust).model
     return module

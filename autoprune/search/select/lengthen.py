@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from torch import nn
@@ -11,9 +10,10 @@ from autoprune.domain.record import LONG, TrialRecord
 from autoprune.evaluation.checkpoint import load_yolo
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.validate import validate
+from autoprune.search.context.budget import Allowance
 from autoprune.search.context.failures import candidate_failure
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.context.workbench import Workbench
+from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.candidate import train_and_score
 
 LONGER = 3  # times the epochs of the short fine-tune
@@ -28,16 +28,15 @@ fine-tune goes without: there it adds 0 to 0.5 points for 1.3 to 1.5 times the t
 
 
 def lengthen(
-    bench: Workbench, best: TrialRecord, listener: SearchListener, stop_at: float | None
+    bench: Informed, best: TrialRecord, allowance: Allowance, listener: SearchListener
 ) -> TrialRecord:
     """Train the best plan's model further; its weights are replaced if val says they are better.
 
     Args:
-        bench: The prepared study.
+        bench: The study.
         best: Confirmed, with its weights in place.
+        allowance: Fewer epochs are trained to keep it, and none if not even as many as before fit.
         listener: Hears the stages.
-        stop_at: `time.monotonic()` at which to be finished; fewer epochs are trained to keep it,
-            and none if not even as many as before fit. None for no such limit.
 
     Returns:
         The record with its score at rung LONG, saved; as given when there was no time, or when
@@ -48,9 +47,9 @@ def lengthen(
     if short is None or best.at_rung(LONG) is not None or not (folder / "model.pt").exists():
         return best
     epochs = bench.fine_tune.epochs * LONGER
-    if stop_at is not None:
-        per_epoch_s = short.seconds / max(1, short.epochs)
-        left_s = stop_at - time.monotonic() - 2 * per_epoch_s  # validation, and slower moments
+    per_epoch_s = short.seconds / max(1, short.epochs)
+    if allowance.budget.limited and per_epoch_s:
+        left_s = allowance.left_s() - 2 * per_epoch_s  # validation, and slower moments
         epochs = min(epochs, int(left_s / per_epoch_s))
     if epochs < bench.fine_tune.epochs:  # a shorter one than before only shakes the weights
         return best

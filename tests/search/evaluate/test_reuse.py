@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 import pytest
 
-from autoprune.domain.config import Goal
+from autoprune.domain.goal import Goal
 from autoprune.domain.front import pareto_front
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import LONG, SHORT, TrialRecord

@@ -15,7 +15,8 @@ from torch import nn
 
 from autoprune import api
 from autoprune.demo.bundle import demo_checkpoint
-from autoprune.domain.config import Goal, StudyConfig
+from autoprune.domain.config import StudyConfig
+from autoprune.domain.goal import Goal
 from autoprune.domain.space import SearchSpace
 from autoprune.errors import ConfigError, TrialFailed
 from autoprune.evaluation.checkpoint import load_yolo

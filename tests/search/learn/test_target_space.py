@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoprune.domain.config import Goal, StudyConfig
+from autoprune.domain.config import StudyConfig
+from autoprune.domain.goal import Goal
 from autoprune.domain.outcome import Outcome
 from autoprune.domain.record import TrialRecord
 from autoprune.domain.space import SearchSpace

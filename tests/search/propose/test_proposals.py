@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autoprune.domain.config import Goal
+from autoprune.domain.goal import Goal
 from autoprune.search.propose.proposals import ACROSS, WITHIN_BUDGET, proposals
 from autoprune.search.propose.solver import cheapest_plan
 from tests.search.profiles import random_profile

@@ -13,7 +13,7 @@ from typing import Any
 import filelock
 import pytest
 
-from autoprune.domain.config import Goal
+from autoprune.domain.goal import Goal
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import Failure, TrialRecord
 from autoprune.errors import TargetUnreachable, TooManyFailures

@@ -1,0 +1,40 @@
+"""The first contact with the target: does it answer, and can it run what was asked for?"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from autoprune.domain.record import TrialRecord
+from autoprune.latency.export import export_model
+from autoprune.latency.measure import RuntimeOptions, check_loads, refuse_other_fingerprint
+from autoprune.latency.targets import LatencyTarget
+
+_SMALL = (32, 32)  # pixels
+
+
+def greet(target: LatencyTarget, options: RuntimeOptions, dense: TrialRecord | None) -> None:
+    """Run a network of one layer on the target, with the runtime and the provider asked for.
+
+    Args:
+        target: Where latency is measured.
+        options: The runtime.
+        dense: The dense model's record in a study that is continued.
+
+    Raises:
+        ConfigError: The target lacks the runtime or the provider, or falls back to another.
+        StudyMismatch: The dense model was measured on another machine or runtime.
+        TrialFailed, TargetUnreachable: As `LatencyTarget.run`.
+    """
+    small = replace(options, imgsz=_SMALL)
+    suffix = "onnx" if options.runtime == "onnxruntime" else "pt2"
+    with tempfile.TemporaryDirectory(prefix="autoprune-greet-") as folder:
+        path = Path(folder) / f"model.{suffix}"
+        model = export_model(nn.Conv2d(3, 1, 1), path, small.imgsz, small.runtime)
+        found = check_loads(target, model, small)
+    if dense is not None and dense.latency is not None:
+        known = dense.latency.fingerprint
+        refuse_other_fingerprint(known, found.model_copy(update={"imgsz": known.imgsz}))
