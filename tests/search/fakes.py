@@ -26,6 +26,7 @@ from autoprune.domain.record import (
 )
 from autoprune.domain.space import SearchSpace
 from autoprune.domain.verdict import Option, OptionKind
+from autoprune.search.context.budget import Allowance, Budget
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.evaluate.trials import TrialLoop
@@ -169,9 +170,7 @@ class FakeEvaluation:
             untrained=None if over else 0.8 * share,
         )
 
-    def __call__(
-        self, bench: Any, candidate: Candidate, budget_ms: float | None, listener: SearchListener
-    ) -> TrialRecord:
+    def __call__(self, bench: Any, candidate: Candidate, listener: SearchListener) -> TrialRecord:
         self.plans.append(candidate.plan.to_mapping())
         made = self.answer(candidate)
         bench.folder.save_record(made)
@@ -208,7 +207,7 @@ def kept_widths(plan: PruningPlan) -> dict[int, tuple[int, ...]]:
 
 
 def fake_bench(root: Path, trials: int | None = 10, sampler: str = "profile", seed: int = 0) -> Any:
-    """What a TrialLoop needs of a Workbench."""
+    """What a TrialLoop needs of an Informed study: a goal of 5 ms against DENSE's 10."""
     space_file = root / "space.yaml"
     root.mkdir(parents=True, exist_ok=True)
     space_file.write_text("default: {step: 8, max_ratio: 0.8}\n")
@@ -222,14 +221,35 @@ def fake_bench(root: Path, trials: int | None = 10, sampler: str = "profile", se
         },
         "test",
     )
-    return SimpleNamespace(
+    folder = StudyFolder(root)
+    bench = SimpleNamespace(
         config=config,
-        folder=StudyFolder(root),
+        folder=folder,
         space=SearchSpace.load(space_file, WIDTHS),
         pruner=SimpleNamespace(signature=signature, kept_widths=kept_widths),
         annotated=lambda plan: plan,
         trial_limit=trials,
+        dense=DENSE,
+        dense_latency=DENSE.latency,
+        limit=config.goal.against(DENSE),
+        earlier=(),
+        records=lambda: [*folder.baseline_records(), *folder.trial_records()],
     )
+    bench.grown = lambda stage, **more: SimpleNamespace(**{**vars(bench), **more})
+    return bench
+
+
+def with_goal(bench: Any, goal: Goal, dense: TrialRecord = DENSE) -> Any:
+    """The bench with another goal."""
+    bench.config = bench.config.model_copy(update={"goal": goal})
+    bench.limit = goal.against(dense)
+    return bench
+
+
+def ending_in(seconds: float) -> Allowance:
+    """A stage that has so long, of a search with a limit; less than 0 is too late already."""
+    budget = Budget(1e6)
+    return Allowance(budget, budget.now() + seconds, budget.ends)
 
 
 class KeptShares:
@@ -273,9 +293,6 @@ def fake_study(bench: Any) -> optuna.Study:
     )
 
 
-def fake_loop(
-    bench: Any, baselines: list[TrialRecord] | None = None, stop_at: float | None = None
-) -> TrialLoop:
+def fake_loop(bench: Any, allowance: Allowance | None = None) -> TrialLoop:
     """A loop over the fake bench."""
-    study = fake_study(bench)
-    return TrialLoop(bench, study, DENSE, baselines or [], SearchListener(), stop_at)
+    return TrialLoop(bench, fake_study(bench), allowance or Allowance.unlimited(), SearchListener())

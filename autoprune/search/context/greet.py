@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from autoprune.domain.record import TrialRecord
+from autoprune.domain.record import Fingerprint, TrialRecord
 from autoprune.latency.export import export_model
 from autoprune.latency.measure import RuntimeOptions, check_loads, refuse_other_fingerprint
 from autoprune.latency.targets import LatencyTarget
@@ -16,17 +16,14 @@ from autoprune.latency.targets import LatencyTarget
 _SMALL = (32, 32)  # pixels
 
 
-def greet(target: LatencyTarget, options: RuntimeOptions, dense: TrialRecord | None) -> None:
-    """Run a network of one layer on the target, with the runtime and the provider asked for.
+def greet(target: LatencyTarget, options: RuntimeOptions) -> Fingerprint:
+    """Load a network of one layer on the target, with the runtime and the provider asked for.
 
-    Args:
-        target: Where latency is measured.
-        options: The runtime.
-        dense: The dense model's record in a study that is continued.
+    Returns:
+        What latencies measured there will depend on.
 
     Raises:
         ConfigError: The target lacks the runtime or the provider, or falls back to another.
-        StudyMismatch: The dense model was measured on another machine or runtime.
         TrialFailed, TargetUnreachable: As `LatencyTarget.run`.
     """
     small = replace(options, imgsz=_SMALL)
@@ -35,6 +32,18 @@ def greet(target: LatencyTarget, options: RuntimeOptions, dense: TrialRecord | N
         path = Path(folder) / f"model.{suffix}"
         model = export_model(nn.Conv2d(3, 1, 1), path, small.imgsz, small.runtime)
         found = check_loads(target, model, small)
+    return found.model_copy(update={"imgsz": options.imgsz})
+
+
+def refuse_other_place(dense: TrialRecord | None, here: Fingerprint) -> None:
+    """Refuse to continue a study whose dense model was measured on another machine or runtime.
+
+    Args:
+        dense: Its record; None in a new study.
+        here: What `greet` found.
+
+    Raises:
+        StudyMismatch: Names what differs.
+    """
     if dense is not None and dense.latency is not None:
-        known = dense.latency.fingerprint
-        refuse_other_fingerprint(known, found.model_copy(update={"imgsz": known.imgsz}))
+        refuse_other_fingerprint(dense.latency.fingerprint, here)

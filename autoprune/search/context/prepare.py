@@ -24,7 +24,7 @@ from autoprune.latency.targets import LatencyTarget, target_from
 from autoprune.pruning.importance import NEEDS_IMAGES, criterion_named
 from autoprune.search.context.calibration_images import calibration_images
 from autoprune.search.context.default_space import default_space
-from autoprune.search.context.greet import greet
+from autoprune.search.context.greet import greet, refuse_other_place
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.study_settings import compare_settings, save_settings, settings_of
 from autoprune.search.context.workbench import Checked
@@ -75,7 +75,7 @@ def check(
     target = target or target_from(config.target, config.target_python)
     device = choose_device(fine_tune.device)
     demo = config.model is None
-    model, name = config.model or demo_checkpoint(), config.name or _default_name(config)
+    model, name = config.model or demo_checkpoint(), config.name or default_name(config)
     config = completed(config, model, name)
     yolo = load_yolo(model, trust=config.trust_checkpoint)
     trained_size = trained_image_size(yolo)
@@ -86,6 +86,7 @@ def check(
     folder = StudyFolder(studies / name)
     _check_disk(folder.root)
     options = runtime_options(config, imgsz)
+    here = greet(target, options)
     data = inspect_data(config.data or demo_data_yaml())
     _check_classes(yolo, data)
     images = calibration_images(max(trained_size))
@@ -108,7 +109,7 @@ def check(
     )
     settings = settings_of(checked)
     compare_settings(folder, settings)
-    greet(target, options, folder.dense_record())
+    refuse_other_place(folder.dense_record(), here)
     save_settings(folder, settings)
     listener.prepared(folder, demo)
     _say_other_names(yolo, data, listener)
@@ -125,7 +126,7 @@ def needs_calibration(config: StudyConfig) -> bool:
     return config.compensate or config.importance in NEEDS_IMAGES
 
 
-def _default_name(config: StudyConfig) -> str:
+def default_name(config: StudyConfig) -> str:
     """Model, goal, runtime and device: `demo-5ms-onnxruntime-1t-on-pi-raspberrypi.local`.
 
     A provider or layout other than the default follows the runtime: `torch-cuda-channels-last`.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 from autoprune.domain.goal import Evidence
@@ -80,4 +79,4 @@ def _corrected(bench: Informed, verdict: Verdict, listener: SearchListener) -> I
     listener.say(
         f"That plan took {factor:.3f} times what was predicted; predictions are corrected by it."
     )
-    return replace(bench, predictor=bench.predictor.times(factor))
+    return bench.grown(Informed, predictor=bench.predictor.times(factor))

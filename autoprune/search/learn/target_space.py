@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from autoprune.domain.space import SearchSpace
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.pruning.prune import Pruner
@@ -37,7 +35,7 @@ def with_target_space(bench: Informed, listener: SearchListener) -> Informed:
     count = sum(len(offered) for offered in space.choices.values())
     steps = f"steps of {block} channels" if block > 1 else "steps"
     listener.say(f"Widths on offer: those on this target's {steps}, {count} in all ({path}).")
-    return replace(bench, space=space)
+    return bench.grown(Informed, space=space)
 
 
 def steps_or_all(pruner: Pruner, space: SearchSpace, predictor: LatencyPredictor) -> SearchSpace:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from autoprune.errors import StudyMismatch
-from autoprune.search.context.study_settings import save_or_compare
+from autoprune.search.context.study_settings import compare_settings, save_settings
 from autoprune.storage.study_folder import StudyFolder
 
 SETTINGS: dict[str, Any] = {
@@ -50,9 +49,10 @@ def _changed(path: str, value: Any) -> dict[str, Any]:
 
 
 def _resume(folder: Path, settings: dict[str, Any]) -> None:
-    bench: Any = SimpleNamespace(folder=StudyFolder(folder))
-    save_or_compare(bench, SETTINGS)
-    save_or_compare(bench, settings)
+    study = StudyFolder(folder)
+    for each in (SETTINGS, settings):
+        compare_settings(study, each)
+        save_settings(study, each)
 
 
 @pytest.mark.parametrize(

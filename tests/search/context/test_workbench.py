@@ -10,7 +10,7 @@ import pytest
 from torch import nn
 
 from autoprune.search.context import workbench
-from autoprune.search.context.workbench import Workbench
+from autoprune.search.context.workbench import Measured
 from tests.search.fakes import latency
 
 
@@ -28,8 +28,8 @@ def test_one_export_is_timed_in_as_many_processes_as_asked_for(
         export=lambda _, folder: exported.append(folder),
     )
     monkeypatch.setattr(workbench, "measure_against", lambda *_: latency(next(times)))
-    found = Workbench.measure(bench, nn.Identity(), tmp_path / "trial", 3)
+    found = Measured.measure(bench, nn.Identity(), tmp_path / "trial", 3)
     assert len(exported) == 1
     assert (found.low_ms, found.median_ms, found.high_ms) == (4.7 * 0.99, 4.8, 4.9 * 1.01)
-    assert Workbench.measure(bench, nn.Identity(), tmp_path / "trial") == latency(5.0)
+    assert Measured.measure(bench, nn.Identity(), tmp_path / "trial") == latency(5.0)
     assert list((tmp_path / "trial").iterdir()) == []

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
+from autoprune.domain.goal import Goal
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import TrialRecord
+from autoprune.search.context.budget import Allowance
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.evaluate import baselines
 from autoprune.search.evaluate.baselines import UniformPlan
 from autoprune.search.evaluate.candidate import Candidate
-from tests.search.fakes import fake_bench, record
+from tests.search.fakes import ending_in, fake_bench, record, with_goal
 
 
 def test_without_a_latency_goal_two_fixed_ratios_are_taken(
@@ -24,7 +26,8 @@ def test_without_a_latency_goal_two_fixed_ratios_are_taken(
         for ratio in (0.1, 0.25, 0.4, 0.5, 0.7)
     ]
     monkeypatch.setattr(baselines, "uniform_plans", lambda bench: plans)
-    chosen = baselines._chosen(fake_bench(tmp_path), None, SearchListener())
+    bench = with_goal(fake_bench(tmp_path), Goal(kind="max_drop", value=1))
+    chosen = baselines._chosen(bench, SearchListener())
     assert [uniform.name for uniform in chosen] == ["uniform-0.25-r8", "uniform-0.50-r8"]
 
 
@@ -65,16 +68,36 @@ def test_only_baselines_that_no_earlier_study_has_are_evaluated(
 ) -> None:
     known, trained = record("uniform-0.10-r8", 5.0, 0.6, kind="baseline"), []
 
-    def take(bench: Any, earlier: Any, candidate: Candidate) -> TrialRecord | None:
+    def take(bench: Any, candidate: Candidate) -> TrialRecord | None:
         return known if candidate.name == known.name else None
 
-    def train(bench: Any, candidate: Candidate, *_: Any) -> TrialRecord:
+    def train(bench: Any, candidate: Candidate, *_: Any, **how: Any) -> TrialRecord:
         trained.append(candidate.name)
         return record(candidate.name, 4.0, 0.5, kind="baseline")
 
     monkeypatch.setattr(baselines, "_chosen", lambda *_: _plans(2))
     monkeypatch.setattr(baselines, "take_baseline", take)
     monkeypatch.setattr(baselines, "evaluate_trained", train)
-    found = baselines.evaluate_baselines(fake_bench(tmp_path), 5.0, SearchListener(), ())
+    found = baselines.evaluate_baselines(
+        fake_bench(tmp_path), Allowance.unlimited(), SearchListener()
+    )
     assert [each.name for each in found] == ["uniform-0.10-r8", "uniform-0.20-r8"]
     assert trained == ["uniform-0.20-r8"]
+
+
+@pytest.mark.parametrize(("seconds", "trained"), [(10.0, 2), (0.5, 1), (-1.0, 1)])
+def test_where_time_is_short_there_is_one_baseline_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, trained: int
+) -> None:
+    """Each takes a second; the first is owed."""
+
+    def train(bench: Any, candidate: Candidate, *_: Any, **how: Any) -> TrialRecord:
+        assert how == {"however_slow": True}
+        return record(candidate.name, 4.0, 0.5, kind="baseline")
+
+    monkeypatch.setattr(baselines, "_chosen", lambda *_: _plans(2))
+    monkeypatch.setattr(baselines, "take_baseline", lambda *_: None)
+    monkeypatch.setattr(baselines, "evaluate_trained", train)
+    allowance = ending_in(seconds)
+    found = baselines.evaluate_baselines(fake_bench(tmp_path), allowance, SearchListener())
+    assert len(found) == trained

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from autoprune.domain.goal import Goal
 from autoprune.domain.record import SHORT, UNTRAINED, TrialRecord
 from autoprune.errors import ConfigError, StorageFailed, TargetUnreachable, TrialFailed
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.evaluate.candidate import Candidate, evaluate_trained, evaluate_untrained
 from tests.search.evaluation_bench import PLAN, Invented, invented_bench
+from tests.search.fakes import with_goal
 
 TRIAL = Candidate("trial", "trial 3", 3, PLAN)
 BASELINE = Candidate("baseline", "uniform-0.50-r8", None, PLAN)
@@ -23,7 +25,7 @@ def test_without_training_a_plan_is_pruned_predicted_and_validated(
 ) -> None:
     invented = Invented()
     bench = invented_bench(tmp_path, invented, monkeypatch)
-    made = evaluate_untrained(bench, TRIAL, 5.0, SILENT)
+    made = evaluate_untrained(bench, TRIAL, SILENT)
     assert invented.asked == ["prune", "validate"]
     assert made.state == "scored"
     assert (made.predicted_ms, made.untrained_map50_95) == (4.0, 0.3)
@@ -38,7 +40,7 @@ def test_batch_norms_are_recalibrated_where_compensation_does_not_do_it(
 ) -> None:
     invented = Invented()
     bench = invented_bench(tmp_path, invented, monkeypatch, compensated=False)
-    evaluate_untrained(bench, TRIAL, 5.0, SILENT)
+    evaluate_untrained(bench, TRIAL, SILENT)
     assert invented.asked == ["prune", "recalibrate", "validate"]
 
 
@@ -50,7 +52,7 @@ def test_only_what_is_clearly_over_the_budget_is_not_validated(
 ) -> None:
     """The predictor errs by 2 %: 4 % above 5 ms is clear."""
     invented = Invented(predicted_ms=predicted_ms)
-    made = evaluate_untrained(invented_bench(tmp_path, invented, monkeypatch), TRIAL, 5.0, SILENT)
+    made = evaluate_untrained(invented_bench(tmp_path, invented, monkeypatch), TRIAL, SILENT)
     assert made.state == state
     assert ("validate" in invented.asked) == (state == "scored")
     assert made.size is not None
@@ -61,8 +63,10 @@ def test_an_accuracy_goal_validates_every_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     invented = Invented(predicted_ms=99.0)
-    bench = invented_bench(tmp_path, invented, monkeypatch)
-    assert evaluate_untrained(bench, TRIAL, None, SILENT).state == "scored"
+    bench = with_goal(
+        invented_bench(tmp_path, invented, monkeypatch), Goal(kind="max_drop", value=2)
+    )
+    assert evaluate_untrained(bench, TRIAL, SILENT).state == "scored"
 
 
 def test_a_score_of_zero_without_training_is_a_score(
@@ -71,7 +75,7 @@ def test_a_score_of_zero_without_training_is_a_score(
     invented = Invented()
     invented.scores = [0.0]
     bench = invented_bench(tmp_path, invented, monkeypatch)
-    made = evaluate_untrained(bench, TRIAL, 5.0, SILENT)
+    made = evaluate_untrained(bench, TRIAL, SILENT)
     assert made.state == "scored"
     assert made.untrained_map50_95 == 0.0
 
@@ -81,9 +85,9 @@ def test_promotion_adds_latency_and_fine_tune_to_what_is_known(
 ) -> None:
     invented = Invented()
     bench = invented_bench(tmp_path, invented, monkeypatch)
-    known = evaluate_untrained(bench, TRIAL, 5.0, SILENT)
+    known = evaluate_untrained(bench, TRIAL, SILENT)
     invented.asked.clear()
-    made = evaluate_trained(bench, Candidate.of(known), 5.0, SILENT, known)
+    made = evaluate_trained(bench, Candidate.of(known), SILENT, known)
     assert invented.asked == ["prune", "latency", "fine-tune", "validate", "save"]
     assert made.state == "complete"
     assert [(score.rung, score.metrics.map50_95) for score in made.rungs] == [
@@ -106,7 +110,7 @@ def test_the_learning_rate_goes_by_what_pruning_broke(
         invented = Invented()
         invented.scores = [untrained, 0.6]
         bench = invented_bench(tmp_path / str(untrained), invented, monkeypatch)
-        made = evaluate_trained(bench, TRIAL, 5.0, SILENT)
+        made = evaluate_trained(bench, TRIAL, SILENT)
         assert invented.settings is not None
         assert made.rungs[-1].lr0 == invented.settings.lr0
         rates.append(invented.settings.lr0 or 0.0)
@@ -118,7 +122,7 @@ def test_a_baseline_goes_through_all_rungs_at_once(
 ) -> None:
     invented = Invented(predicted_ms=9.0, ms=9.1)
     bench = invented_bench(tmp_path, invented, monkeypatch)
-    made = evaluate_trained(bench, BASELINE, None, SILENT)
+    made = evaluate_trained(bench, BASELINE, SILENT, however_slow=True)
     assert invented.asked == ["prune", "latency", "validate", "fine-tune", "validate", "save"]
     assert (made.untrained_map50_95, made.map50_95, made.predicted_ms) == (0.3, 0.6, 9.0)
     assert bench.folder.baseline_records() == [made]
@@ -131,8 +135,8 @@ def test_what_is_not_surely_within_the_budget_by_measurement_is_not_trained(
     """The interval is +-1 %: 4.97 ms may be 5.02."""
     invented = Invented(ms=ms)
     bench = invented_bench(tmp_path, invented, monkeypatch)
-    known = evaluate_untrained(bench, TRIAL, 5.0, SILENT)
-    made = evaluate_trained(bench, TRIAL, 5.0, SILENT, known)
+    known = evaluate_untrained(bench, TRIAL, SILENT)
+    made = evaluate_trained(bench, TRIAL, SILENT, known)
     assert made.state == state
     assert ("fine-tune" in invented.asked) == (state == "complete")
     assert made.untrained_map50_95 == 0.3
@@ -152,7 +156,7 @@ def test_a_failure_without_training_is_data(
 ) -> None:
     invented = Invented()
     invented.broken[stage] = error
-    made = evaluate_untrained(invented_bench(tmp_path, invented, monkeypatch), TRIAL, 5.0, SILENT)
+    made = evaluate_untrained(invented_bench(tmp_path, invented, monkeypatch), TRIAL, SILENT)
     assert made.state == "failed"
     assert made.failure is not None
     assert made.failure.reason == reason
@@ -171,9 +175,9 @@ def test_a_failed_promotion_keeps_what_was_known(
 ) -> None:
     invented = Invented()
     bench = invented_bench(tmp_path, invented, monkeypatch)
-    known = evaluate_untrained(bench, TRIAL, 5.0, SILENT)
+    known = evaluate_untrained(bench, TRIAL, SILENT)
     invented.broken[stage] = error
-    made = evaluate_trained(bench, TRIAL, 5.0, SILENT, known)
+    made = evaluate_trained(bench, TRIAL, SILENT, known)
     assert (made.state, made.map50_95, made.untrained_map50_95) == ("failed", None, 0.3)
     assert made.failure is not None
     assert made.failure.reason == reason
@@ -185,7 +189,7 @@ def test_a_fine_tune_that_ends_at_zero_has_failed(
 ) -> None:
     invented = Invented()
     invented.scores = [0.3, 0.0]
-    made = evaluate_trained(invented_bench(tmp_path, invented, monkeypatch), TRIAL, 5.0, SILENT)
+    made = evaluate_trained(invented_bench(tmp_path, invented, monkeypatch), TRIAL, SILENT)
     assert made.failure is not None
     assert made.failure.reason == "collapsed"
     assert made.map50_95 is None
@@ -199,10 +203,10 @@ def test_what_is_not_the_plans_fault_leaves_its_record_as_it_was(
 ) -> None:
     invented = Invented()
     bench = invented_bench(tmp_path, invented, monkeypatch)
-    known = evaluate_untrained(bench, TRIAL, 5.0, SILENT)
+    known = evaluate_untrained(bench, TRIAL, SILENT)
     invented.broken["latency"] = error
     with pytest.raises(type(error)):
-        evaluate_trained(bench, TRIAL, 5.0, SILENT, known)
+        evaluate_trained(bench, TRIAL, SILENT, known)
     assert bench.folder.trial_records() == [known]
 
 
@@ -213,7 +217,7 @@ def test_a_full_disk_stops_the_search_and_blames_no_plan(
     bench = invented_bench(tmp_path, invented, monkeypatch)
     invented.broken["save"] = OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(StorageFailed, match="disk is full"):
-        evaluate_trained(bench, TRIAL, 5.0, SILENT)
+        evaluate_trained(bench, TRIAL, SILENT)
     assert bench.folder.trial_records() == []
 
 
@@ -225,7 +229,7 @@ def test_leftovers_of_a_killed_worker_are_removed_before_the_next_attempt(
     for name in ("fine-tune-x1", "export-y2"):
         (folder / name).mkdir(parents=True)
     (folder / "model.part").touch()
-    made = evaluate_trained(bench, TRIAL, 5.0, SILENT)
+    made = evaluate_trained(bench, TRIAL, SILENT)
     assert made.state == "complete"
     assert {path.name for path in folder.iterdir()} == {
         "plan.yaml", "record.json", "log.txt", "model.pt",
@@ -236,6 +240,6 @@ def test_a_records_candidate_is_the_one_it_was_made_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = invented_bench(tmp_path, Invented(), monkeypatch)
-    made = evaluate_untrained(bench, TRIAL, 5.0, SILENT)
+    made = evaluate_untrained(bench, TRIAL, SILENT)
     path = bench.folder.trial(3) / "record.json"
     assert Candidate.of(TrialRecord.load(path)) == Candidate.of(made) == TRIAL

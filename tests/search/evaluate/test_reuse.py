@@ -8,15 +8,16 @@ from typing import Any
 import optuna
 import pytest
 
-from autoprune.domain.goal import Goal
 from autoprune.domain.front import pareto_front
+from autoprune.domain.goal import Goal
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import LONG, SHORT, TrialRecord
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.evaluate import trials
 from autoprune.search.evaluate.candidate import Candidate
-from autoprune.search.evaluate.reuse import earlier_studies, take_baseline, take_trials
+from autoprune.search.evaluate.reuse import take_baseline, take_trials
 from autoprune.search.evaluate.trials import STAGNANT_TRIALS
+from autoprune.search.learn.earlier import earlier_studies
 from autoprune.storage.study_folder import StudyFolder
 from autoprune.storage.yaml_io import dump_yaml
 from tests.search.fakes import (
@@ -45,7 +46,7 @@ def _bench(root: Path, goal: float = 4.0, **asked: Any) -> Any:
     bench = fake_bench(root, trials=4)
     changes = {"goal": Goal(kind="budget_ms", value=goal), **asked}
     bench.config = bench.config.model_copy(update=changes)
-    bench.dense_latency = DENSE.latency
+    bench.limit = bench.config.goal.against(DENSE)
     bench.predicted_ms = lambda plan: 10 * kept_share(plan)
     _write_settings(bench.folder, {"goal": goal, **asked})
     bench.folder.save_record(DENSE)
@@ -81,9 +82,15 @@ def earlier(tmp_path: Path) -> Any:
     return bench
 
 
-def _taken(bench: Any, dense: TrialRecord = DENSE) -> optuna.Study:
+def _earlier(bench: Any) -> Any:
+    """The bench, knowing the studies beside it."""
+    bench.earlier = earlier_studies(bench, bench.dense_latency.fingerprint)
+    return bench
+
+
+def _taken(bench: Any) -> optuna.Study:
     study = fake_study(bench)
-    take_trials(bench, study, dense, earlier_studies(bench), SearchListener())
+    take_trials(_earlier(bench), study, SearchListener())
     return study
 
 
@@ -113,7 +120,7 @@ def test_scores_come_along_and_training_where_its_weights_were_kept(
 def test_measured_ratios_hold_in_todays_dense_time(earlier: Any, tmp_path: Path) -> None:
     bench = _bench(tmp_path / "second")
     bench.dense_latency = SLOWER.latency
-    _taken(bench, SLOWER)
+    _taken(bench)
     found = bench.folder.trial_records()[1].latency
     assert (found.ratio, found.dense_ms, found.dense_now_ms) == (0.55, 11.0, None)
     assert found.median_ms == pytest.approx(0.55 * 11)
@@ -172,7 +179,7 @@ def test_of_two_studies_that_know_a_plan_the_one_with_weights_is_asked(
     for path in middle.folder.root.glob("trials/*/model.*"):
         path.unlink()
     bench = _bench(tmp_path / "third")
-    assert [folder.root.name for folder in earlier_studies(bench)] == ["middle", "first"]
+    assert [folder.root.name for folder in _earlier(bench).earlier] == ["middle", "first"]
     _taken(bench)
     records = bench.folder.trial_records()
     assert [r.taken_from for r in records if r.state == "complete"] == ["first/trial 1"]
@@ -203,7 +210,7 @@ def test_a_plan_without_its_weights_costs_what_its_score_cost(earlier: Any, tmp_
 
 def test_only_studies_that_differ_in_the_goal_count(earlier: Any, tmp_path: Path) -> None:
     def found(bench: Any) -> list[str]:
-        return [folder.root.name for folder in earlier_studies(bench)]
+        return [folder.root.name for folder in _earlier(bench).earlier]
 
     bench = _bench(tmp_path / "second")
     _bench(tmp_path / "same-goal")
@@ -242,11 +249,11 @@ def test_a_baseline_of_an_earlier_study_is_not_trained_again(tmp_path: Path) -> 
     made = record("uniform-0.50-r8", 5.0, 0.6, kind="baseline", plan=plan, untrained=0.3)
     first.folder.save_record(made)
     wanted = Candidate("baseline", made.name, None, plan)
-    assert take_baseline(second, earlier_studies(second), wanted) is None  # its weights are gone
+    assert take_baseline(_earlier(second), wanted) is None  # its weights are gone
     (first.folder.baseline(made.name) / "model.pt").write_bytes(b"weights")
     another = Candidate("baseline", made.name, None, _plan(first, 16, 32, 32, 24))
-    assert take_baseline(second, earlier_studies(second), another) is None
-    found = take_baseline(second, earlier_studies(second), wanted)
+    assert take_baseline(_earlier(second), another) is None
+    found = take_baseline(_earlier(second), wanted)
     assert found is not None
     assert found.latency is not None
     assert (found.taken_from, found.latency.dense_ms) == (f"first/{made.name}", 11.0)

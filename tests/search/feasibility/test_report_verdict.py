@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
+from autoprune.domain.goal import Goal
 from autoprune.errors import ConfigError, TargetUnreachable, TrialFailed
+from autoprune.search.context.budget import Allowance
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.feasibility import report_verdict as first_verdict
+from autoprune.search.feasibility import report_verdict
 from autoprune.search.feasibility.report_verdict import MOST_CORRECTED, say_verdict
-from tests.search.fakes import fake_bench, latency, option
+from tests.search.fakes import ending_in, fake_bench, option, with_goal
 
 
 class Heard(SearchListener):
@@ -39,14 +41,16 @@ class Timing:
 
 def _bench(root: Path) -> Any:
     bench: Any = fake_bench(root)
-    bench.dense_latency, bench.predictor = latency(10.0), object()
+    bench.predictor = object()
     return bench
 
 
 def _heard(monkeypatch: pytest.MonkeyPatch, bench: Any, timing: Timing, limit_ms: Any) -> list[str]:
-    monkeypatch.setattr(first_verdict, "timed_options", timing)
+    monkeypatch.setattr(report_verdict, "timed_options", timing)
     heard = Heard()
-    say_verdict(cast(Any, bench), limit_ms, heard)
+    kind = "budget_ms" if limit_ms else "max_drop"
+    with_goal(bench, Goal.model_validate({"kind": kind, "value": limit_ms or 1}))
+    say_verdict(bench, Allowance.unlimited(), heard)
     return heard.said
 
 
@@ -79,12 +83,12 @@ def test_predictions_are_corrected_by_the_plan_that_was_timed(
         return known, (option("floor", "the floor", 2.0), cheapest)
 
     bench.predictor, bench.predicted_ms = Predictor(), lambda asked: 4.0
-    bench.with_predictor = lambda predictor: predictor
-    monkeypatch.setattr(first_verdict, "timed_options", timed)
+    monkeypatch.setattr(report_verdict, "timed_options", timed)
     for took_ms[0] in (4.2, 9.0, 1.0):
         bench.folder.verdict.unlink(missing_ok=True)
         for _ in range(2):  # timed, and read back
-            assert say_verdict(cast(Any, bench), 5.0, Heard()) == "corrected"
+            found = say_verdict(bench, Allowance.unlimited(), Heard())
+            assert found.predictor == "corrected"
     assert factors[::2] == factors[1::2]
     assert factors[::2] == pytest.approx([1.05, MOST_CORRECTED, 1 / MOST_CORRECTED])
 
@@ -113,3 +117,14 @@ def test_a_device_that_is_gone_pauses_and_a_broken_file_is_named(
     bench.folder.verdict.write_text("{}")
     with pytest.raises(ConfigError, match=r"verdict\.json.*kind"):
         _heard(monkeypatch, bench, Timing(), 5.0)
+
+
+def test_once_the_time_is_over_nothing_is_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, timing = _bench(tmp_path), Timing()
+    monkeypatch.setattr(report_verdict, "timed_options", timing)
+    too_late = ending_in(-1)
+    too_late.latest = too_late.ends
+    assert say_verdict(bench, too_late, Heard()) is bench
+    assert timing.calls == []

@@ -26,12 +26,16 @@ from autoprune.latency.predictor import LatencyPredictor, PredictorError
 from autoprune.pruning.prune import Pruner
 from autoprune.pruning.trace_geometry import model_geometry
 from autoprune.search import run
+from autoprune.search.context.budget import Budget
+from autoprune.search.context.default_space import default_space
+from autoprune.search.context.journal import Journal
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.context.prepare import complete, default_space
-from autoprune.search.context.workbench import Workbench
+from autoprune.search.context.prepare import completed
+from autoprune.search.context.workbench import Calibrated, Informed
 from autoprune.search.evaluate import trials
 from autoprune.search.evaluate.candidate import Candidate
-from autoprune.search.learn import target_space
+from autoprune.search.learn import predicting, target_space
+from autoprune.search.learn.earlier import earlier_studies
 from autoprune.search.learn.stairs import space_text
 from autoprune.search.learn.target_space import with_target_space
 from autoprune.search.run import Prepared, run_search
@@ -68,15 +72,16 @@ def _predictor(pruner: Pruner, block: int, price: float = 1.0) -> LatencyPredict
     return replace(free, prices=prices / total * 0.9, constant=0.1)
 
 
-def _bench(root: Path, pruner: Pruner, **asked: Any) -> Workbench:
+def _bench(root: Path, pruner: Pruner, **asked: Any) -> Calibrated:
     """A bench whose model is real; what a test does not use is missing."""
     values = {"goal": {"kind": "budget_ms", "value": 5.0}, "trials": 5, "name": "study", **asked}
     config = StudyConfig.of(values, "test")
     missing: Any = None
     data: Any = type("NoOverlap", (), {"overlap": 0})
     root.mkdir(parents=True, exist_ok=True)
-    return Workbench(
+    return Calibrated(
         config=config,
+        demo=False,
         folder=StudyFolder(root),
         yolo=missing,
         base_hash="0" * 12,
@@ -90,14 +95,19 @@ def _bench(root: Path, pruner: Pruner, **asked: Any) -> Workbench:
         target=missing,
         options=missing,
         timing=missing,
+        calibration=None,
+        dense_export=missing,
+        dense=DENSE,
         dense_latency=latency(10.0),
+        limit=config.goal.against(DENSE),
+        earlier=(),
     )
 
 
-def _narrowed(bench: Workbench, block: int = 16, price: float = 1.0) -> tuple[Workbench, list[str]]:
+def _narrowed(bench: Calibrated, block: int = 16, price: float = 1.0) -> tuple[Informed, list[str]]:
     heard = Heard()
     predictor = _predictor(bench.pruner, block, price)
-    return with_target_space(bench.with_predictor(predictor), heard), heard.lines
+    return with_target_space(bench.grown(Informed, predictor=predictor), heard), heard.lines
 
 
 def test_without_a_space_the_widths_are_those_on_the_targets_steps(
@@ -138,7 +148,7 @@ def test_odd_bytes_in_a_devices_name_do_not_spoil_the_file(pruner: Pruner, tmp_p
 
 
 def test_the_space_left_open_stays_open_in_what_was_asked() -> None:
-    config, _ = complete(StudyConfig(goal=Goal(kind="budget_ms", value=5)))
+    config = completed(StudyConfig(goal=Goal(kind="budget_ms", value=5)), Path("a.pt"), "a")
     assert config.space is None
 
 
@@ -157,29 +167,38 @@ class Study:
         self.die_at: int | None = None
         self.answer: Callable[[Candidate], TrialRecord] | None = None
         self.blocks = iter((16, 32, 8))  # what a second learning would find
-        monkeypatch.setattr(
-            run, "measured_dense", lambda bench, _: (bench.with_dense(None, latency(10.0)), DENSE)
-        )
-        monkeypatch.setattr(run, "learn_latency", self._learn)
-        monkeypatch.setattr(run, "say_verdict", lambda bench, *_: bench)
+        made_up = {
+            "dense": self._measured,
+            "calibration": lambda bench, *_: bench,
+            "verdict": lambda bench, *_: bench,
+            "promotion": lambda bench, *_: bench,
+            "finish": lambda bench, *_: bench,
+            "longer fine-tune": lambda *_: Outcome(status="finished"),
+        }
+        steps = [replace(step, run=made_up.get(step.stage.name, step.run)) for step in run.STEPS]
+        monkeypatch.setattr(run, "STEPS", steps)
+        monkeypatch.setattr(predicting, "learn_latency", self._learn)
         monkeypatch.setattr(run, "evaluate_baselines", self._baselines)
         monkeypatch.setattr(trials, "evaluate_untrained", self._evaluate)
-        monkeypatch.setattr(run, "Promotions", lambda *_: type("None_", (), {"run": int}))
-        monkeypatch.setattr(run, "finish_search", lambda *_: Outcome(status="finished"))
 
     def search(self) -> None:
-        bench = _bench(self.root, self.pruner)
-        run_search(Prepared(bench, False, time.monotonic()), SearchListener())
+        checked = _bench(self.root, self.pruner)
+        journal = Journal(checked.folder, SearchListener(), Budget(None))
+        run_search(Prepared(checked, journal), SearchListener())
+
+    def _measured(self, bench: Calibrated, *_: Any) -> Calibrated:
+        found = earlier_studies(bench, bench.dense_latency.fingerprint)
+        return bench.grown(Calibrated, earlier=tuple(found))
 
     def plans(self) -> list[dict[str, Any]]:
         return [record.plan for record in StudyFolder(self.root).trial_records()]
 
-    def _learn(self, bench: Workbench, *_: Any) -> LatencyPredictor:
+    def _learn(self, bench: Calibrated, *_: Any) -> LatencyPredictor:
         time.sleep(0.1)  # long enough for another worker to come
         self.learned.append(_predictor(bench.pruner, next(self.blocks)))
         return self.learned[-1]
 
-    def _baselines(self, bench: Workbench, *_: Any) -> list[Any]:
+    def _baselines(self, bench: Informed, *_: Any) -> list[Any]:
         self.spaces.append(bench.space)
         return []
 
@@ -227,7 +246,7 @@ def test_two_workers_that_start_together_have_the_same_widths(
     def stop(*_: Any) -> None:
         raise Enough
 
-    monkeypatch.setattr(run, "_open_study", stop)
+    monkeypatch.setattr(run, "open_study", stop)
 
     def work() -> None:
         with suppress(Enough):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from autoprune.domain.goal import Goal
+from autoprune.domain.goal import Goal, Limit
 from autoprune.search.propose.proposals import ACROSS, WITHIN_BUDGET, proposals
 from autoprune.search.propose.solver import cheapest_plan
 from tests.search.profiles import random_profile
 
 PROFILE = random_profile(4)
+
+
+def _limit(kind: Any, value: float) -> Limit:
+    return Limit(Goal(kind=kind, value=value), dense_ms=10.0, dense_map=0.8)
 
 
 def _ratios(found: list[dict[str, int]]) -> list[float]:
@@ -18,7 +24,7 @@ def _ratios(found: list[dict[str, int]]) -> list[float]:
 
 
 def test_all_fit_the_budget_and_the_first_is_the_cheapest_of_all_that_do() -> None:
-    found = proposals(PROFILE, Goal(kind="budget_ms", value=6.0), dense_ms=10.0)
+    found = proposals(PROFILE, _limit("budget_ms", 6.0))
     assert all(ratio <= 0.6 for ratio in _ratios(found))
     assert found[0] == PROFILE.kept(cheapest_plan(PROFILE, np.ones(5), 0.6))
     assert 1 < len(found) <= len(WITHIN_BUDGET)
@@ -26,12 +32,12 @@ def test_all_fit_the_budget_and_the_first_is_the_cheapest_of_all_that_do() -> No
 
 
 def test_a_speedup_is_a_share_of_the_dense_latency() -> None:
-    as_speedup = proposals(PROFILE, Goal(kind="speedup", value=2.0), dense_ms=10.0)
-    assert as_speedup == proposals(PROFILE, Goal(kind="budget_ms", value=5.0), dense_ms=10.0)
+    as_speedup = proposals(PROFILE, _limit("speedup", 2.0))
+    assert as_speedup == proposals(PROFILE, _limit("budget_ms", 5.0))
 
 
 def test_an_accuracy_goal_gets_plans_of_all_latencies() -> None:
-    found = proposals(PROFILE, Goal(kind="max_drop", value=2.0), dense_ms=10.0)
+    found = proposals(PROFILE, _limit("max_drop", 2.0))
     assert len(found) == len(ACROSS)
     ratios = _ratios(found)
     assert ratios == sorted(ratios, reverse=True)
@@ -40,10 +46,10 @@ def test_an_accuracy_goal_gets_plans_of_all_latencies() -> None:
 
 
 def test_a_budget_nothing_meets_proposes_the_fastest_plan_once() -> None:
-    found = proposals(PROFILE, Goal(kind="budget_ms", value=0.1), dense_ms=10.0)
+    found = proposals(PROFILE, _limit("budget_ms", 0.1))
     assert len(found) == 1
 
 
 def test_a_budget_the_dense_model_meets_proposes_it_and_milder_ones_only_below() -> None:
-    found = proposals(PROFILE, Goal(kind="budget_ms", value=10.0), dense_ms=10.0)
+    found = proposals(PROFILE, _limit("budget_ms", 10.0))
     assert found[0] == PROFILE.kept(PROFILE.dense)

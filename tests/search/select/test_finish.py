@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Any
 import pytest
 from torch import nn
 
-from autoprune.domain.outcome import Outcome
 from autoprune.domain.record import LONG, LatencyResult, TrialRecord
 from autoprune.latency.measure import TimingSettings, together
+from autoprune.search.context.budget import Allowance
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.run import Prepared, note_stop
 from autoprune.search.select import finish
 from autoprune.search.select.finish import better_published, confirm_best
 from tests.search.fakes import DENSE, fake_bench, latency, record, score
@@ -35,6 +33,10 @@ def _bench(root: Path, *records: TrialRecord, weights: bool = True) -> Any:
     return bench
 
 
+def _confirmed(bench: Any, records: list[TrialRecord]) -> TrialRecord | None:
+    return confirm_best(bench, records, Allowance.unlimited(), SearchListener())
+
+
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Name -> ms in a fresh process; what was asked for is removed."""
@@ -48,7 +50,7 @@ def test_the_best_that_a_fresh_process_confirms_is_recommended(
 ) -> None:
     records = [_record(0, 4.9, 0.7), _record(1, 4.8, 0.6), _record(2, 4.0, 0.5)]
     measured |= {"trial 0": 4.99, "trial 1": 4.8}  # 4.99: its interval reaches 5.04
-    best = confirm_best(_bench(tmp_path, *records), records, DENSE, SearchListener())
+    best = _confirmed(_bench(tmp_path, *records), records)
     assert best is not None
     assert best.name == "trial 1"
     assert measured == {}
@@ -76,7 +78,7 @@ def test_a_plan_is_confirmed_by_three_processes_whose_bounds_all_count(
     times = iter((4.7, 4.96, 4.8, 4.7, 4.9, 4.8))  # 4.96: its interval reaches 5.01
     bench: Any = _Timed(_bench(tmp_path, *records), times)
     monkeypatch.setattr(finish, "_trained", lambda *_: nn.Identity())
-    best = confirm_best(bench, records, DENSE, SearchListener())
+    best = _confirmed(bench, records)
     assert best is not None
     assert best.name == "trial 1"
     assert next(times, None) is None
@@ -97,7 +99,7 @@ def test_a_steady_miss_is_not_measured_until_it_passes(
         _record(1, 4.8, 0.6, confirmed=shaky),
     ]
     measured["trial 1"] = 4.7
-    best = confirm_best(_bench(tmp_path, *records), records, DENSE, SearchListener())
+    best = _confirmed(_bench(tmp_path, *records), records)
     assert best is not None
     assert best.name == "trial 1"
 
@@ -109,11 +111,11 @@ def test_a_plan_whose_weights_are_gone_is_recommended_only_if_all_are(
     bench = _bench(tmp_path, *records)
     (bench.folder.trial(0) / "model.pt").unlink()
     measured |= {"trial 0": 4.5, "trial 1": 4.5}
-    best = confirm_best(bench, records, DENSE, SearchListener())
+    best = _confirmed(bench, records)
     assert best is not None
     assert best.name == "trial 1"
     (bench.folder.trial(1) / "model.pt").unlink()
-    best = confirm_best(bench, records, DENSE, SearchListener())
+    best = _confirmed(bench, records)
     assert best is not None
     assert best.name == "trial 0"
 
@@ -131,22 +133,3 @@ def test_a_model_published_earlier_gives_way_only_to_a_better_one(tmp_path: Path
     assert better_published(bench, better).name == "trial 2"
     (bench.folder.trial(0) / "model.pt").unlink()
     assert better_published(bench, new).name == "trial 2"
-
-
-def test_an_interruption_names_what_was_confirmed(tmp_path: Path) -> None:
-    records = [
-        _record(0, 4.9, 0.7, confirmed=latency(5.06)),
-        _record(1, 4.8, 0.65),
-        _record(2, 4.7, 0.6, confirmed=latency(4.7)),
-    ]
-    bench = _bench(tmp_path, *records)
-    note_stop(Prepared(bench, False, time.monotonic()), KeyboardInterrupt())
-    outcome = bench.folder.load_outcome()
-    assert (outcome.status, outcome.best, outcome.goal_met) == ("interrupted", "trial 2", True)
-
-
-def test_an_interruption_leaves_what_has_ended_alone(tmp_path: Path) -> None:
-    bench = _bench(tmp_path, _record(0, 4.5, 0.7))
-    Outcome(status="finished", best="trial 0", goal_met=True).save(bench.folder.outcome)
-    note_stop(Prepared(bench, False, time.monotonic()), KeyboardInterrupt())
-    assert bench.folder.load_outcome().status == "finished"

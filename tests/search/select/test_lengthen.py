@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,11 +11,12 @@ from torch import nn
 
 from autoprune.domain.record import LONG, TrialRecord
 from autoprune.errors import TrialFailed
+from autoprune.search.context.budget import Allowance
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.select import lengthen as module
 from autoprune.search.select.lengthen import LONGER, lengthen
 from tests.search.evaluation_bench import PLAN, Invented, invented_bench
-from tests.search.fakes import record
+from tests.search.fakes import ending_in, record
 
 BEST = record("trial 0", 4.0, 0.6, number=0, plan=PLAN, predicted=4.0, untrained=0.4)
 
@@ -55,7 +55,7 @@ def test_better_weights_replace_the_short_ones_and_are_scored_on_new_images(
 ) -> None:
     invented.scores = [0.7, 0.65]
     heard = Heard()
-    longer = lengthen(bench, BEST, heard, None)
+    longer = lengthen(bench, BEST, Allowance.unlimited(), heard)
     score = longer.at_rung(LONG)
     assert score is not None
     assert (score.metrics.map50_95, score.epochs) == (0.7, LONGER * bench.fine_tune.epochs)
@@ -73,7 +73,7 @@ def test_weights_that_are_no_better_are_not_kept(
     bench: Any, invented: Invented, found: float
 ) -> None:
     invented.scores = [found]
-    longer = lengthen(bench, BEST, SearchListener(), None)
+    longer = lengthen(bench, BEST, Allowance.unlimited(), SearchListener())
     assert _weights(bench) == b"short"
     score = longer.at_rung(LONG)
     assert score is not None
@@ -82,16 +82,17 @@ def test_weights_that_are_no_better_are_not_kept(
 
 def test_it_is_done_once(bench: Any, invented: Invented) -> None:
     invented.scores = [0.7, 0.65]
-    longer = lengthen(bench, BEST, SearchListener(), None)
+    longer = lengthen(bench, BEST, Allowance.unlimited(), SearchListener())
     invented.asked.clear()
-    assert lengthen(bench, bench.folder.reread(BEST), SearchListener(), None) == longer
+    again = bench.folder.reread(BEST)
+    assert lengthen(bench, again, Allowance.unlimited(), SearchListener()) == longer
     assert invented.asked == []
 
 
 def test_time_limits_the_epochs(bench: Any, invented: Invented) -> None:
     """The short one took a second for its epoch; validation is allowed for."""
     invented.scores = [0.7, 0.65]
-    longer = lengthen(bench, BEST, SearchListener(), time.monotonic() + 7.5)
+    longer = lengthen(bench, BEST, ending_in(7.5), SearchListener())
     score = longer.at_rung(LONG)
     assert score is not None
     assert score.epochs == 5
@@ -99,7 +100,7 @@ def test_time_limits_the_epochs(bench: Any, invented: Invented) -> None:
 
 @pytest.mark.parametrize("left_s", [-100.0, 0.0, 1.5])
 def test_without_time_nothing_is_trained(bench: Any, invented: Invented, left_s: float) -> None:
-    assert lengthen(bench, BEST, SearchListener(), time.monotonic() + left_s) == BEST
+    assert lengthen(bench, BEST, ending_in(left_s), SearchListener()) == BEST
     assert invented.asked == []
 
 
@@ -112,7 +113,7 @@ def test_a_failure_is_said_and_changes_nothing(
 ) -> None:
     invented.broken["fine-tune"] = error
     heard = Heard()
-    assert lengthen(bench, BEST, heard, None) == BEST
+    assert lengthen(bench, BEST, Allowance.unlimited(), heard) == BEST
     assert _weights(bench) == b"short"
     assert bench.folder.reread(BEST) == BEST
     assert "oom" in heard.said[-1]
@@ -127,5 +128,5 @@ def test_a_record_without_weights_or_score_is_left_alone(
         (bench.folder.trial(0) / "model.pt").unlink()
     else:
         best = BEST.model_copy(update={"rungs": ()})
-    assert lengthen(bench, best, SearchListener(), None) == best
+    assert lengthen(bench, best, Allowance.unlimited(), SearchListener()) == best
     assert invented.asked == []

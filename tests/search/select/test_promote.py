@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,17 @@ from typing import Any
 import filelock
 import pytest
 
-from autoprune.domain.goal import Goal
+from autoprune.domain.goal import Goal, Standing
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import Failure, TrialRecord
 from autoprune.errors import TargetUnreachable, TooManyFailures
+from autoprune.search.context.budget import Allowance
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.select import promote
-from autoprune.search.select.promote import FIRST_TRIES, PROMOTIONS, Promotions, drop_weights
-from tests.search.fakes import DENSE, fake_bench, latency, record, score, scored
+from autoprune.search.select.order import PROMOTIONS
+from autoprune.search.select.promote import FIRST_TRIES, Promotions, drop_weights
+from tests.search.fakes import ending_in, fake_bench, latency, record, score, scored, with_goal
 
 ROOT = Path(__file__).resolve().parents[3]
 Answer = Callable[[TrialRecord], TrialRecord]
@@ -60,7 +61,6 @@ class Trainer:
         self,
         bench: Any,
         candidate: Candidate,
-        budget_ms: float | None,
         listener: SearchListener,
         known: TrialRecord,
     ) -> TrialRecord:
@@ -73,16 +73,12 @@ class Trainer:
 class Heard(SearchListener):
     def __init__(self) -> None:
         self.said: list[str] = []
-        self.deadlines: list[float | None] = []
         self.bests: list[str | None] = []
 
     def say(self, text: str) -> None:
         self.said.append(text)
 
-    def deadline(self, seconds: float | None) -> None:
-        self.deadlines.append(seconds)
-
-    def result(self, record: TrialRecord, best: TrialRecord | None) -> None:
+    def result(self, record: TrialRecord, best: Standing | None) -> None:
         self.bests.append(best.name if best else None)
 
 
@@ -96,15 +92,17 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 def _bench(root: Path, records: list[TrialRecord], goal: Goal | None = None) -> Any:
     bench = fake_bench(root)
     if goal is not None:
-        bench.config = bench.config.model_copy(update={"goal": goal})
+        with_goal(bench, goal)
     for made in records:
         bench.folder.save_record(made)
     return bench
 
 
-def _promoted(bench: Any, stop_at: float | None = None) -> Heard:
+def _promoted(bench: Any, seconds: float | None = None) -> Heard:
+    """Promote, within so many seconds if given."""
     heard = Heard()
-    Promotions(bench, DENSE, heard, stop_at).run()
+    allowance = Allowance.unlimited() if seconds is None else ending_in(seconds)
+    Promotions(bench, allowance, heard).run()
     return heard
 
 
@@ -152,7 +150,7 @@ def test_taken_over_fine_tunes_do_not_stand_for_the_one_there_is_always_time_for
     tmp_path: Path, trainer: Trainer
 ) -> None:
     slow = complete(scored(0, 8.0, 0.7, taken_from="first/trial 0"))
-    _promoted(_bench(tmp_path, [slow, scored(1, 4.5, 0.3)]), stop_at=time.monotonic())
+    _promoted(_bench(tmp_path, [slow, scored(1, 4.5, 0.3)]), seconds=0)
     assert trainer.trained == ["trial 1"]
 
 
@@ -291,12 +289,11 @@ def test_an_accuracy_goal_believes_measured_latencies(tmp_path: Path, trainer: T
 def test_no_time_left_begins_no_more_once_one_is_trained(tmp_path: Path, trainer: Trainer) -> None:
     waiting = [scored(number, 4.5, 0.5) for number in range(4)]
     bench = _bench(tmp_path, waiting)
-    heard = _promoted(bench, stop_at=time.monotonic() - 1)
+    _promoted(bench, seconds=-1)
     assert len(trainer.trained) == 1
-    assert heard.deadlines[-1] == 0.0
-    _promoted(bench, stop_at=time.monotonic() + 0.5)  # less than the second a fine-tune takes
+    _promoted(bench, seconds=0.5)  # less than the second a fine-tune takes
     assert len(trainer.trained) == 1
-    _promoted(bench, stop_at=time.monotonic() + 1000)
+    _promoted(bench, seconds=1000)
     assert len(trainer.trained) == 4
 
 
@@ -306,7 +303,7 @@ def test_plans_that_turn_out_too_slow_do_not_use_up_more_than_the_time(
     trainer.answer = lambda known: too_slow(known, 5.01)
     waiting = [scored(number, 4.0 + number / 100, 0.5) for number in range(20)]
     baseline = record("uniform-0.50", 3.0, 0.3, kind="baseline", predicted=4.0, untrained=0.2)
-    _promoted(_bench(tmp_path, [baseline, *waiting]), stop_at=time.monotonic() - 1)
+    _promoted(_bench(tmp_path, [baseline, *waiting]), seconds=-1)
     assert len(trainer.trained) == min(FIRST_TRIES, len(trainer.trained))
 
 
@@ -333,7 +330,7 @@ def test_a_trial_that_another_worker_just_trained_is_left_alone(
 ) -> None:
     stale = scored(0, 4.5, 0.6)
     bench = _bench(tmp_path, [complete(stale)])
-    Promotions(bench, DENSE, SearchListener(), None)._promote(stale)
+    Promotions(bench, Allowance.unlimited(), SearchListener())._promote(stale)
     assert trainer.trained == []
 
 
@@ -408,18 +405,19 @@ def test_weights_go_unless_on_the_front_contending_or_not_yet_told(tmp_path: Pat
 _DEADLY = """
 import os, signal, sys
 from pathlib import Path
-from tests.search.fakes import DENSE, fake_bench
+from tests.search.fakes import fake_bench
+from autoprune.search.context.budget import Allowance
 from autoprune.search.evaluate import candidate as evaluate
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.select.promote import Promotions
 
-def die(run, budget_ms):
+def die(run, however_slow):
     if run.candidate.number == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     return "complete"
 
 evaluate._Run.measure_and_train = die
-Promotions(fake_bench(Path(sys.argv[1])), DENSE, SearchListener(), None).run()
+Promotions(fake_bench(Path(sys.argv[1])), Allowance.unlimited(), SearchListener()).run()
 """
 
 
