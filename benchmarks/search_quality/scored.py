@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import optuna
-from quality_bench import Quality
 
 from autoprune.domain.config import Goal, SamplerName
 from autoprune.domain.record import TrialRecord
@@ -16,6 +15,7 @@ from autoprune.search.propose.objectives import OBJECTIVES
 from autoprune.search.propose.proposals import proposals
 from autoprune.search.propose.samplers import FreshPerTrial, Known
 from autoprune.storage.study_folder import StudyFolder
+from benchmarks.search_quality.bench import Quality
 
 
 def scored_study(

@@ -11,7 +11,7 @@ from typing import Any
 from autoprune.latency.runner import describe_machine, machine_state
 from autoprune.storage.yaml_io import write_atomic
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
 def provenance(*packages: str) -> dict[str, Any]:

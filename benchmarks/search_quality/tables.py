@@ -1,4 +1,4 @@
-"""The sections of the generated page that search_quality.py fills."""
+"""The sections of the generated page that `benchmarks.search_quality` fills."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from markdown_table import table
+from benchmarks.lib.markdown_table import table
 
 
 def replay(content: dict[str, Any]) -> str:
@@ -52,7 +52,7 @@ def replay(content: dict[str, Any]) -> str:
         f"untrained-score-{content['set']}.png": "Scores without training and after a fine-tune",
     }
     for at, (name, about) in enumerate(pictures.items(), 1):
-        if (Path(__file__).resolve().parent.parent / "docs" / name).exists():
+        if (Path(__file__).resolve().parents[2] / "docs" / name).exists():
             parts.insert(2 * at - 1, f"![{about}](../docs/{name})")
     return "\n\n".join(parts)
 

@@ -1,6 +1,6 @@
 """Does the search beat the best block-aligned uniform plan at equal latency? On the bundled demo.
 
-    python benchmarks/search_demo.py --speedup 1.7 --seeds 0 1 2
+    python benchmarks/claims/search_demo.py --speedup 1.7 --seeds 0 1 2
 
 One search per seed, default settings. The uniform rival is the mildest block-aligned uniform plan
 within the same budget, ratio and rounding tuned by measurement, pruned, fine-tuned and validated
@@ -13,12 +13,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from provenance import provenance, save_results
+import checkout  # noqa: F401
 
 from autoprune import api
 from autoprune.domain.config import Goal, StudyConfig
 from autoprune.domain.record import TrialRecord
 from autoprune.storage.study_folder import StudyFolder
+from benchmarks.lib.provenance import provenance, save_results
 
 
 def main() -> None:

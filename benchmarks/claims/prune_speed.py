@@ -1,6 +1,6 @@
 """Claim: one prune, deep copy included, takes about 0.1 s for yolov8n and 1.5 s for yolov8x.
 
-    python benchmarks/prune_speed.py [--repeats 7]
+    python benchmarks/claims/prune_speed.py [--repeats 7]
 
 Uniform plan of 0.4 from a model in memory on the CPU, torch's own thread setting unless given. The
 times are wall-clock; the load of the machine is written beside them.
@@ -12,14 +12,15 @@ import argparse
 import statistics
 import time
 
+import checkout  # noqa: F401
 import torch
-from provenance import provenance, save_results
 from rich.console import Console
 from rich.table import Table
 
 from autoprune.evaluation.quiet import prepare_environment
 from autoprune.families import family_of
 from autoprune.pruning.prune import prune_model, uniform_plan
+from benchmarks.lib.provenance import provenance, save_results
 
 MODELS = ("yolov8n", "yolov8s", "yolov8m", "yolov8x")
 RATIO = 0.4

@@ -1,6 +1,6 @@
 """Claim: calibration of yolov8x at 640 px takes less than 2 GB more memory than the model itself.
 
-    python benchmarks/calibration_cost.py [--images 6]
+    python benchmarks/claims/calibration_cost.py [--images 6]
 
 Random weights, generated pictures scaled up to 640 px, one thread, nothing cached. Memory is the
 peak resident size of a child process that calibrates, less that of one that only loads the model.
@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import checkout  # noqa: F401
 
 MODELS = ("yolov8s", "yolov8x")
 SIDE = 640  # px
@@ -67,9 +69,10 @@ def main() -> None:
     if asked.child:
         print(json.dumps(child(asked.child, asked.images)))
         return
-    from provenance import provenance, save_results
     from rich.console import Console
     from rich.table import Table
+
+    from benchmarks.lib.provenance import provenance, save_results
 
     made = provenance("torch", "ultralytics")
     table = Table("model", "s per image", "s for 128 images", "extra peak memory, MB")

@@ -12,12 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-from provenance import RESULTS
-from quality_bench import Quality, latency_row
-from quality_plans import plan_of
-from quality_pool import load_pool, usable
-from quality_replay import replayed_rows
-from quality_scored import scored_study
 from torch import nn
 
 from autoprune.domain.plan import PruningPlan
@@ -27,6 +21,12 @@ from autoprune.evaluation.recalibrate import recalibrate_batchnorm
 from autoprune.pruning.prune import Pruner, uniform_plan
 from autoprune.search.evaluate.baselines import uniform_plans
 from autoprune.search.learn.target_space import with_target_space
+from benchmarks.lib.provenance import RESULTS
+from benchmarks.search_quality.bench import Quality, latency_row
+from benchmarks.search_quality.plans import plan_of
+from benchmarks.search_quality.pool import load_pool, usable
+from benchmarks.search_quality.replay import replayed_rows
+from benchmarks.search_quality.scored import scored_study
 
 SCORED = 40  # plans of a search for one level
 TRIES = 12  # measurements spent on getting one of them within the level
@@ -196,7 +196,7 @@ def _require_torch_pruning() -> None:
 
 
 def _pruned_by_torch_pruning(quality: Quality, plan: dict[str, Any]) -> nn.Module:
-    from quality_torch_pruning import prune_uniformly
+    from benchmarks.search_quality.torch_pruning_rival import prune_uniformly
 
     bench = quality.bench
     with quiet(bench.folder.root / "log.txt"):

@@ -1,6 +1,6 @@
 """Claim: obs order and compensation keep most of the accuracy without any training.
 
-    python benchmarks/pruning_quality.py
+    python benchmarks/claims/pruning_quality.py
 
 The bundled demo checkpoint, pruned by the same ratio everywhere, mAP50-95 on the demo's val split.
 Calibration and recalibration look at training images only. About ten minutes on one core.
@@ -21,8 +21,8 @@ from statistics import median
 from typing import Any
 from unittest.mock import patch
 
+import checkout  # noqa: F401
 import torch
-from provenance import provenance, save_results
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -30,10 +30,9 @@ from torch import nn
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import demo_data_yaml
 from autoprune.evaluation.quiet import prepare_environment
+from benchmarks.lib.provenance import provenance, save_results
 
 prepare_environment()
-
-import sequential  # noqa: E402
 
 from autoprune.evaluation.checkpoint import load_yolo, trained_image_size  # noqa: E402
 from autoprune.evaluation.dataset import inspect_data  # noqa: E402
@@ -44,6 +43,7 @@ from autoprune.pruning import compensation, obs, prune, statistics  # noqa: E402
 from autoprune.pruning.prune import Pruner, uniform_plan  # noqa: E402
 from autoprune.pruning.statistics import CalibrationStatistics  # noqa: E402
 from autoprune.search.learn.calibration import calibrate, calibration_images  # noqa: E402
+from benchmarks.search_quality import sequential  # noqa: E402
 
 RATIOS = (0.15, 0.30, 0.45, 0.60)
 ABLATED_RATIOS = (0.30, 0.45)
@@ -98,7 +98,7 @@ class Bench:
 
     def score_torch_pruning(self, ratio: float) -> float:
         """mAP50-95 on val of torch-pruning's network, batch norms recalibrated."""
-        from quality_torch_pruning import prune_uniformly
+        from benchmarks.search_quality.torch_pruning_rival import prune_uniformly
 
         size = (self.imgsz, self.imgsz)
         return self.score_module(prune_uniformly(self.yolo.model, size, ratio, 1), True)

@@ -6,8 +6,9 @@ import math
 import statistics
 from typing import Any
 
-from quality_bench import LEVELS, rounded
 from scipy import stats
+
+from benchmarks.search_quality.bench import LEVELS, rounded
 
 CONFIDENCE = 0.95
 

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from provenance import RESULTS
-from quality_pool import usable
+from benchmarks.lib.provenance import RESULTS
+from benchmarks.search_quality.pool import usable
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 COLOURS = {"random": "#9aa3ad", "tpe": "#1f77b4", "nsga2": "#1b9e77"}
 OURS = "#d9541e"
 ORIGINS = {"solver": OURS, "disturbed": "#e3a06f", "uniform": "#1b9e77", "random": "#9aa3ad"}

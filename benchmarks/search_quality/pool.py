@@ -7,12 +7,12 @@ import time
 from typing import Any
 
 import filelock
-from provenance import RESULTS, provenance, save_results
-from quality_bench import Quality, Timer, fine_tuned_scores, rounded
-from quality_plans import plan_of, pool_plans
 
 from autoprune.search.evaluate.candidate import Candidate, evaluate_untrained
 from autoprune.search.learn.learn_latency import PlanTimer
+from benchmarks.lib.provenance import RESULTS, provenance, save_results
+from benchmarks.search_quality.bench import Quality, Timer, fine_tuned_scores, rounded
+from benchmarks.search_quality.plans import plan_of, pool_plans
 
 BATCH = 6  # plans timed in one process
 BATCH_S = 20.0

@@ -1,4 +1,4 @@
-"""Write benchmarks/README.md from the committed JSON: `python benchmarks/make_readme.py`."""
+"""Write benchmarks/README.md from the committed JSON: `python -m benchmarks.lib.make_readme`."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import quality_tables
-from markdown_table import table
+from benchmarks.lib.markdown_table import table
+from benchmarks.search_quality import tables as quality_tables
 
-HERE = Path(__file__).parent
+BENCHMARKS = Path(__file__).resolve().parents[1]
 INTRO = """\
 # Benchmarks
 
-One script per published claim. Each prints a table and writes `results/<name>.json` with machine,
-versions and date; this page is generated from those files by `make_readme.py`, and a test compares
-the two. Speeds are comparable within one table only.
+One script per published claim, in `claims/`; the package `search_quality/` compares the search with
+other methods. Run them from the checkout's root. Each prints a table and writes
+`results/<name>.json` with machine, versions and date; this page is generated from those files by
+`lib/make_readme.py`, and a test compares the two. Speeds are comparable within one table only.
 """
 
 
 def main() -> None:
-    (HERE / "README.md").write_text(page())
+    (BENCHMARKS / "README.md").write_text(page())
 
 
 def page() -> str:
     """The whole page."""
     sections = [INTRO]
     for name, (title, command, render) in SECTIONS.items():
-        path = HERE / "results" / f"{name}.json"
+        path = BENCHMARKS / "results" / f"{name}.json"
         if path.exists():
             content = json.loads(path.read_text())
             sections.append(f"## {title}\n\n`{command}`\n\n{render(content)}\n\n{_made(content)}\n")
@@ -288,7 +289,7 @@ def _training_speed(content: dict[str, Any]) -> str:
 
 
 _SETS = {"demo": "the demo", "second": "the second data set"}
-# part of search_quality.py, title, options, what makes its section
+# part of benchmarks.search_quality, title, options, what makes its section
 _QUALITY: tuple[tuple[str, str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("replay", "Fine-tunes needed", "", quality_tables.replay),
     ("samplers", "Samplers without any fine-tune", " --seeds 2", quality_tables.samplers),
@@ -309,56 +310,56 @@ _QUALITY: tuple[tuple[str, str, str, Callable[[dict[str, Any]], str]], ...] = (
 )
 
 SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
-    "prune_speed": ("Time of one prune", "python benchmarks/prune_speed.py", _prune_speed),
+    "prune_speed": ("Time of one prune", "python benchmarks/claims/prune_speed.py", _prune_speed),
     "training_speed": (
         "Time of a short fine-tune on a CPU",
-        "python benchmarks/training_speed.py",
+        "python benchmarks/claims/training_speed.py",
         _training_speed,
     ),
     "extreme_plans": (
         "Extreme plans never crash",
-        "python benchmarks/extreme_plans.py",
+        "python benchmarks/claims/extreme_plans.py",
         _extreme_plans,
     ),
     "pruning_quality": (
         "Accuracy kept without training",
-        "python benchmarks/pruning_quality.py",
+        "python benchmarks/claims/pruning_quality.py",
         _pruning_quality,
     ),
     "calibration_cost": (
         "Cost of calibration",
-        "python benchmarks/calibration_cost.py",
+        "python benchmarks/claims/calibration_cost.py",
         _calibration_cost,
     ),
     "demo_question": (
         "The demo is a real question",
-        "python benchmarks/demo_question.py",
+        "python benchmarks/claims/demo_question.py",
         _demo_question,
     ),
     "search_demo": (
         "The search against the best uniform plan",
-        "python benchmarks/search_demo.py --speedup 1.7 --seeds 0 1 2 --timeout 330",
+        "python benchmarks/claims/search_demo.py --speedup 1.7 --seeds 0 1 2 --timeout 330",
         _search_demo,
     ),
     "latency_repeatability": (
         "How repeatable a measured latency is",
-        "python benchmarks/latency_repeatability.py",
+        "python benchmarks/claims/latency_repeatability.py",
         _latency_repeatability,
     ),
     "latency_wander": (
         "How far a measured latency wanders over minutes",
-        "python benchmarks/latency_wander.py",
+        "python benchmarks/claims/latency_wander.py",
         _latency_wander,
     ),
     "latency_predictor": (
         "Latency of any plan, predicted",
-        "python benchmarks/latency_predictor.py --limit 100",
+        "python benchmarks/claims/latency_predictor.py --limit 100",
         _latency_predictor,
     ),
     **{
         f"search_quality_{part}_{name}": (
             f"{title}, on {shown}",
-            f"python benchmarks/search_quality.py {part} --set {name}{options}",
+            f"python -m benchmarks.search_quality {part} --set {name}{options}",
             show,
         )
         for part, title, options, show in _QUALITY

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import filelock
-import sequential as in_sequence
-from provenance import RESULTS, provenance, save_results
-from quality_bench import Quality, Timer, fine_tuned_scores, rounded
-from quality_confirm import load_confirmed, network_of, part
-from quality_gains import Row
-from quality_rivals import Finals, plan_in
 from torch import nn
 
 from autoprune.domain.record import LONG, SHORT
+from benchmarks.lib.provenance import RESULTS, provenance, save_results
+from benchmarks.search_quality import sequential as in_sequence
+from benchmarks.search_quality.bench import Quality, Timer, fine_tuned_scores, rounded
+from benchmarks.search_quality.confirm import load_confirmed, network_of, part
+from benchmarks.search_quality.gains import Row
+from benchmarks.search_quality.rivals import Finals, plan_in
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Again:
     """One other way to make or train the networks.
 
     Attributes:
-        part: Of `search_quality.py`; names the results.
+        part: Of `benchmarks.search_quality`; names the results.
         claim: What the results show.
         methods: Whose final plans.
         seeds: Of the fine-tune.

@@ -1,6 +1,6 @@
 """Claim: a short fine-tune on a CPU is faster with channels last and fused optimizer steps.
 
-    python benchmarks/training_speed.py [--turns 4] [--epochs 1] [--threads 2]
+    python benchmarks/claims/training_speed.py [--turns 4] [--epochs 1] [--threads 2]
 
 The bundled demo, pruned by 0.4 everywhere and trained by the recipe of a search; the two ways take
 turns, so that a change of the machine's speed meets both. What is shown are ratios of one run.
@@ -15,8 +15,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
 
+import checkout  # noqa: F401
 import torch
-from provenance import provenance, save_results
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -24,6 +24,7 @@ from torch import nn
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import demo_data_yaml
 from autoprune.evaluation.quiet import prepare_environment, quiet
+from benchmarks.lib.provenance import provenance, save_results
 
 prepare_environment()
 

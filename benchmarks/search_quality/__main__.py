@@ -1,14 +1,16 @@
 """Evidence: the search beats what one would do otherwise. Two generated data sets, no downloads.
 
-    python benchmarks/search_quality.py train                  # dense model of the second set
-    python benchmarks/search_quality.py pool --set demo --timeout 2400
-    python benchmarks/search_quality.py replay --set demo
-    python benchmarks/search_quality.py confirm --set demo --timeout 2400
-    python benchmarks/search_quality.py longer --set demo --epochs 30 --levels 0.6 0.45
-    python benchmarks/search_quality.py distilled --set demo --levels 0.6 0.45 0.3
-    python benchmarks/search_quality.py sequential --set demo --levels 0.45 0.3
-    python benchmarks/search_quality.py samplers --set demo    # without any fine-tune
-    python benchmarks/search_quality.py tables                 # benchmarks/README.md and the plot
+Run from the checkout's root:
+
+    python -m benchmarks.search_quality train                  # dense model of the second set
+    python -m benchmarks.search_quality pool --set demo --timeout 2400
+    python -m benchmarks.search_quality replay --set demo
+    python -m benchmarks.search_quality confirm --set demo --timeout 2400
+    python -m benchmarks.search_quality longer --set demo --epochs 30 --levels 0.6 0.45
+    python -m benchmarks.search_quality distilled --set demo --levels 0.6 0.45 0.3
+    python -m benchmarks.search_quality sequential --set demo --levels 0.45 0.3
+    python -m benchmarks.search_quality samplers --set demo    # without any fine-tune
+    python -m benchmarks.search_quality tables                 # benchmarks/README.md and the plot
 
 `pool` fine-tunes varied plans once. `replay` lets other samplers choose from the pool, with many
 seeds, which costs no training. `confirm` fine-tunes every method's final plans at four latency
@@ -41,49 +43,51 @@ def main() -> None:
     asked = _arguments()
     stop_at = None if asked.timeout is None else time.monotonic() + asked.timeout
     if asked.part == "train":
-        from second_set import train_second
+        from benchmarks.search_quality.second_set import train_second
 
         print(train_second(asked.scratch, asked.epochs or 12, asked.timeout))
     elif asked.part == "pool":
-        from quality_bench import open_quality
-        from quality_pool import fill_pool
+        from benchmarks.search_quality.bench import open_quality
+        from benchmarks.search_quality.pool import fill_pool
 
         quality = open_quality(asked.set, asked.scratch)
         fill_pool(quality, asked.set, asked.plans, stop_at, asked.share)
     elif asked.part == "replay":
-        from quality_replay import replay_all
+        from benchmarks.search_quality.replay import replay_all
 
         replay_all(asked.set, asked.seeds or 20, asked.scratch)
     elif asked.part == "confirm":
-        from quality_bench import open_quality
-        from quality_confirm import Confirmation
+        from benchmarks.search_quality.bench import open_quality
+        from benchmarks.search_quality.confirm import Confirmation
 
         quality = open_quality(asked.set, asked.scratch)
         seeds = 3 if asked.seeds is None else asked.seeds
         Confirmation(quality, asked.set, stop_at).run(seeds, tuple(asked.levels), asked.share)
     elif asked.part in AGAIN:
-        from quality_again import distilled, longer, sequential
-        from quality_bench import open_quality
+        from benchmarks.search_quality.again import distilled, longer, sequential
+        from benchmarks.search_quality.bench import open_quality
 
         ways = {"longer": longer(asked.epochs or 30), "distilled": distilled()}
         again = ways.get(asked.part) or sequential()
         quality = open_quality(asked.set, asked.scratch)
         again.run(quality, asked.set, tuple(asked.levels), asked.share, stop_at)
     elif asked.part == "samplers":
-        from quality_bench import open_quality
-        from quality_samplers import compare_samplers
+        from benchmarks.search_quality.bench import open_quality
+        from benchmarks.search_quality.samplers import compare_samplers
 
         compare_samplers(open_quality(asked.set, asked.scratch), asked.set, asked.seeds or 3)
     else:
-        import make_readme
-        from quality_plot import draw_all
+        from benchmarks.lib import make_readme
+        from benchmarks.search_quality.plot import draw_all
 
         draw_all()
         make_readme.main()
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.search_quality", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--set", choices=SETS, default="demo")
     parser.add_argument("--plans", type=int, default=152, help="pool: plans in all")

@@ -1,4 +1,4 @@
-"""What every part of search_quality.py works on: a prepared study of one data set."""
+"""What every part of `benchmarks.search_quality` works on: a prepared study of one data set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 
 import filelock
 import numpy as np
-from second_set import second_checkpoint, second_data_yaml
 from torch import nn
 
 from autoprune.domain.config import Goal, StudyConfig
@@ -30,6 +29,7 @@ from autoprune.search.evaluate.candidate import train_and_score
 from autoprune.search.learn.dense import measured_dense
 from autoprune.search.learn.learn_latency import learn_latency, shared_folder
 from autoprune.search.learn.profile import Profile
+from benchmarks.search_quality.second_set import second_checkpoint, second_data_yaml
 
 LEARNING_S = 120.0  # seconds for learning to predict latency, at most
 LEVELS = (0.75, 0.6, 0.45, 0.3)  # of the dense latency
@@ -111,7 +111,9 @@ def _opened(name: str, scratch: Path) -> Quality:
     if name == "second":
         checkpoint = second_checkpoint(scratch)
         if not (checkpoint.parent.parent / "done").exists():
-            raise ConfigError("the dense model is missing: run `search_quality.py train` first")
+            raise ConfigError(
+                "the dense model is missing: run `python -m benchmarks.search_quality train` first"
+            )
         changes = {"model": checkpoint, "data": second_data_yaml(scratch)}
         config = config.model_copy(update=changes)
     bench, _ = prepare(config, scratch, listener)

@@ -6,10 +6,10 @@ import statistics
 from typing import Any
 
 import numpy as np
-from quality_bench import LEVELS, rounded
 from scipy.stats import spearmanr
 
 from autoprune.domain.agreement import LATENCY_BAND
+from benchmarks.search_quality.bench import LEVELS, rounded
 
 RESAMPLES = 1000  # of the pool, for the interval of a correlation
 FEWEST_IN_BAND = 6  # plans below which a band's correlation says nothing

@@ -1,6 +1,6 @@
 """Claim: a thousand random extreme plans, no crash, every output finite, every width as ruled.
 
-    python benchmarks/extreme_plans.py [--plans 1000]
+    python benchmarks/claims/extreme_plans.py [--plans 1000]
 
 Plans are spread over yolov8n, yolov8s and the P2 and P6 graphs, run at 64 px. Exit status 1 when
 any plan crashed, gave nan or inf, or a width other than the documented rule's.
@@ -14,8 +14,8 @@ import sys
 import time
 from collections import Counter
 
+import checkout  # noqa: F401
 import torch
-from provenance import provenance, save_results
 from rich.console import Console
 from rich.table import Table
 
@@ -23,6 +23,7 @@ from autoprune.domain.plan import PruningPlan
 from autoprune.evaluation.quiet import prepare_environment
 from autoprune.families import family_of
 from autoprune.pruning.prune import prune_model
+from benchmarks.lib.provenance import provenance, save_results
 
 MODELS = ("yolov8n", "yolov8s", "yolov8n-p2", "yolov8n-p6")
 RATIOS = (0.0, 0.001, 0.05, 0.3, 0.5, 0.75, 0.9, 0.97, 0.99, 0.999)

@@ -1,6 +1,6 @@
 """Claim: a model timed against itself gives 1.00 within 1 %, and a 5 % difference is found.
 
-    python benchmarks/latency_repeatability.py [--pairs 60] [--model FILE] [--imgsz N]
+    python benchmarks/claims/latency_repeatability.py [--pairs 60] [--model FILE] [--imgsz N]
 
 The demo's model is timed beside a second copy of itself, and beside a copy that is kept busy 5 %
 longer in every run, as a search times its candidates: blocks in the order ABBA, until the interval
@@ -25,8 +25,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import checkout  # noqa: F401
 import numpy as np
-from provenance import provenance, save_results
 from rich.console import Console
 from rich.table import Table
 
@@ -40,6 +40,7 @@ from autoprune.latency.options import RuntimeOptions, TimingSettings
 from autoprune.latency.runner import counted_ms, median_interval
 from autoprune.latency.runner_output import checked_output
 from autoprune.latency.targets import LocalTarget
+from benchmarks.lib.provenance import provenance, save_results
 
 Array = np.ndarray[Any, Any]
 Interval = tuple[float, float, float]

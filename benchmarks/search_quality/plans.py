@@ -9,12 +9,12 @@ from typing import Any
 
 import filelock
 import numpy as np
-from quality_bench import Quality, rounded
 
 from autoprune.domain.plan import PruningPlan
 from autoprune.pruning.prune import uniform_plan
 from autoprune.search.propose.solver import cheapest_plan
 from autoprune.storage.yaml_io import write_atomic
+from benchmarks.search_quality.bench import Quality, rounded
 
 TURN = ("random", "solver", "uniform", "random", "disturbed", "uniform", "solver", "random")
 GOLDEN = 0.6180339887498949  # any number of first terms of its multiples is spread evenly

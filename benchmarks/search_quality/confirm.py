@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any
 
 import filelock
-from provenance import RESULTS, provenance, save_results
-from quality_bench import Quality, Timer, fine_tuned_scores, rounded
-from quality_gains import Row, gains, interval, mean_gains, scores_of
-from quality_rivals import METHODS, Finals, NoPlan
 
 from autoprune.pruning.size import model_size
+from benchmarks.lib.provenance import RESULTS, provenance, save_results
+from benchmarks.search_quality.bench import Quality, Timer, fine_tuned_scores, rounded
+from benchmarks.search_quality.gains import Row, gains, interval, mean_gains, scores_of
+from benchmarks.search_quality.rivals import METHODS, Finals, NoPlan
 
 
 class OutOfTime(Exception):

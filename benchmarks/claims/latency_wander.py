@@ -1,6 +1,6 @@
 """Claim: how far a pruned plan's measured ratio wanders over minutes, beside its stated interval.
 
-    python benchmarks/latency_wander.py [--times 20] [--every 10]
+    python benchmarks/claims/latency_wander.py [--times 20] [--every 10]
 
 The bundled demo and two uniform plans, measured as a search measures its trials, each time in a
 fresh process. An interval holds what happened during its own seconds; what the machine's neighbours
@@ -17,12 +17,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from provenance import provenance, save_results
+import checkout  # noqa: F401
 from rich.console import Console
 from rich.table import Table
 
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.evaluation.quiet import prepare_environment
+from benchmarks.lib.provenance import provenance, save_results
 
 prepare_environment()
 

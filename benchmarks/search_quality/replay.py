@@ -19,14 +19,14 @@ import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
-from provenance import provenance, save_results
-from quality_agreement import agreement_of, half_the_macs
-from quality_bench import rounded
-from quality_pool import load_pool, usable
 
 from autoprune.domain.front import hypervolume
 from autoprune.search.propose.profile_sampler import distribution_of
 from autoprune.storage.yaml_io import write_atomic
+from benchmarks.lib.provenance import provenance, save_results
+from benchmarks.search_quality.agreement import agreement_of, half_the_macs
+from benchmarks.search_quality.bench import rounded
+from benchmarks.search_quality.pool import load_pool, usable
 
 STEPS = 100  # fine-tunes given to a rival
 OURS_STEPS = 16

@@ -1,6 +1,6 @@
 """Is the demo a real question? What uniform L2 pruning costs there after the default fine-tune.
 
-    python benchmarks/demo_question.py [--ratios 0.3 0.5] [key=value ...]
+    python benchmarks/claims/demo_question.py [--ratios 0.3 0.5] [key=value ...]
 
 Extra key=value pairs change the fine-tune, to compare its settings.
 """
@@ -12,10 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import checkout  # noqa: F401
 import yaml
-from provenance import provenance, save_results
 
 from autoprune.evaluation.quiet import prepare_environment, quiet
+from benchmarks.lib.provenance import provenance, save_results
 
 prepare_environment()
 
@@ -31,7 +32,7 @@ from autoprune.evaluation.recalibrate import recalibrate_batchnorm  # noqa: E402
 from autoprune.evaluation.validate import validate  # noqa: E402
 from autoprune.pruning.prune import Pruner, uniform_plan  # noqa: E402
 
-PLANS = Path(__file__).parent / "plans"
+PLANS = Path(__file__).resolve().parents[1] / "plans"
 PAIR = ("demo_a.yaml", "demo_b.yaml")
 
 

@@ -6,14 +6,14 @@ import statistics
 from typing import Any
 
 import numpy as np
-from provenance import provenance, save_results
-from quality_bench import Quality, rounded
-from quality_scored import scored_study
 
 from autoprune.domain.config import SamplerName
 from autoprune.domain.front import hypervolume
 from autoprune.domain.record import TrialRecord
 from autoprune.search.learn.target_space import with_target_space
+from benchmarks.lib.provenance import provenance, save_results
+from benchmarks.search_quality.bench import Quality, rounded
+from benchmarks.search_quality.scored import scored_study
 
 TRIALS = 40
 SHOWN = (10, 20, 40)

@@ -1,6 +1,6 @@
 """Claim: the learned predictor knows the latency of plans it has not seen within 2 %.
 
-    python benchmarks/latency_predictor.py [--models yolov8n yolov8s] [--imgsz 320]
+    python benchmarks/claims/latency_predictor.py [--models yolov8n yolov8s] [--imgsz 320]
         [--on onnxruntime:1 onnxruntime:2 torch:1] [--folder DIR]
 
 Per model and runtime, the predictor is learned as a search learns it (random weights; latency
@@ -21,8 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import checkout  # noqa: F401
 import numpy as np
-from provenance import provenance, save_results
 from rich.console import Console
 from rich.table import Table
 from scipy.optimize import nnls
@@ -39,6 +39,7 @@ from autoprune.pruning.prune import Pruner
 from autoprune.pruning.size import model_size
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.learn.learn_latency import LIMIT_S, PLANS, PlanTimer, time_plans
+from benchmarks.lib.provenance import provenance, save_results
 
 UNSEEN = 40
 UNSEEN_SEED = 1000
