@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from autoprune.domain.validation import config_error
 from autoprune.errors import ConfigError
 
 GoalKind = Literal["budget_ms", "speedup", "max_drop"]
@@ -118,7 +119,7 @@ class StudyConfig(BaseModel):
     @classmethod
     def _multiple_of_32(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
         if value is not None and any(side < 32 or side % 32 or side > 8192 for side in value):
-            raise ValueError("each side must be a multiple of 32 from 32 to 8192")
+            raise ValueError("sides that are multiples of 32, from 32 to 8192")
         return value
 
     @field_validator("name")
@@ -131,7 +132,7 @@ class StudyConfig(BaseModel):
             or not value.isprintable()
             or set(value) & set('/\\:*?"<>|')
         ):
-            raise ValueError('a study name becomes a folder: no / \\ : * ? " < > | and not empty')
+            raise ValueError('a name for a folder: not empty, without / \\ : * ? " < > |')
         return value
 
     @field_validator("provider")
@@ -167,11 +168,4 @@ class StudyConfig(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            message = first["msg"].removeprefix("Value error, ")
-            if first["type"] == "extra_forbidden":
-                message = f"one of {', '.join(cls.model_fields)}"
-            if not key:
-                raise ConfigError(f"{where}: {message}") from None
-            raise ConfigError.of(where, key, first["input"], message) from None
+            raise config_error(error, where, cls) from None

@@ -9,6 +9,7 @@ from typing import Any
 
 from autoprune.domain.outcome import Outcome
 from autoprune.domain.record import TrialRecord
+from autoprune.domain.schema import unstamped
 from autoprune.errors import ConfigError
 from autoprune.storage.yaml_io import load_yaml
 
@@ -119,17 +120,17 @@ class StudyFolder:
         """The content of study.yaml.
 
         Raises:
-            ConfigError: This folder holds no study.
+            ConfigError: This folder holds no study, or one that a newer autoprune wrote.
         """
         if not self.settings.exists():
             raise ConfigError.of(str(self.root), "", "no study.yaml", "the folder of a study")
-        return load_yaml(self.settings)
+        return unstamped("study.yaml", load_yaml(self.settings), str(self.settings))
 
     def load_outcome(self) -> Outcome | None:
         """How the search ended, or None when none has said so yet.
 
         Raises:
-            ConfigError: outcome.yaml is not an outcome.
+            ConfigError: outcome.yaml is not an outcome, or of a newer schema.
         """
         return Outcome.load(self.outcome) if self.outcome.exists() else None
 

@@ -22,7 +22,7 @@ from rich.table import Table
 from autoprune.domain.plan import PruningPlan
 from autoprune.evaluation.quiet import prepare_environment
 from autoprune.families import family_of
-from autoprune.pruning.prune import prune_model
+from autoprune.pruning.prune import Pruner
 from benchmarks.lib.provenance import provenance, save_results
 
 MODELS = ("yolov8n", "yolov8s", "yolov8n-p2", "yolov8n-p6")
@@ -51,7 +51,7 @@ def verdict(model: torch.nn.Module, plan: PruningPlan, images: torch.Tensor) -> 
     """ "ok", "crashed", "not finite" or "wrong width" for one plan."""
     family = family_of(model)
     try:
-        pruned = prune_model(model, plan)
+        pruned = Pruner(model).prune(plan)
         decoded, raw = pruned(images)
     except Exception as error:  # whatever it is, it is counted
         return f"crashed: {type(error).__name__}: {error}"

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from autoprune.evaluation.quiet import prepare_environment
 from autoprune.families import family_of
-from autoprune.pruning.prune import prune_model, uniform_plan
+from autoprune.pruning.prune import Pruner, uniform_plan
 from benchmarks.lib.provenance import provenance, save_results
 
 MODELS = ("yolov8n", "yolov8s", "yolov8m", "yolov8x")
@@ -42,10 +42,10 @@ def main() -> None:
     for name in MODELS:
         model = DetectionModel(f"{name}.yaml", verbose=False).eval()
         plan = uniform_plan(family_of(model).widths(model), RATIO)
-        pruned, times = prune_model(model, plan), []  # the first one warms up
+        pruned, times = Pruner(model).prune(plan), []  # the first one warms up
         for _ in range(asked.repeats):
             began = time.perf_counter()
-            pruned = prune_model(model, plan)
+            pruned = Pruner(model).prune(plan)
             times.append(time.perf_counter() - began)
         rows.append(
             {

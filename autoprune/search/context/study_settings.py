@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from autoprune.domain.config import DEFAULT_PROVIDERS
+from autoprune.domain.schema import stamped
 from autoprune.errors import StudyMismatch
 from autoprune.search.context.prepare import default_space
 from autoprune.search.context.workbench import Workbench
-from autoprune.storage.yaml_io import dump_yaml, load_yaml, write_atomic
+from autoprune.storage.yaml_io import dump_yaml, write_atomic
 
 # What may change between two runs of one study; every other setting is compared on resume.
 _FREE_SETTINGS = ("trials", "timeout_s", "keep", "name", "trust_checkpoint", "reuse")
@@ -70,12 +71,13 @@ def save_or_compare(bench: Workbench, settings: dict[str, Any]) -> None:
 
     Raises:
         StudyMismatch: Names each setting that differs, with both values.
+        ConfigError: study.yaml is broken, or of a newer schema.
     """
     path = bench.folder.settings
     if not path.exists():
-        write_atomic(path, dump_yaml(settings))
+        write_atomic(path, dump_yaml(stamped("study.yaml", settings)))
         return
-    different = differences(load_yaml(path), settings)
+    different = differences(bench.folder.load_settings(), settings)
     if different:
         raise StudyMismatch(
             f"{bench.folder.root}: this study was started with other settings"
