@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -13,7 +13,6 @@ _MAPPING, _LIST = "a mapping of keys to values", "a list"
 
 # kind of error -> what is expected, filled in from the error's context
 _EXPECTED = {
-    "missing": "a value",
     "int_type": "a whole number",
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
@@ -24,11 +23,11 @@ _EXPECTED = {
     "string_type": "text",
     "path_type": "a path",
     "literal_error": "{expected}",
-    "greater_than": "a value above {gt:g}",
-    "greater_than_equal": "a value of at least {ge:g}",
-    "less_than": "a value below {lt:g}",
-    "less_than_equal": "a value of at most {le:g}",
-    "string_too_short": "text of at least {min_length} characters",
+    "greater_than": "a value above {gt:.15g}",
+    "greater_than_equal": "a value of at least {ge:.15g}",
+    "less_than": "a value below {lt:.15g}",
+    "less_than_equal": "a value of at most {le:.15g}",
+    "string_too_short": "text of {min_length} or more characters",
     "string_too_long": "text of at most {max_length} characters",
     "too_short": "at least {min_length} items",
     "too_long": "at most {max_length} items",
@@ -42,19 +41,19 @@ _EXPECTED = {
 
 @dataclass(frozen=True)
 class Problem:
-    """One wrong value.
+    """One thing that is wrong.
 
     Attributes:
-        key: Dotted path of its key; empty for the whole.
-        got: The value.
+        kind: A value is wrong, a key is missing, or a key is unknown.
+        key: Its dotted path; empty for the whole.
+        got: The value that is wrong, or stands under the unknown key.
         expected: What would be right, as words that follow "expected".
-        missing: Whether the key is not there at all; `got` means nothing then.
     """
 
+    kind: Literal["wrong", "missing", "unknown"]
     key: str
     got: Any
     expected: str
-    missing: bool
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> Problem:
@@ -65,19 +64,22 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> Problem:
         model: What was to be made; its keys are named where one is unknown.
     """
     found = _most_telling(error.errors(include_url=False))
-    kind, place, unknown = found["type"], found["loc"], found["type"] == "extra_forbidden"
-    if unknown:
-        expected = f"one of {', '.join(_model_at(model, place[:-1]).model_fields)}"
-    elif kind in _EXPECTED:
-        expected = _EXPECTED[kind].format(**found.get("ctx", {}))
+    place, got = found["loc"], found["input"]
+    if found["type"] == "extra_forbidden":
+        known = f"one of {', '.join(_model_at(model, place[:-1]).model_fields)}"
+        return Problem("unknown", _dotted((*_without_tags(place[:-1]), place[-1])), got, known)
+    key = _dotted(_without_tags(place))
+    if found["type"] == "missing":
+        return Problem("missing", key, None, "a value")
+    if found["type"] in _EXPECTED:
+        expected = _EXPECTED[found["type"]].format(**found.get("ctx", {}))
     else:
         expected = found["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    named = (*_without_tags(place[:-1]), place[-1]) if unknown else _without_tags(place)
-    return Problem(_dotted(named), found["input"], expected, missing=kind == "missing")
+    return Problem("wrong", key, got, expected)
 
 
 def config_error(error: ValidationError, where: str, model: type[BaseModel]) -> ConfigError:
-    """`where: key: got X, expected Y` of the first thing that is wrong.
+    """One line about the first thing that is wrong, such as `where: key: got X, expected Y`.
 
     Args:
         error: What validation raised.
@@ -85,8 +87,10 @@ def config_error(error: ValidationError, where: str, model: type[BaseModel]) -> 
         model: What was to be made of it.
     """
     problem = first_problem(error, model)
-    if problem.missing:
+    if problem.kind == "missing":
         return ConfigError(f"{where}: {problem.key}: missing")
+    if problem.kind == "unknown":
+        return ConfigError(f"{where}: {problem.key}: unknown key, expected {problem.expected}")
     if not problem.key:  # a rule about several keys says what it wants as a sentence
         return ConfigError(f"{where}: {problem.expected}")
     return ConfigError.of(where, problem.key, problem.got, problem.expected)

@@ -148,7 +148,7 @@ def checked_output(content: dict[str, Any], models: int, checks: int) -> RunnerO
         output = RunnerOutput.model_validate(content)
     except ValidationError as error:
         problem = first_problem(error, RunnerOutput)
-        shown = "nothing" if problem.missing else repr(problem.got)[:60]
+        shown = "nothing" if problem.kind == "missing" else repr(problem.got)[:60]
         what = f"{problem.key or 'the whole'}: got {shown}, expected {problem.expected}"
         raise TrialFailed("latency", f"the runner's answer is broken: {what}") from None
     if len(output.models) != models or len(output.checks) != checks:
