@@ -101,7 +101,7 @@ def _most_telling(errors: list[Any]) -> Any:
     place = errors[0]["loc"]
     start = next((at for at, part in enumerate(place) if _is_tag(part)), len(place))
     alike = [each for each in errors if each["loc"][:start] == place[:start]]
-    return max(alike, key=lambda each: len(each["loc"])) if start < len(place) else errors[0]
+    return max(alike, key=lambda each: len(each["loc"]))
 
 
 def _is_tag(part: int | str) -> bool:
