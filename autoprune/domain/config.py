@@ -119,7 +119,7 @@ class StudyConfig(BaseModel):
     @classmethod
     def _multiple_of_32(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
         if value is not None and any(side < 32 or side % 32 or side > 8192 for side in value):
-            raise ValueError("sides that are multiples of 32, from 32 to 8192")
+            raise ValueError("each side to be a multiple of 32, from 32 to 8192")
         return value
 
     @field_validator("name")

@@ -60,7 +60,7 @@ def test_a_config_survives_plain_data() -> None:
         ({"trials": -1}, "trials: got -1"),
         ({"timeout_s": 0}, "timeout_s: got 0"),
         ({"seed": 2**31}, "seed: got 2147483648"),
-        ({"imgsz": 100}, "imgsz: got 100, expected sides that are multiples of 32"),
+        ({"imgsz": 100}, "imgsz: got 100, expected each side to be a multiple of 32"),
         ({"imgsz": [64, 65]}, "imgsz: got [64, 65]"),
         ({"imgsz": [64, 64, 64]}, "imgsz"),
         ({"imgsz": True}, "imgsz"),

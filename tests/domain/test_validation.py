@@ -113,7 +113,7 @@ def test_the_first_wrong_key_is_named_though_a_later_one_lies_deeper() -> None:
         ({"goal": {"kind": "budget_ms"}}, "goal.value: missing"),
         (
             {"imgsz": 100},
-            "imgsz: got 100, expected sides that are multiples of 32, from 32 to 8192",
+            "imgsz: got 100, expected each side to be a multiple of 32, from 32 to 8192",
         ),
         (
             {"name": "a/b"},
