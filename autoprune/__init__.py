@@ -1,33 +1,115 @@
 """autoprune: find which channels of a YOLOv8 detector can go, by measuring.
 
-Nouns (plain data)        Verbs (folders)
-  config, plan, space       pruning     cut channels out of a model
-  record, outcome, front    families    which channels belong together
-  verdict, study_folder     latency     time a model on its target
-  yaml_io, errors           evaluation  fine-tune and validate (Ultralytics)
-                            search      compose all of that under Optuna
-                            report      records -> HTML, PNG, CSV
-                            demo        the generated data set and its checkpoint
-Doors: `api` (Python), `cli` with `screen` (terminal). Names below load on first use, so that
-`import autoprune` costs nothing.
+Nouns and where they are kept   Verbs (folders)
+  domain    config, plan, ...     pruning     cut channels out of a model
+  storage   study folder, YAML    families    which channels belong together
+  errors    the error tree        latency     time a model on its target
+                                  evaluation  fine-tune and validate (Ultralytics)
+                                  search      compose all of that under Optuna
+                                  report      records -> HTML, PNG, CSV
+                                  demo        the generated data set and its checkpoint
+Doors: `api` (Python) and `cli` (terminal). The public names are listed in `_HOMES` and load on
+first use, so that `import autoprune` costs nothing and a noun or an error costs no torch.
 """
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # for type checkers; a test compares it with _HOMES
     from autoprune.api import load, measure, probe, prune_detection_model, search, write_report
+    from autoprune.domain.config import StudyConfig
+    from autoprune.domain.goal import Goal
+    from autoprune.domain.outcome import Outcome
+    from autoprune.domain.plan import PruningPlan
+    from autoprune.domain.record import LatencyResult, TrialRecord
+    from autoprune.errors import (
+        AutopruneError,
+        ConfigError,
+        PlanError,
+        StorageFailed,
+        StudyMismatch,
+        TargetUnreachable,
+        TooManyFailures,
+        TrialFailed,
+        UnsupportedModel,
+    )
+    from autoprune.storage.study_folder import StudyFolder
 
-__all__ = ["load", "measure", "probe", "prune_detection_model", "search", "write_report"]
+__all__ = [
+    "AutopruneError",
+    "ConfigError",
+    "Goal",
+    "LatencyResult",
+    "Outcome",
+    "PlanError",
+    "PruningPlan",
+    "StorageFailed",
+    "StudyConfig",
+    "StudyFolder",
+    "StudyMismatch",
+    "TargetUnreachable",
+    "TooManyFailures",
+    "TrialFailed",
+    "TrialRecord",
+    "UnsupportedModel",
+    "load",
+    "measure",
+    "probe",
+    "prune_detection_model",
+    "search",
+    "write_report",
+]
 __version__ = "0.1.0"
+
+# public name -> the module it is defined in
+_HOMES = {
+    "load": "autoprune.api",
+    "measure": "autoprune.api",
+    "probe": "autoprune.api",
+    "prune_detection_model": "autoprune.api",
+    "search": "autoprune.api",
+    "write_report": "autoprune.api",
+    "StudyConfig": "autoprune.domain.config",
+    "Goal": "autoprune.domain.goal",
+    "PruningPlan": "autoprune.domain.plan",
+    "TrialRecord": "autoprune.domain.record",
+    "LatencyResult": "autoprune.domain.record",
+    "Outcome": "autoprune.domain.outcome",
+    "StudyFolder": "autoprune.storage.study_folder",
+    "AutopruneError": "autoprune.errors",
+    "ConfigError": "autoprune.errors",
+    "PlanError": "autoprune.errors",
+    "StudyMismatch": "autoprune.errors",
+    "UnsupportedModel": "autoprune.errors",
+    "TargetUnreachable": "autoprune.errors",
+    "TooManyFailures": "autoprune.errors",
+    "StorageFailed": "autoprune.errors",
+    "TrialFailed": "autoprune.errors",
+}
+
+
+class _Package(ModuleType):
+    """This package. Importing its folder `search` does not hide the function of that name.
+
+    Inside, write `from autoprune.search import run`: `import autoprune.search.run as run` finds the
+    function first.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from autoprune import api
-
-        return getattr(api, name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'autoprune' has no attribute {name!r}")
 
 

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from autoprune.domain.goal import Goal
+from autoprune.domain.validation import config_error
 from autoprune.errors import ConfigError
 
 RuntimeName = Literal["onnxruntime", "torch"]
@@ -85,7 +86,7 @@ class StudyConfig(BaseModel):
     @classmethod
     def _multiple_of_32(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
         if value is not None and any(side < 32 or side % 32 or side > 8192 for side in value):
-            raise ValueError("each side must be a multiple of 32 from 32 to 8192")
+            raise ValueError("each side to be a multiple of 32, from 32 to 8192")
         return value
 
     @field_validator("name")
@@ -98,7 +99,7 @@ class StudyConfig(BaseModel):
             or not value.isprintable()
             or set(value) & set('/\\:*?"<>|')
         ):
-            raise ValueError('a study name becomes a folder: no / \\ : * ? " < > | and not empty')
+            raise ValueError('a name for a folder: not empty, without / \\ : * ? " < > |')
         return value
 
     @field_validator("provider")
@@ -134,11 +135,4 @@ class StudyConfig(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            message = first["msg"].removeprefix("Value error, ")
-            if first["type"] == "extra_forbidden":
-                message = f"one of {', '.join(cls.model_fields)}"
-            if not key:
-                raise ConfigError(f"{where}: {message}") from None
-            raise ConfigError.of(where, key, first["input"], message) from None
+            raise config_error(error, where, cls) from None

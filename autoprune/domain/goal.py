@@ -54,7 +54,7 @@ class Goal(BaseModel):
     @model_validator(mode="after")
     def _speedup_above_one(self) -> Goal:
         if self.kind == "speedup" and self.value <= 1:
-            raise ValueError("a speed-up must be above 1")
+            raise ValueError("a speed-up above 1")
         return self
 
     def budget_ms(self, dense_ms: float) -> float | None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import ValidationError
-
-from autoprune.domain.record import Noun
-from autoprune.errors import ConfigError
+from autoprune.domain.record import FileNoun
+from autoprune.domain.schema import stamped, unstamped
 from autoprune.storage.yaml_io import dump_yaml, load_yaml, write_atomic
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Outcome(Noun):
+class Outcome(FileNoun):
     """How a search ended, or that it has not.
 
     Attributes:
@@ -28,6 +26,8 @@ class Outcome(Noun):
         finished: ISO 8601, UTC; None while running.
     """
 
+    kind_of_file: ClassVar[str] = "outcome.yaml"
+
     status: Literal["running", "finished", "interrupted", "failed"]
     stopped_by: str = ""
     best: str | None = None
@@ -38,18 +38,13 @@ class Outcome(Noun):
 
     def save(self, path: Path) -> None:
         """Write `outcome.yaml` atomically."""
-        write_atomic(path, dump_yaml(self.model_dump()))
+        write_atomic(path, dump_yaml(stamped(self.kind_of_file, self.model_dump())))
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read `outcome.yaml`.
 
         Raises:
-            ConfigError: Unreadable, not YAML, or not an outcome.
+            ConfigError: Unreadable, not YAML, not an outcome, or of a newer schema.
         """
-        try:
-            return cls.model_validate(load_yaml(path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise ConfigError.of(str(path), key, first["input"], first["msg"]) from None
+        return cls.checked(unstamped(cls.kind_of_file, load_yaml(path), str(path)), path)

@@ -4,44 +4,54 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from autoprune.domain.plan import PruningPlan
-from autoprune.errors import ConfigError, FailureReason
-from autoprune.storage.yaml_io import write_atomic
+from autoprune.domain.schema import load_json, save_json
+from autoprune.domain.validation import config_error
+from autoprune.errors import FailureReason
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
 class Noun(BaseModel):
-    """Frozen, refuses unknown keys and nan/inf; kept as a JSON file."""
+    """Frozen, refuses unknown keys and nan/inf."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+
+class FileNoun(Noun):
+    """A noun that is kept as a JSON file of its own, with a schema version."""
+
+    kind_of_file: ClassVar[str]  # a key of schema.VERSIONS
+
     def save(self, path: Path) -> None:
         """Write the file atomically."""
-        write_atomic(path, self.model_dump_json(indent=1) + "\n")
+        save_json(self.kind_of_file, path, self.model_dump(mode="json"))
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote.
 
         Raises:
-            ConfigError: Missing, not JSON, or something else; names the key.
+            ConfigError: Missing, not JSON, something else, or of a newer schema; names the key.
+        """
+        return cls.checked(load_json(cls.kind_of_file, path), path)
+
+    @classmethod
+    def checked(cls, content: dict[Any, Any], path: Path) -> Self:
+        """Make it of a file's content.
+
+        Raises:
+            ConfigError: Names the file and the first wrong key.
         """
         try:
-            return cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+            return cls.model_validate(content)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            message = first["msg"].removeprefix("Value error, ")
-            got = first["input"] if key else "something else"
-            raise ConfigError.of(str(path), key, got, message) from None
+            raise config_error(error, str(path), cls) from None
 
 
 class Fingerprint(Noun):
@@ -132,7 +142,7 @@ def _indices_are_numbers(plan: dict[str, Any]) -> dict[str, Any]:
     """JSON turns the layer indices into text; turn them back."""
     ratios = plan.get("prune_ratios")
     if not isinstance(ratios, dict):
-        raise ValueError("a plan holds prune_ratios")
+        raise ValueError("a plan with prune_ratios")
     return {**plan, "prune_ratios": {int(index): value for index, value in ratios.items()}}
 
 
@@ -143,11 +153,13 @@ State = Literal["scored", "complete", "over_budget", "failed"]
 """scored: without training, not promoted. complete: measured and fine-tuned."""
 
 
-class TrialRecord(Noun):
+class TrialRecord(FileNoun):
     """One candidate: a trial of the study, the dense model, or a baseline.
 
     `number` is Optuna's trial number, None for the dense model and the baselines.
     """
+
+    kind_of_file: ClassVar[str] = "record.json"
 
     kind: Literal["dense", "baseline", "trial"]
     name: str  # "dense", "uniform-0.30", "trial 7"

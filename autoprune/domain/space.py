@@ -9,6 +9,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from autoprune.domain.plan import PruningPlan, Ratio, ratio_for
+from autoprune.domain.schema import unstamped
+from autoprune.domain.validation import config_error
 from autoprune.errors import ConfigError
 from autoprune.storage.yaml_io import load_yaml
 
@@ -31,7 +33,7 @@ class LayerChoices(BaseModel):
     @model_validator(mode="after")
     def _kept_positive(self) -> LayerChoices:
         if self.kept is not None and (not self.kept or min(self.kept) < 1):
-            raise ValueError("kept must list widths of at least 1")
+            raise ValueError("kept to list widths of at least 1")
         return self
 
     def widths(self, width: int) -> tuple[int, ...]:
@@ -86,14 +88,11 @@ class SearchSpace:
         Raises:
             ConfigError: Wrong key or value, an index the model lacks, or nothing left to choose.
         """
-        content = load_yaml(path)
+        content = unstamped("space.yaml", load_yaml(path), str(path))
         try:
             file = _SpaceFile.model_validate(content)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            message = first["msg"].removeprefix("Value error, ")
-            raise ConfigError.of(str(path), key, first["input"], message) from None
+            raise config_error(error, str(path), _SpaceFile) from None
         for index in [*file.layers, *protect]:
             if index not in widths:
                 where = f"layers.{index}" if index in file.layers else "--protect"
@@ -142,13 +141,6 @@ class SearchSpace:
             else:
                 ratios[index] = values[0] if len(values) == 1 else (values[0], values[1])
         return PruningPlan(ratios, round_to=self.round_to)
-
-    def nearest(self, kept: Mapping[str, int]) -> dict[str, int]:
-        """Move every width to the closest one on offer (the larger of two equally close)."""
-        return {
-            name: min(offered, key=lambda width: (abs(width - kept[name]), -width))
-            for name, offered in self.choices.items()
-        }
 
 
 def parameter_names(index: int, reference: tuple[int, ...]) -> tuple[str, ...]:

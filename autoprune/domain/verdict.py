@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from autoprune.domain.record import LatencyResult, Noun, PlanMapping
+from autoprune.domain.record import FileNoun, LatencyResult, Noun, PlanMapping
 
 VerdictKind = Literal["no goal", "already met", "reachable", "not reachable", "out of reach"]
 OptionKind = Literal["floor", "plan", "sibling", "image size"]
@@ -29,7 +29,7 @@ class Option(Noun):
     plan: PlanMapping | None = None
 
 
-class Verdict(Noun):
+class Verdict(FileNoun):
     """What was found before any training, and the sentence that says it.
 
     Attributes:
@@ -37,6 +37,8 @@ class Verdict(Noun):
             none of those tried is.
         options: Everything timed beside the dense model; the floor of pruning first.
     """
+
+    kind_of_file: ClassVar[str] = "verdict.json"
 
     kind: VerdictKind
     text: str

@@ -11,13 +11,13 @@ from typing import Any
 import filelock
 from ultralytics.utils.torch_utils import strip_optimizer
 
+from autoprune.domain.schema import load_json, save_json
 from autoprune.errors import ConfigError, UnsupportedModel
 from autoprune.evaluation.checkpoint import model_hash, read_checkpoint
 from autoprune.evaluation.data_yaml import read_data_yaml, resolved_data_yaml
 from autoprune.evaluation.fine_tune_settings import full_train_args
 from autoprune.evaluation.pruned_yolo import PrunedYOLO, load_pruned
 from autoprune.evaluation.regrowth_guard import sealed_info
-from autoprune.storage.yaml_io import write_atomic
 
 Say = Callable[[str], None]
 
@@ -99,9 +99,9 @@ def _keep_or_compare(folder: Path, request: dict[str, Any], *, begun: bool) -> N
             f"{folder}: got a folder with other files in it, expected a new or empty one"
         )
     if not begun:
-        write_atomic(path, json.dumps(request, indent=1) + "\n")
+        save_json("request.json", path, request)
         return
-    before: dict[str, Any] = json.loads(path.read_text())
+    before = load_json("request.json", path)
     if before != request:
         changed = [key for key in {**before, **request} if before.get(key) != request.get(key)]
         shown = "; ".join(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from autoprune.domain.geometry import ModelGeometry
+from autoprune.domain.schema import load_json, save_json
 from autoprune.errors import ConfigError, StudyMismatch
 from autoprune.latency.features import WORK, Staircase, work
-from autoprune.storage.yaml_io import write_atomic
 
 Array = np.ndarray[Any, Any]
 
@@ -91,7 +90,7 @@ class LatencyPredictor:
 
     def save(self, path: Path) -> None:
         """Write as JSON, atomically."""
-        write_atomic(path, json.dumps(self.to_mapping(), indent=1) + "\n")
+        save_json("latency_predictor.json", path, self.to_mapping())
 
     @classmethod
     def load(cls, path: Path, geometry: ModelGeometry) -> LatencyPredictor:
@@ -99,15 +98,9 @@ class LatencyPredictor:
 
         Raises:
             StudyMismatch: It was learned for another model or image size.
-            ConfigError: Missing, or not a predictor.
+            ConfigError: Missing, not a predictor, or of a newer schema.
         """
-        try:
-            content = json.loads(path.read_bytes())
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
-        except ValueError as error:
-            raise ConfigError.of(str(path), "", str(error), "JSON") from None
-        return cls.from_mapping(content, geometry, str(path))
+        return cls.from_mapping(load_json("latency_predictor.json", path), geometry, str(path))
 
     @classmethod
     def from_mapping(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from autoprune.domain.validation import first_problem
 from autoprune.errors import ConfigError, TrialFailed
 from autoprune.latency.runner import RUNNER_VERSION
 
@@ -31,9 +32,9 @@ class ModelTimes(_Part):
     def _same_shape(self) -> ModelTimes:
         lengths = {len(block) for block in self.wall_ms}
         if len(lengths) != 1 or lengths == {0}:
-            raise ValueError("blocks must hold equally many runs, at least one")
+            raise ValueError("equally many runs in every block, at least one")
         if self.cpu_ms is not None and [*map(len, self.cpu_ms)] != [*map(len, self.wall_ms)]:
-            raise ValueError("cpu_ms and wall_ms must have the same shape")
+            raise ValueError("cpu_ms of the same shape as wall_ms")
         return self
 
 
@@ -78,7 +79,7 @@ class RunnerOutput(_Part):
     @model_validator(mode="after")
     def _same_blocks(self) -> RunnerOutput:
         if len({len(model.wall_ms) for model in self.models}) > 1:
-            raise ValueError("every model must have as many blocks as the others")
+            raise ValueError("equally many blocks for every model")
         return self
 
 
@@ -146,11 +147,10 @@ def checked_output(content: dict[str, Any], models: int, checks: int) -> RunnerO
     try:
         output = RunnerOutput.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the whole"
-        shown = repr(first["input"])[:60]
-        detail = f"the runner's answer is broken: {place}: got {shown}: {first['msg']}"
-        raise TrialFailed("latency", detail) from None
+        problem = first_problem(error, RunnerOutput)
+        shown = "nothing" if problem.kind == "missing" else repr(problem.got)[:60]
+        what = f"{problem.key or 'the whole'}: got {shown}, expected {problem.expected}"
+        raise TrialFailed("latency", f"the runner's answer is broken: {what}") from None
     if len(output.models) != models or len(output.checks) != checks:
         detail = (
             f"the runner answered for {len(output.models)} models and {len(output.checks)} checks,"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from autoprune.domain.geometry import ModelGeometry
-from autoprune.domain.record import Fingerprint, LatencyResult, Noun
+from autoprune.domain.record import FileNoun, Fingerprint, LatencyResult, Noun
 from autoprune.errors import StudyMismatch
 from autoprune.latency.measure import refuse_other_fingerprint
 from autoprune.latency.predictor import LatencyPredictor
@@ -36,8 +37,10 @@ class TimedPlan(Noun):
         return abs(math.log(self.high / self.low)) / 2
 
 
-class LatencyTable(Noun):
+class LatencyTable(FileNoun):
     """Timed plans of one model at one image size on one target."""
+
+    kind_of_file: ClassVar[str] = "latency_table.json"
 
     geometry: str  # ModelGeometry.digest
     fingerprint: Fingerprint

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
 
 from torch import nn
 
@@ -15,8 +14,6 @@ from autoprune.pruning.importance import DEFAULT_IMPORTANCE, score_groups
 from autoprune.pruning.selection import check_plan, select_channels
 from autoprune.pruning.statistics import CalibrationStatistics
 from autoprune.pruning.surgery import cut_channels
-
-ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
 class Pruner:
@@ -106,16 +103,3 @@ def uniform_plan(
         for index, width in widths.items()
     }
     return PruningPlan(ratios, round_to=round_to)
-
-
-def prune_model(model: ModelT, plan: PruningPlan, importance: str | None = None) -> ModelT:
-    """Prune once; see `Pruner` for many plans of one model.
-
-    Args:
-        model: The dense model; never changed.
-        plan: What to remove.
-        importance: How channels are ranked; the plan's own choice by default, else l2_bn.
-    """
-    pruned = Pruner(model, importance or plan.importance or DEFAULT_IMPORTANCE).prune(plan)
-    assert isinstance(pruned, type(model))
-    return pruned

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from autoprune.domain.goal import Goal
-from autoprune.errors import ConfigError
+from autoprune.domain.validation import config_error
 from autoprune.storage.study_folder import StudyFolder
 
 
@@ -93,6 +93,4 @@ def load_settings(folder: StudyFolder) -> StudySettings:
     try:
         return StudySettings.model_validate(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError.of(str(folder.settings), key, first["input"], first["msg"]) from None
+        raise config_error(error, str(folder.settings), StudySettings) from None

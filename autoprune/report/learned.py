@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from pydantic import ConfigDict, model_validator
 
-from autoprune.domain.record import Noun
+from autoprune.domain.record import FileNoun, Noun
 from autoprune.domain.verdict import Verdict
 from autoprune.storage.study_folder import StudyFolder
 
@@ -31,14 +31,17 @@ class SavedStaircase(_Saved):
     block: int
 
 
-class SavedPredictor(_Saved):
+class SavedPredictor(FileNoun):
     """The part of latency_predictor.json that the report shows."""
+
+    model_config = ConfigDict(extra="ignore")
+    kind_of_file: ClassVar[str] = "latency_predictor.json"
 
     error: SavedError
     staircase: SavedStaircase
 
 
-class SavedProfile(_Saved):
+class SavedProfile(FileNoun):
     """profile.json: the estimated cost in accuracy of every kept width, by parameter.
 
     Attributes:
@@ -46,6 +49,9 @@ class SavedProfile(_Saved):
         choices: Kept widths on offer per parameter, ascending.
         costs: Relative rise of the loss for each of them.
     """
+
+    model_config = ConfigDict(extra="ignore")
+    kind_of_file: ClassVar[str] = "profile.json"
 
     names: tuple[str, ...]
     choices: tuple[tuple[int, ...], ...]
@@ -55,9 +61,9 @@ class SavedProfile(_Saved):
     def _one_cost_per_choice(self) -> SavedProfile:
         offered, priced = (tuple(map(len, table)) for table in (self.choices, self.costs))
         if len(offered) != len(self.names) or offered != priced or 0 in offered:
-            raise ValueError("one cost per kept width of every parameter")
+            raise ValueError("expected one cost per kept width of every parameter")
         if any(tuple(sorted(set(row))) != row or row[0] < 1 for row in self.choices):
-            raise ValueError("kept widths that rise from 1 or more")
+            raise ValueError("expected kept widths that rise from 1 or more")
         return self
 
     def as_table(self) -> Mapping[str, tuple[tuple[int, float], ...]]:
@@ -95,8 +101,8 @@ def load_verdict(folder: StudyFolder) -> Verdict | None:
     return _load(Verdict, folder.verdict)
 
 
-_Noun = TypeVar("_Noun", bound=Noun)
+_Kept = TypeVar("_Kept", bound=FileNoun)
 
 
-def _load(noun: type[_Noun], path: Path) -> _Noun | None:
+def _load(noun: type[_Kept], path: Path) -> _Kept | None:
     return noun.load(path) if path.exists() else None

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autoprune.domain.outcome import Outcome
 from autoprune.domain.record import TrialRecord
+from autoprune.domain.schema import load_json, save_json, unstamped
 from autoprune.errors import ConfigError
-from autoprune.storage.yaml_io import load_yaml, write_atomic
+from autoprune.storage.yaml_io import load_yaml
 
 
 @dataclass(frozen=True)
@@ -125,33 +125,40 @@ class StudyFolder:
         """The content of study.yaml.
 
         Raises:
-            ConfigError: This folder holds no study.
+            ConfigError: This folder holds no study, or one that a newer autoprune wrote.
         """
         if not self.settings.exists():
             raise ConfigError.of(str(self.root), "", "no study.yaml", "the folder of a study")
-        return load_yaml(self.settings)
+        return unstamped("study.yaml", load_yaml(self.settings), str(self.settings))
 
     def load_outcome(self) -> Outcome | None:
         """How the search ended, or None when none has said so yet.
 
         Raises:
-            ConfigError: outcome.yaml is not an outcome.
+            ConfigError: outcome.yaml is not an outcome, or of a newer schema.
         """
         return Outcome.load(self.outcome) if self.outcome.exists() else None
 
     def stage_seconds(self) -> dict[str, float]:
-        """Stage -> seconds spent in it, over all runs; empty where none were noted."""
+        """Stage -> seconds spent in it, over all runs; empty where none were noted.
+
+        Raises:
+            ConfigError: stages.json is broken, or of a newer schema.
+        """
+        if not self.stages.exists():
+            return {}
+        content = load_json("stages.json", self.stages)
         try:
-            content = json.loads(self.stages.read_bytes())["seconds"]
-            return {str(name): float(seconds) for name, seconds in content.items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return {}  # says where time went, decides nothing
+            return {str(name): float(seconds) for name, seconds in content["seconds"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            expected = "seconds by the name of the stage"
+            raise ConfigError.of(str(self.stages), "seconds", content, expected) from None
 
     def add_stage_seconds(self, name: str, seconds: float) -> None:
         """Add to the seconds spent in a stage."""
         spent = self.stage_seconds()
         spent[name] = round(spent.get(name, 0.0) + seconds, 2)
-        write_atomic(self.stages, json.dumps({"schema": 1, "seconds": spent}, indent=1) + "\n")
+        save_json("stages.json", self.stages, {"seconds": spent})
 
     def _load_all(self, part: str) -> list[TrialRecord]:
         records = []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
+import secrets
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,8 @@ def dump_yaml(content: dict[Any, Any]) -> str:
 def write_atomic(path: Path | str, content: str | bytes) -> None:
     """Write a file so that a reader, or a crash, sees the old file or the new one, never half.
 
+    A new file gets the permissions that the umask leaves; an existing one keeps its own.
+
     Args:
         path: Target; its folder is created.
         content: Text (written as UTF-8) or bytes.
@@ -109,16 +113,17 @@ def write_atomic(path: Path | str, content: str | bytes) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     raw = content.encode("utf-8") if isinstance(content, str) else content
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with draft.open("xb") as stream:
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(draft, stat.S_IMODE(path.stat().st_mode))
             stream.write(raw)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(draft, 0o644)
         os.replace(draft, path)
     except BaseException:
-        Path(draft).unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise
 
 

@@ -77,13 +77,6 @@ def test_a_wrong_space_is_refused_with_file_and_key(tmp_path: Path, text: str, n
     assert "\n" not in message
 
 
-def test_nearest_moves_onto_the_grid(tmp_path: Path) -> None:
-    space = _space(tmp_path, "default: {step: 16}")
-    wanted = {"keep_0": 3, "keep_1": 22, "keep_2": 40, "keep_4_box": 1, "keep_4_cls": 80}
-    nearest = space.nearest(wanted)
-    assert nearest == {"keep_0": 16, "keep_1": 22, "keep_2": 48, "keep_4_box": 16, "keep_4_cls": 80}
-
-
 def test_the_shipped_spaces_load_on_every_width() -> None:
     for path in SHIPPED.glob("*.yaml"):
         space = SearchSpace.load(path, {0: (80,), 1: (160,), 2: (), 3: (64, 100)})

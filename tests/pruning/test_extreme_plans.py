@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from autoprune.pruning.prune import prune_model
+from autoprune.pruning.prune import Pruner
 from tests.pruning.architectures import uniform
 from tests.pruning.networks import image, plan_like, stock
 
@@ -27,7 +27,7 @@ def test_a_hundred_extreme_plans_give_finite_outputs(name: str, seeds: range) ->
     images = image(torch.float32, batch=1)
     for seed in seeds:
         plan = plan_like(uniform(name, 0.0), seed, EXTREMES)
-        pruned = prune_model(stock(name), plan)
+        pruned = Pruner(stock(name)).prune(plan)
         decoded, raw = pruned(images)
         assert torch.isfinite(decoded).all(), seed
         assert torch.isfinite(raw["scores"]).all(), seed

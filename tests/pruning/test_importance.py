@@ -10,7 +10,7 @@ from torch import nn
 
 from autoprune.domain.plan import PruningPlan
 from autoprune.errors import ConfigError
-from autoprune.pruning.prune import prune_model
+from autoprune.pruning.prune import Pruner
 from tests.pruning.architectures import uniform
 from tests.pruning.networks import stock
 
@@ -50,7 +50,7 @@ def test_the_dead_channel_is_the_one_that_goes(importance: str, silence: tuple[s
     model = marked(copy.deepcopy(stock("yolov8n")))
     for part in silence:
         getattr(model.model[0], part).weight[DEAD] = 0
-    pruned = prune_model(model, plan_for(0, ONE_OF_SIXTEEN), importance=importance)
+    pruned = Pruner(model, importance).prune(plan_for(0, ONE_OF_SIXTEEN))
     assert kept(pruned.model[0]) == [channel for channel in range(16) if channel != DEAD]
 
 
@@ -64,7 +64,7 @@ def test_l1_and_l2_disagree_where_they_should() -> None:
     weight[8] = 0.9  # l1 24.3; l2 4.7: smallest
     gone = {}
     for importance in ("l1", "l2"):
-        pruned = prune_model(model, plan_for(0, ONE_OF_SIXTEEN), importance=importance)
+        pruned = Pruner(model, importance).prune(plan_for(0, ONE_OF_SIXTEEN))
         gone[importance] = set(range(16)) - set(kept(pruned.model[0]))
     assert gone == {"l1": {3}, "l2": {8}}
 
@@ -84,7 +84,7 @@ def test_a_residual_channel_is_judged_over_all_the_convs_that_share_it(importanc
         rows[weak_in_first] *= 0.5 if position == 0 else 10
         rows[weak_in_last] *= 0.5 if position == 2 else 10
         rows[weak_everywhere] *= 0.7
-    pruned = prune_model(model, plan_for(4, 1.5 / 32), importance=importance).model[4]
+    pruned = Pruner(model, importance).prune(plan_for(4, 1.5 / 32)).model[4]
     expected = [channel for channel in range(32) if channel != weak_everywhere]
     assert [channel - 32 for channel in kept(pruned.cv1)[31:]] == expected
     assert kept(pruned.m[0].cv2) == kept(pruned.m[1].cv2) == expected
@@ -96,13 +96,13 @@ def test_the_two_halves_of_a_c2f_choose_their_channels_apart() -> None:
     block = model.model[12]  # no residual: the halves share nothing
     block.cv1.conv.weight[3] = 0
     block.cv1.conv.weight[64 + 40] = 0
-    pruned = prune_model(model, plan_for(12, 1.5 / 64)).model[12]
+    pruned = Pruner(model).prune(plan_for(12, 1.5 / 64)).model[12]
     assert kept(pruned.cv1) == [channel for channel in range(128) if channel not in (3, 104)]
 
 
 @pytest.mark.parametrize("importance", ["l1", "l2", "bn_scale", "l2_bn", "random"])
 def test_every_criterion_keeps_the_same_counts(importance: str) -> None:
-    pruned = prune_model(stock("yolov8n"), plan_for(6, 0.3), importance=importance)
+    pruned = Pruner(stock("yolov8n"), importance).prune(plan_for(6, 0.3))
     block = pruned.model[6]  # 128 -> 90; halves 64 -> 45
     assert tuple(block.cv1.conv.weight.shape[:2]) == (90, 128)
     assert tuple(block.cv2.conv.weight.shape[:2]) == (90, 180)
@@ -110,4 +110,4 @@ def test_every_criterion_keeps_the_same_counts(importance: str) -> None:
 
 def test_an_unknown_criterion_is_refused_with_the_choices() -> None:
     with pytest.raises(ConfigError, match=r"loudest.*l2_bn"):
-        prune_model(stock("yolov8n"), plan_for(0, 0.5), importance="loudest")
+        Pruner(stock("yolov8n"), "loudest").prune(plan_for(0, 0.5))

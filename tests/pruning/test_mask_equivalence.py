@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from autoprune.domain.plan import PruningPlan
-from autoprune.pruning.prune import prune_model
+from autoprune.pruning.prune import Pruner
 from tests.pruning.architectures import INPUT, TABLES, WiredConv, uniform, wired_convs
 from tests.pruning.matching import Kept, kept_channels, without_channels
 from tests.pruning.networks import RATIOS, image, plan_like, scrambled
@@ -121,7 +121,7 @@ def test_pruning_one_index_equals_silencing_its_channels(
 ) -> None:
     dense = scrambled(name)
     plan = PruningPlan({**uniform(name, 0.0), index: ratio})
-    pruned = prune_model(dense, plan)
+    pruned = Pruner(dense).prune(plan)
     kept = assert_equals_silenced_dense(name, dense, pruned)
     modules = dict(dense.named_modules())
     touched = {conv for conv, it in kept.items() if len(it.rows) < modules[conv].out_channels}
@@ -148,33 +148,33 @@ def test_pruning_one_index_equals_silencing_its_channels(
 def test_a_random_plan_equals_silencing_its_channels(name: str, seed: int) -> None:
     plan = plan_like(uniform(name, 0.0), seed, RATIOS)
     dense = scrambled(name)
-    assert_equals_silenced_dense(name, dense, prune_model(dense, plan))
+    assert_equals_silenced_dense(name, dense, Pruner(dense).prune(plan))
 
 
 @pytest.mark.parametrize("importance", ["l1", "l2", "bn_scale", "l2_bn", "random"])
 def test_every_criterion_prunes_consistently(importance: str) -> None:
     dense = scrambled("yolov8n")
     plan = PruningPlan(uniform("yolov8n", 0.35))
-    pruned = prune_model(dense, plan, importance=importance)
+    pruned = Pruner(dense, importance).prune(plan)
     assert_equals_silenced_dense("yolov8n", dense, pruned)
 
 
 @pytest.mark.parametrize("name", ["yolov8n", "yolov8n-p6"])
 def test_pruning_an_already_pruned_model_equals_silencing_it(name: str) -> None:
-    once = prune_model(scrambled(name), PruningPlan(uniform(name, 0.3)))
-    twice = prune_model(once, plan_like(uniform(name, 0.0), 7, RATIOS))
+    once = Pruner(scrambled(name)).prune(PruningPlan(uniform(name, 0.3)))
+    twice = Pruner(once).prune(plan_like(uniform(name, 0.0), 7, RATIOS))
     assert_equals_silenced_dense(name, once, twice)
 
 
 @torch.no_grad()
 def test_a_fused_model_is_pruned_like_any_other() -> None:
     dense = copy.deepcopy(scrambled("yolov8n")).fuse(verbose=False)
-    pruned = prune_model(dense, PruningPlan(uniform("yolov8n", 0.35)))
+    pruned = Pruner(dense).prune(PruningPlan(uniform("yolov8n", 0.35)))
     assert_equals_silenced_dense("yolov8n", dense, pruned)
 
 
 def test_removing_all_but_one_channel_everywhere_still_equals_the_silenced_model() -> None:
     dense = scrambled("yolov8n")
-    pruned = prune_model(dense, PruningPlan(uniform("yolov8n", 0.999)))
+    pruned = Pruner(dense).prune(PruningPlan(uniform("yolov8n", 0.999)))
     kept = assert_equals_silenced_dense("yolov8n", dense, pruned)
     assert len(kept["model.0.conv"].rows) == 1

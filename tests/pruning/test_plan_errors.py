@@ -8,7 +8,7 @@ import pytest
 
 from autoprune.domain.plan import PruningPlan
 from autoprune.errors import PlanError
-from autoprune.pruning.prune import prune_model
+from autoprune.pruning.prune import Pruner
 from tests.pruning.architectures import uniform
 from tests.pruning.networks import fingerprint, stock
 
@@ -38,7 +38,7 @@ def test_a_wrong_entry_is_refused_by_its_index(case: str) -> None:
     model = stock("yolov8n")
     before = fingerprint(model)
     with pytest.raises(PlanError, match=rf"(?=.*\b{index}\b).*got .*, expected ") as refusal:
-        prune_model(model, PruningPlan(ratios))
+        Pruner(model).prune(PruningPlan(ratios))
     assert "\n" not in str(refusal.value)
     assert fingerprint(model) == before
 
@@ -48,9 +48,9 @@ def test_a_missing_index_is_named(missing: int) -> None:
     ratios = uniform("yolov8n", 0.0)
     del ratios[missing]
     with pytest.raises(PlanError, match=rf"\b{missing}\b.*expected "):
-        prune_model(stock("yolov8n"), PruningPlan(ratios))
+        Pruner(stock("yolov8n")).prune(PruningPlan(ratios))
 
 
 def test_a_plan_of_another_graph_is_refused() -> None:
     with pytest.raises(PlanError, match=r"\b16\b"):
-        prune_model(stock("yolov8n-p2"), PruningPlan(uniform("yolov8n", 0.0)))
+        Pruner(stock("yolov8n-p2")).prune(PruningPlan(uniform("yolov8n", 0.0)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autoprune.domain.plan import PruningPlan
-from autoprune.pruning.prune import prune_model
+from autoprune.pruning.prune import Pruner
 from autoprune.pruning.size import model_size
 from tests.pruning.architectures import expected_macs, expected_widths, uniform
 from tests.pruning.networks import fingerprint, stock
@@ -15,7 +15,7 @@ from tests.pruning.networks import fingerprint, stock
 @pytest.mark.parametrize("ratio", [0.0, 0.3])
 def test_params_and_macs_match_the_hand_count(name: str, ratio: float) -> None:
     ratios = uniform(name, ratio)
-    pruned = prune_model(stock(name), PruningPlan(ratios))
+    pruned = Pruner(stock(name)).prune(PruningPlan(ratios))
     size = model_size(pruned, imgsz=(128, 128))
     assert size.params == sum(parameter.numel() for parameter in pruned.parameters())
     convs = expected_macs(name, expected_widths(name, ratios), 128)
@@ -25,7 +25,7 @@ def test_params_and_macs_match_the_hand_count(name: str, ratio: float) -> None:
 def test_removing_stem_channels_removes_exactly_their_macs() -> None:
     plan = PruningPlan({**uniform("yolov8n", 0.0), 0: 4.5 / 16})  # 16 -> 12
     dense = model_size(stock("yolov8n"), imgsz=(64, 64))
-    pruned = model_size(prune_model(stock("yolov8n"), plan), imgsz=(64, 64))
+    pruned = model_size(Pruner(stock("yolov8n")).prune(plan), imgsz=(64, 64))
     stem = 16 * 3 * 9 * 32 * 32  # at 64 px index 0 gives 32 x 32
     next_conv = 32 * 16 * 9 * 16 * 16
     assert dense.macs - pruned.macs == (stem + next_conv) * 4 // 16

@@ -7,7 +7,7 @@ from torch import nn
 
 from autoprune.domain.plan import PruningPlan
 from autoprune.families import family_of
-from autoprune.pruning.prune import prune_model
+from autoprune.pruning.prune import Pruner
 from tests.pruning.architectures import TABLES, expected_widths, uniform
 from tests.pruning.networks import plan_like, stock
 
@@ -88,13 +88,13 @@ def test_the_hand_typed_tables_describe_the_stock_models(name: str) -> None:
 
 
 def test_every_width_of_yolov8n_at_three_tenths_is_the_one_worked_out_by_hand() -> None:
-    pruned = prune_model(stock("yolov8n"), PruningPlan(uniform("yolov8n", 0.3)))
+    pruned = Pruner(stock("yolov8n")).prune(PruningPlan(uniform("yolov8n", 0.3)))
     assert conv_widths(pruned) == from_text(YOLOV8N_THIRTY_PERCENT)
 
 
 @pytest.mark.parametrize("name", sorted(ELSEWHERE_THIRTY_PERCENT))
 def test_the_other_models_match_hand_worked_widths_where_they_differ(name: str) -> None:
-    widths = conv_widths(prune_model(stock(name), PruningPlan(uniform(name, 0.3))))
+    widths = conv_widths(Pruner(stock(name)).prune(PruningPlan(uniform(name, 0.3))))
     by_hand = from_text(ELSEWHERE_THIRTY_PERCENT[name])
     assert {conv: widths[conv] for conv in by_hand} == by_hand
 
@@ -103,14 +103,14 @@ def test_the_other_models_match_hand_worked_widths_where_they_differ(name: str) 
 @pytest.mark.parametrize("name", ["yolov8n", "yolov8s", "yolov8n-p2", "yolov8n-p6", "unusual"])
 def test_every_conv_has_the_width_the_rule_gives(name: str, plan_name: str) -> None:
     plan = PLANS[plan_name](name)
-    pruned = prune_model(stock(name), plan)
+    pruned = Pruner(stock(name)).prune(plan)
     assert conv_widths(pruned) == expected_widths(name, plan.prune_ratios, plan.round_to)
 
 
 @pytest.mark.parametrize("name", ["yolov8n", "yolov8n-p6"])
 def test_modules_say_the_widths_their_weights_have(name: str) -> None:
     plan = PruningPlan(uniform(name, 0.37))
-    for module in prune_model(stock(name), plan).modules():
+    for module in Pruner(stock(name)).prune(plan).modules():
         if isinstance(module, nn.Conv2d):
             said = (module.out_channels, module.in_channels // module.groups)
             assert said == tuple(module.weight.shape[:2])
@@ -121,7 +121,7 @@ def test_modules_say_the_widths_their_weights_have(name: str) -> None:
 
 
 def test_the_family_reports_the_pruned_widths() -> None:
-    pruned = prune_model(stock("yolov8n"), PruningPlan(uniform("yolov8n", 0.3)))
+    pruned = Pruner(stock("yolov8n")).prune(PruningPlan(uniform("yolov8n", 0.3)))
     widths = family_of(pruned).widths(pruned)
     assert (widths[0], widths[9], widths[10], widths[21]) == ((12,), (180,), (), (180,))
     assert widths[22] == (45, 56)
@@ -130,7 +130,7 @@ def test_the_family_reports_the_pruned_widths() -> None:
 @pytest.mark.parametrize(("classes", "hidden"), [(1, 64), (8, 64), (80, 80), (365, 100)])
 def test_any_class_count_keeps_its_outputs(classes: int, hidden: int) -> None:
     model = stock("yolov8n", classes)
-    pruned = prune_model(model, PruningPlan(uniform("yolov8n", 0.5)))
+    pruned = Pruner(model).prune(PruningPlan(uniform("yolov8n", 0.5)))
     tower = pruned.model[-1].cv3[0]
     assert [conv.weight.shape[0] for conv in (tower[0].conv, tower[1].conv, tower[2])] == [
         hidden // 2,

@@ -70,7 +70,7 @@ def test_an_outcome_survives_its_file(tmp_path: Path) -> None:
         ("status: done", "outcome.yaml: status: got 'done'"),
         ("{}", "outcome.yaml: status"),
         ("status: finished\nbudget_ms: .nan", "budget_ms: got nan"),
-        ("status: finished\nspeed: 3", "speed: got 3"),
+        ("status: finished\nspeed: 3", "speed: unknown key"),
     ],
 )
 def test_a_broken_outcome_is_one_clear_line(tmp_path: Path, text: str, said: str) -> None:

@@ -12,6 +12,8 @@ import pytest
 from autoprune.errors import ConfigError
 from autoprune.storage.yaml_io import MAX_YAML_BYTES, dump_yaml, load_yaml, write_atomic
 
+posix = pytest.mark.skipif(os.name != "posix", reason="file permissions are POSIX")
+
 
 def test_a_file_too_large_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "big.yaml"
@@ -84,11 +86,47 @@ def test_a_failed_write_leaves_the_old_file_and_no_draft(
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.json"]
 
 
-def test_a_written_file_can_be_read_by_others(tmp_path: Path) -> None:
+def test_bytes_are_written_as_given_into_folders_made_for_them(tmp_path: Path) -> None:
     write_atomic(tmp_path / "a" / "b" / "x", b"bytes\r\n")
     assert (tmp_path / "a" / "b" / "x").read_bytes() == b"bytes\r\n"
-    if os.name == "posix":
-        assert stat.S_IMODE((tmp_path / "a" / "b" / "x").stat().st_mode) == 0o644
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@posix
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_new_file_is_as_open_as_the_umask_allows(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_atomic(tmp_path / "x", "text")
+    finally:
+        os.umask(before)
+    assert _mode(tmp_path / "x") == mode
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
+def test_a_file_written_again_keeps_its_permissions(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "x"
+    path.write_text("old")
+    path.chmod(mode)
+    write_atomic(path, "new")
+    assert (path.read_text(), _mode(path)) == ("new", mode)
+
+
+@posix
+def test_a_private_file_is_private_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x"
+    path.write_text("old")
+    path.chmod(0o600)
+    modes: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda _: modes.extend(map(_mode, tmp_path.iterdir())))
+    write_atomic(path, "new")
+    assert modes == [0o600, 0o600]
 
 
 WRITER = """

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from autoprune.domain.config import DEFAULT_PROVIDERS
+from autoprune.domain.schema import stamped
 from autoprune.errors import StudyMismatch
 from autoprune.families import family_of
 from autoprune.search.context.default_space import default_space
 from autoprune.search.context.workbench import Checked
 from autoprune.storage.study_folder import StudyFolder
-from autoprune.storage.yaml_io import dump_yaml, load_yaml, write_atomic
+from autoprune.storage.yaml_io import dump_yaml, write_atomic
 
 # What may change between two runs of one study; every other setting is compared on resume.
 _FREE_SETTINGS = ("trials", "timeout_s", "keep", "name", "trust_checkpoint", "reuse")
@@ -72,10 +73,11 @@ def compare_settings(folder: StudyFolder, settings: dict[str, Any]) -> None:
 
     Raises:
         StudyMismatch: Names each setting that differs, with both values.
+        ConfigError: study.yaml is broken, or of a newer schema.
     """
     if not folder.settings.exists():
         return
-    different = differences(load_yaml(folder.settings), settings)
+    different = differences(folder.load_settings(), settings)
     if different:
         raise StudyMismatch(
             f"{folder.root}: this study was started with other settings"
@@ -87,7 +89,7 @@ def compare_settings(folder: StudyFolder, settings: dict[str, Any]) -> None:
 def save_settings(folder: StudyFolder, settings: dict[str, Any]) -> None:
     """Write study.yaml of a new study; one that is continued keeps its own."""
     if not folder.settings.exists():
-        write_atomic(folder.settings, dump_yaml(settings))
+        write_atomic(folder.settings, dump_yaml(stamped("study.yaml", settings)))
 
 
 def differences(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from autoprune.domain.schema import stamped
 from autoprune.domain.space import SearchSpace
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.pruning.prune import Pruner
@@ -80,12 +81,13 @@ class Profile:
         )
 
     def to_mapping(self) -> dict[str, Any]:
-        """Names, kept widths and costs as plain data, for the report."""
-        return {
+        """Names, kept widths and costs as plain data: the content of profile.json."""
+        content = {
             "names": list(self.names),
             "choices": [list(offered) for offered in self.choices],
             "costs": [table.tolist() for table in self.costs],
         }
+        return stamped("profile.json", content)
 
     @property
     def dense(self) -> Array:

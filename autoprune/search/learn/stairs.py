@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from autoprune.domain.record import Fingerprint
+from autoprune.domain.schema import KEY, VERSIONS
 from autoprune.domain.space import SearchSpace, parameter_names
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.pruning.prune import Pruner
@@ -131,7 +132,7 @@ def space_text(space: SearchSpace, comment: str) -> str:
     """
     shown = ("".join(c if c.isprintable() else " " for c in line) for line in comment.splitlines())
     lines = [f"# {line}" for line in shown]
-    lines += [f"round_to: {space.round_to}", "layers:"]
+    lines += [f"{KEY}: {VERSIONS['space.yaml']}", f"round_to: {space.round_to}", "layers:"]
     for index, reference in space.widths.items():
         names = parameter_names(index, reference)
         kept = [f"{{kept: {list(space.choices[name])}}}" for name in names]

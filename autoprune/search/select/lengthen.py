@@ -23,7 +23,7 @@ DISTILL = 1.0
 On a plan of the demo that had lost 2 % of its mAP, 3 epochs with and without gave 0.731 and 0.729,
 and only with it did more epochs help (0.732 after 8; without, 0.728 after 5); one seed. The short
 fine-tune goes without: there it adds 0 to 0.5 points for 1.3 to 1.5 times the time
-(`benchmarks/search_quality.py distilled`).
+(`python -m benchmarks.search_quality distilled`).
 """
 
 

@@ -1,0 +1,81 @@
+"""Schema versions of the files that outlive a run: written into each, checked when it is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autoprune.errors import ConfigError
+from autoprune.storage.yaml_io import write_atomic
+
+KEY = "schema"
+
+VERSIONS = {
+    "study.yaml": 1,
+    "space.yaml": 1,
+    "outcome.yaml": 1,
+    "record.json": 1,
+    "verdict.json": 1,
+    "profile.json": 1,
+    "stages.json": 1,
+    "latency_predictor.json": 1,
+    "latency_table.json": 1,
+    "request.json": 1,  # of a full fine-tune
+}
+"""Kind of file, by its usual name -> the version written now.
+
+Raise it when a file of the new form cannot be read by the code before, and let the reader of the
+file take the older form or refuse it. A file without a version is of version 1.
+"""
+
+
+def stamped(kind: str, content: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The content with its schema version as the first key."""
+    return {KEY: VERSIONS[kind], **content}
+
+
+def unstamped(kind: str, content: Any, where: str) -> dict[Any, Any]:
+    """Check the schema version of what a file held, and take it out.
+
+    Args:
+        kind: A key of VERSIONS.
+        content: The parsed file.
+        where: Its path, for messages.
+
+    Returns:
+        The mapping without its version.
+
+    Raises:
+        ConfigError: No mapping, no version at all, or one that a newer autoprune wrote.
+    """
+    if not isinstance(content, dict):
+        raise ConfigError.of(where, "", content, "a mapping of keys to values")
+    version, newest = content.get(KEY, 1), VERSIONS[kind]
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise ConfigError.of(where, KEY, version, f"a whole number from 1 to {newest}")
+    if version > newest:
+        expected = f"at most {newest} (written by a newer autoprune)"
+        raise ConfigError.of(where, KEY, version, expected)
+    return {key: value for key, value in content.items() if key != KEY}
+
+
+def save_json(kind: str, path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file of a kind, with its version, atomically."""
+    write_atomic(path, json.dumps(stamped(kind, content), indent=1) + "\n")
+
+
+def load_json(kind: str, path: Path) -> dict[str, Any]:
+    """Read what `save_json` wrote, or what was written before there were versions.
+
+    Raises:
+        ConfigError: Unreadable, not a JSON object, or of a newer version.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid JSON: {error}") from None
+    return unstamped(kind, content, str(path))

@@ -1,0 +1,1 @@
+"""What the scripts share: provenance of a result, Markdown tables, the generated page."""

@@ -1,0 +1,371 @@
+"""Write benchmarks/README.md from the committed JSON: `python -m benchmarks.lib.make_readme`."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.lib.markdown_table import table
+from benchmarks.search_quality import tables as quality_tables
+
+BENCHMARKS = Path(__file__).resolve().parents[1]
+INTRO = """\
+# Benchmarks
+
+One script per published claim, in `claims/`; the package `search_quality/` compares the search with
+other methods. Run them from the checkout's root. Each prints a table and writes
+`results/<name>.json` with machine, versions and date; this page is generated from those files by
+`lib/make_readme.py`, and a test compares the two. Speeds are comparable within one table only.
+"""
+
+
+def main() -> None:
+    (BENCHMARKS / "README.md").write_text(page())
+
+
+def page() -> str:
+    """The whole page."""
+    sections = [INTRO]
+    for name, (title, command, render) in SECTIONS.items():
+        path = BENCHMARKS / "results" / f"{name}.json"
+        if path.exists():
+            content = json.loads(path.read_text())
+            sections.append(f"## {title}\n\n`{command}`\n\n{render(content)}\n\n{_made(content)}\n")
+    return "\n".join(sections)
+
+
+def _made(content: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in content["versions"].items())
+    machine = content["machine"]
+    load = content["state"].get("load_1min")
+    shown_load = "" if load is None else f", load {load:.1f}"
+    return f"_{content['date'][:10]}, {machine['cpu']}{shown_load}, {versions}._"
+
+
+def _prune_speed(content: dict[str, Any]) -> str:
+    rows = [
+        (row["model"], f"{row['median_s']:.3f}", f"{row['fastest_s']:.3f}")
+        for row in content["rows"]
+    ]
+    return table(("model", "one prune with its deep copy, median s", "fastest s"), rows)
+
+
+def _extreme_plans(content: dict[str, Any]) -> str:
+    rows = [
+        (row["model"], row["plans"], row["crashed"], row["not finite"], row["wrong width"])
+        for row in content["rows"]
+    ]
+    return table(("model", "plans", "crashes", "outputs not finite", "wrong widths"), rows)
+
+
+def _demo_question(content: dict[str, Any]) -> str:
+    rows = [
+        (
+            f"{row['ratio']:.2f}",
+            f"{row['recalibrated']:.3f}",
+            f"{row['fine_tuned']:.3f}",
+            f"{100 * (content['dense'] - row['fine_tuned']):.1f}",
+        )
+        for row in content["rows"]
+    ]
+    header = ("uniform ratio", "recalibrated only", "after the short fine-tune", "points lost")
+    about = f"Dense mAP50-95 on val: {content['dense']:.3f}. Importance {content['importance']}."
+    pair = [
+        (row["plan"], f"{row['share_of_dense']:.3f}", f"{row['fine_tuned']:.3f}")
+        for row in content["pair"]
+    ]
+    names = ("block-aligned plan (benchmarks/plans)", "share of dense latency", "mAP50-95")
+    return f"{about}\n\n{table(header, rows)}\n\n{table(names, pair)}"
+
+
+def _search_demo(content: dict[str, Any]) -> str:
+    rows = [
+        (
+            row["seed"],
+            row["trials"],
+            f"{row['dense_map']:.3f}",
+            f"{row['uniform_name']}: {row['uniform_map']:.3f} at {row['uniform_ratio']:.2f}",
+            f"{row['best_name']}: {row['best_map']:.3f} at {row['best_ratio']:.2f}",
+            f"{100 * (row['best_map'] - row['uniform_map']):+.1f}",
+            f"{row['uniform_final']:.3f} / {row['best_final']:.3f}",
+        )
+        for row in content["rows"]
+    ]
+    header = (
+        "seed",
+        "trials",
+        "dense mAP50-95",
+        "best uniform: mAP at share of dense latency",
+        "best.yaml: mAP at share of dense latency",
+        "gain, points",
+        "uniform / best on unused images",
+    )
+    about = (
+        f"Goal: {content['speedup']:g}x faster than dense, {content['timeout_s']:.0f} s per search."
+    )
+    return f"{about}\n\n{table(header, rows)}"
+
+
+def _latency_repeatability(content: dict[str, Any]) -> str:
+    parts = [
+        f"The model {content['model']} at {content['imgsz'][0]}x{content['imgsz'][1]} px, ONNX"
+        f" Runtime, 1 thread: {content['pairs']} measurements against itself (A/A), and as many"
+        f" against itself made {content['burden']:.0%} slower. **Bold**: what autoprune uses."
+    ]
+    for row in content["rows"]:
+        beside = ("as it is", "beside one busy process", "beside two busy processes")
+        rows = []
+        for each in row["estimators"]:
+            mark = "**" if each["name"] == content["product"] else ""
+            shares = [
+                "-" if each[key] is None else f"{each[key]:.0%}"
+                for key in ("found", "false_alarms")
+            ]
+            error, bias = f"{mark}{each['error_95']:.2%}{mark}", f"{each['bias']:+.2%}"
+            rows.append((f"{mark}{each['name']}{mark}", error, bias, *shares))
+        header = (
+            "estimator",
+            "error of 95 % of A/A ratios is below",
+            "median error",
+            f"{content['burden']:.0%} difference found",
+            "false alarms",
+        )
+        parts.append(
+            f"The machine {beside[row['neighbours']]}: {row['seconds']:.1f} s per measurement, at"
+            f" most {row['seconds_most']:.1f} s. Recorded times after a random moment multiplied by"
+            f" {content['slower']:g}: noticed in {row['change_noticed']:.0%}; suspected in"
+            f" {row['change_suspected']:.0%} as recorded."
+        )
+        parts.append(table(header, rows))
+    return "\n\n".join(parts)
+
+
+def _latency_predictor(content: dict[str, Any]) -> str:
+    rows = [
+        (
+            row["model"],
+            f"{row['fingerprint']['runtime']}, {row['fingerprint']['threads']} thread(s)",
+            f"**{100 * row['predictor_mape']:.1f} %**, {row['predictor_spearman']:.4f}",
+            f"{100 * row['aligned_mape']:.1f} / {100 * row['unaligned_mape']:.1f} %",
+            *(
+                f"{100 * row[f'{rival}_mape']:.1f} %, {row[f'{rival}_spearman']:.4f}"
+                for rival in ("constant_macs", "macs", "params")
+            ),
+            f"+- {100 * row['timing_half_width']:.1f} %",
+            f"{row['block']}, {row['align']}",
+            f"{row['plans']} / {row['unseen']}",
+            f"{row['seconds_to_learn']:.0f}",
+            f"{row['plans_per_s']:,}",
+        )
+        for row in content["rows"]
+    ]
+    header = (
+        "model",
+        "runtime",
+        "predictor: MAPE, Spearman",
+        "aligned / unaligned",
+        "constant plus MACs",
+        "proportional to MACs",
+        "proportional to params",
+        "timing of a plan",
+        "block, alignment found",
+        "plans learned from / asked about",
+        "s to learn",
+        "plans per s",
+    )
+    about = (
+        f"Error on up to {content['unseen']} plans not seen, at {content['imgsz']} px, half of them"
+        f" rounded to 8 or 16 channels; learned from up to {content['plans']} others, as many as"
+        " time allowed. The errors include the noise of timing the unseen plans (median half-width"
+        " of their 95 % intervals). With as many threads as the machine has cores, whatever else"
+        " runs is part of the wall time: those rows differ from run to run."
+    )
+    return f"{about}\n\n{table(header, rows)}"
+
+
+def _pruning_quality(content: dict[str, Any]) -> str:
+    ratios = list(content["rows"][0]["map50_95"])
+    rows = [
+        (
+            row["method"],
+            "yes" if row["recalibrated"] else "no",
+            *(f"{row['map50_95'][ratio]:.3f}" for ratio in ratios),
+        )
+        for row in content["rows"]
+    ]
+    shown = [f"ratio {float(ratio):.2f}" for ratio in ratios]
+    changed_ratios = list(content["ablations"][0]["map50_95"])
+    changes = [
+        (row["change"], *(f"{row['map50_95'][ratio]:.3f}" for ratio in changed_ratios))
+        for row in content["ablations"]
+    ]
+    about = (
+        f"mAP50-95 on {content['val_images']} val images of the demo, no training at all, the same"
+        f" ratio at every index; dense {content['dense']:.3f}. Calibrated on"
+        f" {content['calibration_images']} training images. One seed: differences below about"
+        " 0.01 mean nothing."
+    )
+    about += "".join(
+        f" In sequence: every convolution fitted again to the dense one's output on"
+        f" {row['images']} images, layer after layer, which takes {row['seconds']:.0f} s a plan."
+        for row in content["rows"]
+        if "seconds" in row
+    )
+    first = table(("importance", "batch norms recalibrated", *shown), rows)
+    names = ("obs, compensated", *(f"ratio {float(ratio):.2f}" for ratio in changed_ratios))
+    return f"{about}\n\n{first}\n\nWhat one change does:\n\n{table(names, changes)}"
+
+
+def _calibration_cost(content: dict[str, Any]) -> str:
+    rows = [
+        (
+            row["model"],
+            f"{row['seconds_per_image']:.2f}",
+            f"{128 * row['seconds_per_image']:.0f}",
+            f"{row['extra_mb']:.0f}",
+        )
+        for row in content["rows"]
+    ]
+    header = (
+        "model",
+        "s per image",
+        "s for 128 images, the default at this size",
+        "peak memory beyond the model's, MB",
+    )
+    about = (
+        f"{content['imgsz_px']} px, {content['threads']} thread, measured on {content['images']}"
+        " images and extrapolated. Done once per model and data set."
+    )
+    return f"{about}\n\n{table(header, rows)}"
+
+
+def _latency_wander(content: dict[str, Any]) -> str:
+    rows = [
+        (
+            row["plan"],
+            row["times"],
+            f"{row['mean_ratio']:.3f}",
+            f"{row['deviation_percent']:.1f} %",
+            f"{row['range_percent']:.1f} %",
+            f"+- {row['stated_half_width_percent']:.1f} %",
+            f"{row['mean_inside_percent']} %",
+        )
+        for row in content["rows"]
+    ]
+    header = (
+        "plan",
+        "measurements",
+        "mean ratio to dense",
+        "standard deviation",
+        "highest less lowest",
+        "stated 95 % interval, median",
+        "intervals that hold the mean",
+    )
+    about = (
+        f"Each in a fresh process, {content['every_s']:.0f} s apart. An interval holds what"
+        " happened during its own seconds. Where fewer than 95 % of the intervals hold the mean,"
+        " the machine's own state moved the ratio in between (on a virtual machine: its"
+        " neighbours' use of the shared cache and memory)."
+    )
+    return f"{about}\n\n{table(header, rows)}"
+
+
+def _training_speed(content: dict[str, Any]) -> str:
+    rows = [
+        (way, f"{statistics.median(taken):.1f}", f"{min(taken):.1f} to {max(taken):.1f}")
+        for way, taken in content["seconds"].items()
+    ]
+    ratios = content["time_ratios"]
+    about = (
+        f"{content['epochs']} epoch of the demo at {content['imgsz_px']} px, uniform plan"
+        f" {content['ratio']}, {content['threads']} threads; {len(ratios)} turns each, taken by"
+        f" turns. Time with the second over time with the first:"
+        f" {statistics.median(ratios):.2f} (median; {min(ratios):.2f} to {max(ratios):.2f})."
+    )
+    return f"{about}\n\n{table(('training', 'median s', 'range'), rows)}"
+
+
+_SETS = {"demo": "the demo", "second": "the second data set"}
+# part of benchmarks.search_quality, title, options, what makes its section
+_QUALITY: tuple[tuple[str, str, str, Callable[[dict[str, Any]], str]], ...] = (
+    ("replay", "Fine-tunes needed", "", quality_tables.replay),
+    ("samplers", "Samplers without any fine-tune", " --seeds 2", quality_tables.samplers),
+    ("confirm", "The final plans against other methods", "", quality_tables.confirm),
+    (
+        "longer",
+        "The final plans after a longer fine-tune",
+        " --levels 0.6 0.45",
+        quality_tables.longer,
+    ),
+    (
+        "distilled",
+        "The dense model as a teacher",
+        " --levels 0.6 0.45 0.3",
+        quality_tables.distilled,
+    ),
+    ("sequential", "Compensation in sequence", " --levels 0.45 0.3", quality_tables.sequential),
+)
+
+SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
+    "prune_speed": ("Time of one prune", "python benchmarks/claims/prune_speed.py", _prune_speed),
+    "training_speed": (
+        "Time of a short fine-tune on a CPU",
+        "python benchmarks/claims/training_speed.py",
+        _training_speed,
+    ),
+    "extreme_plans": (
+        "Extreme plans never crash",
+        "python benchmarks/claims/extreme_plans.py",
+        _extreme_plans,
+    ),
+    "pruning_quality": (
+        "Accuracy kept without training",
+        "python benchmarks/claims/pruning_quality.py",
+        _pruning_quality,
+    ),
+    "calibration_cost": (
+        "Cost of calibration",
+        "python benchmarks/claims/calibration_cost.py",
+        _calibration_cost,
+    ),
+    "demo_question": (
+        "The demo is a real question",
+        "python benchmarks/claims/demo_question.py",
+        _demo_question,
+    ),
+    "search_demo": (
+        "The search against the best uniform plan",
+        "python benchmarks/claims/search_demo.py --speedup 1.7 --seeds 0 1 2 --timeout 330",
+        _search_demo,
+    ),
+    "latency_repeatability": (
+        "How repeatable a measured latency is",
+        "python benchmarks/claims/latency_repeatability.py",
+        _latency_repeatability,
+    ),
+    "latency_wander": (
+        "How far a measured latency wanders over minutes",
+        "python benchmarks/claims/latency_wander.py",
+        _latency_wander,
+    ),
+    "latency_predictor": (
+        "Latency of any plan, predicted",
+        "python benchmarks/claims/latency_predictor.py --limit 100",
+        _latency_predictor,
+    ),
+    **{
+        f"search_quality_{part}_{name}": (
+            f"{title}, on {shown}",
+            f"python -m benchmarks.search_quality {part} --set {name}{options}",
+            show,
+        )
+        for part, title, options, show in _QUALITY
+        for name, shown in _SETS.items()
+    },
+}
+
+if __name__ == "__main__":
+    main()

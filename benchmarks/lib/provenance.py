@@ -1,0 +1,32 @@
+"""Where and when a benchmark's numbers were made, and the JSON file that keeps both together."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from autoprune.latency.runner import describe_machine, machine_state
+from autoprune.storage.yaml_io import write_atomic
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+
+
+def provenance(*packages: str) -> dict[str, Any]:
+    """Date (UTC), machine, its load at this moment, and the versions of `packages`."""
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": describe_machine(),
+        "state": machine_state(),
+        "versions": {package: version(package) for package in packages},
+    }
+
+
+def save_results(name: str, content: dict[str, Any]) -> Path:
+    """Write `results/<name>.json` atomically and return its path."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    write_atomic(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    return path
