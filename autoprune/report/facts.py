@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from autoprune.domain.record import LASTING_CHANGE_ALLOWED, LONG, UNTRAINED, Fingerprint
+from autoprune.domain.stages import STAGES
 from autoprune.report import wording
 from autoprune.report.shortcuts import shortcuts
 from autoprune.report.study import Study, is_repeat
@@ -31,6 +32,7 @@ def facts(study: Study) -> list[tuple[str, str]]:
         *((name.capitalize(), _rung(study, rung)) for rung, name in wording.RUNGS.items()),
         ("Fine-tune", _fine_tune(study)),
         ("Time", _time(study)),
+        ("Where the time went", _stages(study)),
         ("Versions", ", ".join(f"{k} {v}" for k, v in study.settings.versions.items() if v)),
     ]
     return [(heading, sentence) for heading, sentence in pairs if sentence]
@@ -268,6 +270,18 @@ def _time(study: Study) -> str:
         f"started {wording.moment(study.settings.started)}" if study.settings.started else "",
         f"ended {wording.moment(outcome.finished)}" if outcome and outcome.finished else "",
     )
+
+
+def _stages(study: Study) -> str:
+    """Seconds and share of each stage, over all runs, in the order they come in."""
+    spent = study.stage_seconds
+    total = sum(spent.values())
+    order = [stage.name for stage in STAGES]
+    known = [name for name in order if name in spent] + sorted(set(spent) - set(order))
+    shown = (
+        f"{name} {wording.duration(spent[name])} ({spent[name] / total:.0%})" for name in known
+    )
+    return _joined(*shown) if total else ""
 
 
 def _fingerprints(study: Study) -> set[Fingerprint]:

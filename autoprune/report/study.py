@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from autoprune.domain.front import pareto_front
@@ -39,6 +39,7 @@ class Study:
         predictor: What the search learned about latency, and
         profile: about accuracy; None where a study has none.
         verdict: What was timed before the first trial; None where nothing was.
+        stage_seconds: Stage -> seconds spent in it; empty where none were noted.
     """
 
     folder: StudyFolder
@@ -55,6 +56,7 @@ class Study:
     predictor: SavedPredictor | None = None
     profile: SavedProfile | None = None
     verdict: Verdict | None = None
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -146,6 +148,7 @@ def load_study(folder: StudyFolder) -> Study:
         predictor=load_predictor(folder),
         profile=load_profile(folder),
         verdict=load_verdict(folder),
+        stage_seconds=folder.stage_seconds(),
     )
 
 

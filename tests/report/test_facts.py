@@ -74,3 +74,12 @@ def test_what_was_taken_over_is_said_and_its_time_is_not_counted(tmp_path: Path)
     assert "Of the plans, 1 were known from earlier studies." in details
     row = rows(study, study.trials)[0]
     assert row.state == "scored without training, in first/trial 3"
+
+
+def test_where_the_time_went_is_said_in_the_order_of_the_stages(tmp_path: Path) -> None:
+    folder = busy_study(tmp_path)
+    assert "Where the time went" not in dict(facts(load_study(folder)))
+    for name, seconds in (("trials", 30.0), ("a new stage", 10.0), ("dense", 60.0)):
+        folder.add_stage_seconds(name, seconds)
+    said = dict(facts(load_study(folder)))["Where the time went"]
+    assert said == "dense 1 min 00 s (60%), trials 30 s (30%), a new stage 10 s (10%)"
