@@ -77,7 +77,7 @@ def test_what_was_taken_over_is_said_and_its_time_is_not_counted(tmp_path: Path)
 
 
 def test_where_the_time_went_is_said_in_the_order_of_the_stages(tmp_path: Path) -> None:
-    folder = busy_study(tmp_path)
+    folder = fake.busy_study(tmp_path)
     assert "Where the time went" not in dict(facts(load_study(folder)))
     for name, seconds in (("trials", 30.0), ("a new stage", 10.0), ("dense", 60.0)):
         folder.add_stage_seconds(name, seconds)
