@@ -1,0 +1,133 @@
+"""The first stage: what is wrong is found in seconds, before calibration and without a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoprune.demo.bundle import demo_checkpoint
+from autoprune.demo.dataset import Split, write_detection_set
+from autoprune.domain.config import StudyConfig
+from autoprune.domain.goal import Goal
+from autoprune.domain.record import TrialRecord
+from autoprune.errors import ConfigError, StudyMismatch, TargetUnreachable
+from autoprune.latency.fake_target import FakeTarget
+from autoprune.search.context.listener import SearchListener
+from autoprune.search.context.prepare import check
+from autoprune.search.context.workbench import Checked
+from autoprune.search.run import prepare_search
+from tests.search.fakes import DENSE, FINGERPRINT, latency
+
+IMGSZ = (64, 64)
+
+
+@pytest.fixture(scope="module")
+def data_yaml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "set"
+    return write_detection_set(folder, {"train": Split(1, 8), "val": Split(2, 6)})
+
+
+def _config(data: Path, **asked: Any) -> StudyConfig:
+    given = {
+        "goal": Goal(kind="speedup", value=2),
+        "model": demo_checkpoint(),
+        "data": data,
+        "imgsz": IMGSZ,
+        "name": "study",
+    }
+    return StudyConfig.of({**given, **asked}, "test")
+
+
+def _checked(root: Path, config: StudyConfig, target: Any = None) -> Checked:
+    return check(config, root, SearchListener(), target or FakeTarget())
+
+
+def _dense(checked: Checked, **changed: Any) -> TrialRecord:
+    """As it would have been measured by a FakeTarget."""
+    like_the_fake = {"cpu": "fake", "isa": "fake", "system": "fake", "runtime_version": "0.0"}
+    mark = FINGERPRINT.model_copy(update={**like_the_fake, "runner_version": 2, **changed})
+    measured = latency(10.0).model_copy(update={"fingerprint": mark})
+    return DENSE.model_copy(update={"latency": measured})
+
+
+def test_what_was_asked_is_complete_and_noted(tmp_path: Path, data_yaml: Path) -> None:
+    checked = _checked(tmp_path, _config(data_yaml))
+    assert checked.folder.settings.exists()
+    assert checked.calibration is not None
+    assert checked.calibration.images == 256  # at 192 px, as trained
+    assert not checked.demo
+    assert _checked(tmp_path, _config(data_yaml)).folder == checked.folder  # and again
+
+
+def test_where_nothing_looks_at_images_none_are_noted(tmp_path: Path, data_yaml: Path) -> None:
+    config = _config(data_yaml, importance="l2_bn", compensate=False)
+    assert _checked(tmp_path, config).calibration is None
+
+
+class Gone:
+    """A target that does not answer."""
+
+    def run(self, job: dict[str, Any], files: Sequence[Path], timeout_s: float) -> dict[str, Any]:
+        raise TargetUnreachable("no route to host")
+
+
+def test_a_target_that_does_not_answer_is_found_first_and_leaves_no_study(
+    tmp_path: Path, data_yaml: Path
+) -> None:
+    with pytest.raises(TargetUnreachable, match="no route"):
+        _checked(tmp_path / "studies", _config(data_yaml), Gone())
+    assert not (tmp_path / "studies").exists()
+
+
+def test_another_setting_is_refused_before_anything_is_done(
+    tmp_path: Path, data_yaml: Path
+) -> None:
+    _checked(tmp_path, _config(data_yaml))
+    with pytest.raises(StudyMismatch, match="seed: was 0, now 1"):
+        _checked(tmp_path, _config(data_yaml, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("cpu", "another"), ("runtime_version", "9.9"), ("isa", "avx2")]
+)
+def test_another_machine_or_runtime_is_refused_as_early(
+    tmp_path: Path, data_yaml: Path, field: str, value: str
+) -> None:
+    checked = _checked(tmp_path, _config(data_yaml))
+    checked.folder.save_record(_dense(checked))
+    _checked(tmp_path, _config(data_yaml))
+    checked.folder.save_record(_dense(checked, **{field: value}))
+    with pytest.raises(StudyMismatch, match=rf"other conditions: {field}"):
+        _checked(tmp_path, _config(data_yaml))
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"importance": "taste"}, "importance: got 'taste'"),
+        ({"imgsz": 96, "protect": (99,)}, "99"),
+        ({"model": "missing.pt"}, "missing.pt"),
+        ({"fine_tune": {"epoch": 3}}, "epoch"),
+        ({"target": "telnet://pi"}, "--target"),
+    ],
+)
+def test_wrong_input_is_found_before_the_target_is_asked(
+    tmp_path: Path, data_yaml: Path, asked: dict[str, Any], message: str
+) -> None:
+    target = None if "target" in asked else Gone()
+    with pytest.raises(ConfigError, match=message):
+        check(_config(data_yaml, **asked), tmp_path / "studies", SearchListener(), target)
+    assert not (tmp_path / "studies").exists()
+
+
+def test_the_time_of_the_check_is_part_of_the_limit_and_noted(
+    tmp_path: Path, data_yaml: Path
+) -> None:
+    config = _config(data_yaml, timeout_s=100.0)
+    prepared = prepare_search(config, tmp_path, SearchListener(), FakeTarget())
+    spent_s = prepared.checked.folder.stage_seconds()["check"]
+    assert spent_s > 0
+    assert prepared.journal.budget.left_s() <= 100 - spent_s + 0.01
