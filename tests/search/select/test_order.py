@@ -62,7 +62,9 @@ SAFE_ONE = trained(90, 4.0, 0.1)  # so that the first, safe one is behind us
         ([scored(1, 4.99, 0.6), scored(2, 5 * SAFE, 0.5), scored(3, 4.0, 0.4)], [2, 3, 1]),
         # one trained too near the limit does not count as that
         ([trained(9, 4.9, 0.1), scored(1, 4.99, 0.6), scored(2, 4.8, 0.5)], [2, 1]),
-        # a baseline does not count as that either
+        # one that is measured fast enough does, whatever was predicted
+        ([trained(9, 4.8, 0.1, predicted=4.99), scored(1, 4.99, 0.6), scored(2, 4.8, 0.5)], [1, 2]),
+        # a baseline does not count as that
         ([uniform(3.0, 3.0), scored(1, 4.99, 0.6), scored(2, 4.8, 0.5)], [2, 1]),
         # predictions are corrected by what was measured: 4.6 ms is 5.06
         ([uniform(4.4, 4.0), trained(9, 4.4, 0.1, predicted=4.0), scored(1, 4.6, 0.5)], []),
@@ -85,6 +87,7 @@ def test_enough_are_trained_when_that_many_better_ones_were() -> None:
     worse, better = scored(20, 4.5, 0.29), scored(21, 4.5, 0.32)
     assert [each.number for each in order([*done, worse, better], BUDGET)] == [21]
     assert order([*done[1:], worse], BUDGET) == [worse]
+    assert order([*done, scored(22, 4.5, 0.3)], BUDGET) == []  # no better than any of them
 
 
 def test_one_that_was_measured_too_slow_or_is_a_repeat_is_not_one_of_them() -> None:
