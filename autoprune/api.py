@@ -18,7 +18,7 @@ from autoprune.storage.study_folder import StudyFolder
 if TYPE_CHECKING:
     from ultralytics import YOLO
 
-    from autoprune.evaluation.pruned_yolo import PrunedYOLO
+    from autoprune.evaluation.inside.pruned_yolo import PrunedYOLO
     from autoprune.latency.exported_model import ExportedModel
     from autoprune.latency.options import RuntimeOptions
     from autoprune.latency.self_test import Trustworthiness
@@ -207,7 +207,7 @@ def prune_detection_model(
         UnsupportedModel: The model holds a layer that cannot be pruned.
     """
     from autoprune.evaluation.checkpoint import load_yolo, model_hash
-    from autoprune.evaluation.pruned_yolo import as_pruned_yolo
+    from autoprune.evaluation.inside.pruned_yolo import as_pruned_yolo
     from autoprune.evaluation.regrowth_guard import seal
     from autoprune.families import family_of
     from autoprune.pruning.importance import (
@@ -275,7 +275,7 @@ def load(path: str | Path, *, trust_checkpoint: bool = False) -> PrunedYOLO:
         ConfigError: Missing, broken or refused file.
         UnsupportedModel: Not a detection model.
     """
-    from autoprune.evaluation.pruned_yolo import load_pruned
+    from autoprune.evaluation.inside.pruned_yolo import load_pruned
 
     return load_pruned(path, trust=trust_checkpoint)
 

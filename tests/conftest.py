@@ -20,8 +20,7 @@ import pytest  # noqa: E402
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    from autoprune.search.learn import calibration
-    from autoprune.search.learn import learn_latency
+    from autoprune.search.learn import calibration, learn_latency
 
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import logging
 import os
 import shutil
 import tempfile
@@ -48,25 +47,20 @@ def quiet(log: Path) -> Iterator[None]:
     Args:
         log: Text file; its folder is created.
     """
-    _leave_trackers_alone()
-    from ultralytics.utils import LOGGER
+    from autoprune.evaluation.inside.log import leave_trackers_alone, log_to
 
+    leave_trackers_alone(_is_ours)
     log.parent.mkdir(parents=True, exist_ok=True)
-    handlers, level = list(LOGGER.handlers), LOGGER.level
-    with log.open("a", encoding="utf-8", errors="replace", buffering=1) as stream:
-        to_file = logging.StreamHandler(stream)
-        to_file.setFormatter(logging.Formatter("%(message)s"))
-        LOGGER.handlers[:] = [to_file]
-        LOGGER.setLevel(logging.INFO)
-        try:
-            with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
-                yield
-        finally:
-            LOGGER.handlers[:] = handlers
-            LOGGER.setLevel(level)
+    with (
+        log.open("a", encoding="utf-8", errors="replace", buffering=1) as stream,
+        log_to(stream),
+        contextlib.redirect_stdout(stream),
+        contextlib.redirect_stderr(stream),
+    ):
+        yield
 
 
-def _is_ours(folder: str) -> bool:
+def _is_ours(folder: Path | str) -> bool:
     return Path(folder).name.startswith(_FOLDER_PREFIX)
 
 
@@ -84,15 +78,3 @@ def _place_font(folder: Path) -> None:
     for name in ("Arial.ttf", "Arial.Unicode.ttf"):
         with contextlib.suppress(OSError):
             shutil.copyfile(font, folder / name)
-
-
-def _leave_trackers_alone() -> None:
-    """Without this, an installed experiment tracker would record every short fine-tune."""
-    from ultralytics import SETTINGS
-
-    if not any(_is_ours(str(folder)) for folder in Path(SETTINGS.file).parents):
-        return  # the user's own settings stay as they are: Ultralytics was imported before us
-    trackers = {"clearml", "comet", "dvc", "mlflow", "neptune", "raytune", "tensorboard", "wandb"}
-    unwanted = {key: False for key in (trackers | {"sync"}) & set(SETTINGS) if SETTINGS[key]}
-    if unwanted:
-        SETTINGS.update(unwanted)

@@ -12,7 +12,7 @@ from autoprune import api
 from autoprune.cli.main import app
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import Split, write_detection_set
-from autoprune.evaluation.trainer import KeepShapeTrainer
+from autoprune.evaluation.inside.trainer import KeepShapeTrainer
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from autoprune.domain.plan import Calibration
 from autoprune.domain.space import SearchSpace
 from autoprune.errors import AutopruneError, ConfigError, StorageFailed
 from autoprune.evaluation.checkpoint import load_yolo, model_hash, trained_image_size
+from autoprune.evaluation.class_head import check_classes
 from autoprune.evaluation.dataset import DataSummary, inspect_data
 from autoprune.evaluation.device import choose_device
 from autoprune.evaluation.fine_tune_settings import settings_from
@@ -96,7 +97,7 @@ def prepare(
     options = runtime_options(config, imgsz)
     _check_provider(target, options)
     data = inspect_data(config.data or demo_data_yaml())
-    _check_classes(yolo, data)
+    check_classes(yolo.model, len(data.names), str(data.path), ": train it on this data")
     listener.prepared(folder, demo)
     _say_other_names(yolo, data, listener)
     statistics, calibration = None, None
@@ -208,13 +209,6 @@ def _check_provider(target: LatencyTarget, options: RuntimeOptions) -> None:
         check_loads(
             target, export_model(nn.Conv2d(3, 1, 1), path, small.imgsz, small.runtime), small
         )
-
-
-def _check_classes(yolo: Any, data: DataSummary) -> None:
-    have = len(yolo.model.names)
-    if have != len(data.names):
-        got, expected = f"{len(data.names)} classes", f"the model's {have}: train it on this data"
-        raise ConfigError.of(str(data.path), "names", got, expected)
 
 
 def _say_other_names(yolo: Any, data: DataSummary, listener: SearchListener) -> None:

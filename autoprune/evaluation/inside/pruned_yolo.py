@@ -12,7 +12,7 @@ from ultralytics.utils.torch_utils import parse_device
 
 from autoprune.errors import AutopruneError, ConfigError
 from autoprune.evaluation.checkpoint import load_yolo, read_checkpoint
-from autoprune.evaluation.trainer import KeepShapeTrainer, shapes_but_classes
+from autoprune.evaluation.inside.trainer import KeepShapeTrainer, shapes_but_classes
 
 _REMEMBERED = ("imgsz", "data", "single_cls")
 

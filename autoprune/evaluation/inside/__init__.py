@@ -1,0 +1,5 @@
+"""All that autoprune relies on inside Ultralytics: what its documentation does not promise.
+
+No other folder imports Ultralytics but for `YOLO` and its layer classes. Each thing relied on has a
+test of its own in `tests/contracts/test_ultralytics_inside.py`.
+"""
