@@ -10,8 +10,8 @@ trap 'rm -rf "$work"' EXIT
 "${1:-python3}" -m venv "$work/venv"
 python=$work/venv/bin/python
 "$python" -m pip install --quiet --disable-pip-version-check "$checkout" "pytest>=8.3"
-# Against the limits of pyproject.toml, which pip would only complain about.
-"$python" -m pip install --quiet --disable-pip-version-check --upgrade --no-deps ultralytics optuna
+# Beyond the limits of pyproject.toml: pip says so, and installs them.
+"$python" -m pip install --quiet --disable-pip-version-check --upgrade ultralytics optuna
 "$python" -m pip list --disable-pip-version-check 2> /dev/null | grep -iE "^(ultralytics|optuna|torch) "
 cd "$checkout"
 # Without conftest.py, which loads much more; a warning of a newer version is shown, not an error.

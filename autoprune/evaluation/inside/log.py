@@ -1,4 +1,4 @@
-"""Ultralytics' logger and its settings file."""
+"""Ultralytics' voice: its logger and progress bars, and the settings and font it looks for."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-from ultralytics import SETTINGS
-from ultralytics.utils import LOGGER
+from ultralytics import SETTINGS, utils
+from ultralytics.utils import LOGGER, set_logging
 
 _TRACKERS = frozenset(
     {"clearml", "comet", "dvc", "mlflow", "neptune", "raytune", "tensorboard", "wandb"}
@@ -29,6 +29,39 @@ def log_to(stream: TextIO) -> Iterator[None]:
     finally:
         LOGGER.handlers[:] = handlers
         LOGGER.setLevel(level)
+
+
+@contextlib.contextmanager
+def muted() -> Iterator[None]:
+    """Let Ultralytics log nothing but errors; its progress bars follow the logger's level."""
+    level = LOGGER.level
+    LOGGER.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        LOGGER.setLevel(level)
+
+
+def speak_again() -> None:
+    """Undo YOLO_VERBOSE=0 of the moment when Ultralytics was imported."""
+    utils.VERBOSE = True
+    set_logging(verbose=True)
+
+
+@contextlib.contextmanager
+def no_font_is_fetched() -> Iterator[None]:
+    """Read data YAMLs without the look for Arial, which ends in a download into the user's folder.
+
+    For an Ultralytics whose settings folder is not ours to put a font into.
+    """
+    from ultralytics.data import utils as data_utils
+
+    stock = data_utils.check_font
+    data_utils.check_font = lambda *_: None
+    try:
+        yield
+    finally:
+        data_utils.check_font = stock
 
 
 def leave_trackers_alone(is_ours: Callable[[Path], bool]) -> None:
