@@ -44,7 +44,7 @@ DOORS: dict[str, set[str]] = {
     "matplotlib": {"report", "evaluation/quiet"},
     "jinja2": {"report"},
     "pandas": {"report"},
-    "typer": {"cli/main"},
+    "typer": {"cli/main", "cli/options", "cli/exit_codes"},
     "rich": {"cli"},
     "torch": {
         "pruning",
@@ -177,7 +177,7 @@ def test_programs_sent_to_a_device_import_nothing_of_autoprune(program: str) -> 
 
 
 def test_only_the_command_line_prints_or_exits() -> None:
-    talkers = {"cli/main", "latency/runner", "demo/train_checkpoint"}
+    talkers = {"cli/main", "cli/exit_codes", "latency/runner", "demo/train_checkpoint"}
     for file in _files():
         calls = {
             node.func.id

@@ -103,7 +103,7 @@ api.measure_self_test(checkpoint, imgsz=32, target=target)
     "probe": f"""
 from autoprune import api
 {FAKE}
-api.probe(checkpoint, speedup=1.5, imgsz=32, target=target)
+api.probe(checkpoint, speedup=1.5, imgsz=32, runtime="torch", target=target)
 """,
     "fine_tune_pruned": PRUNE
     + """
@@ -128,15 +128,16 @@ else:
     raise AssertionError
 """,
     "search": f"""
+{FAKE}
 from autoprune import search
 from autoprune.domain.config import Goal, StudyConfig
 from autoprune.search import run
 from autoprune.search.evaluate import baselines
 from autoprune.search.select import promote
-{FAKE}
 run.LIMIT_S, promote.PROMOTIONS, baselines.RATIOS = 1.0, 1, (0.25,)
-settings = dict(model=checkpoint, data=data, trials=1, imgsz=(32, 32), fine_tune=dict(epochs=1))
-search(StudyConfig(goal=Goal(kind="speedup", value=1.2), **settings), target=target)
+settings = dict(model=checkpoint, data=data, trials=1, imgsz=(32, 32), runtime="torch")
+goal = Goal(kind="speedup", value=1.2)
+search(StudyConfig(goal=goal, fine_tune=dict(epochs=1), **settings), target=target)
 """,
 }
 
