@@ -123,6 +123,50 @@ def test_everything_it_says_goes_through_one_plain_logger(tmp_path: Path) -> Non
     assert LOGGER.handlers == before
 
 
+def test_its_voice_is_lowered_and_raised_by_level_and_one_constant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A progress bar asks utils.VERBOSE and LOGGER's level when made; set_logging(verbose=)."""
+    from ultralytics import utils
+    from ultralytics.utils import LOGGER, TQDM
+
+    from autoprune.evaluation.inside.log import muted, speak_again
+
+    level, handlers = LOGGER.level, list(LOGGER.handlers)
+    monkeypatch.setattr(utils, "VERBOSE", False)
+    assert TQDM(range(1)).disable
+    try:
+        speak_again()
+        assert utils.VERBOSE
+        assert LOGGER.level == logging.INFO
+        assert len(LOGGER.handlers) == len(handlers), "its own handler is replaced, not added to"
+        assert not TQDM(range(1)).disable
+        with muted():
+            assert TQDM(range(1)).disable
+        assert LOGGER.level == logging.INFO
+    finally:
+        LOGGER.setLevel(level)
+        LOGGER.handlers[:] = handlers
+
+
+def test_reading_a_data_yaml_looks_for_a_font_in_a_way_that_can_be_stopped(
+    data_yaml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """data.utils.check_det_dataset calls check_font by the name it has in that module."""
+    from ultralytics.data import utils
+
+    from autoprune.evaluation.inside.log import no_font_is_fetched
+
+    asked: list[str] = []
+    monkeypatch.setattr(utils, "check_font", asked.append)
+    utils.check_det_dataset(str(data_yaml))
+    assert asked == ["Arial.ttf"]
+    with no_font_is_fetched():
+        utils.check_det_dataset(str(data_yaml))
+    assert asked == ["Arial.ttf"]
+    assert utils.check_font == asked.append
+
+
 def test_every_setting_of_ours_is_one_of_its_training_settings() -> None:
     """DEFAULT_CFG_DICT names the training settings and their defaults."""
     from autoprune.evaluation import fine_tune_settings as ours
