@@ -41,7 +41,7 @@ DOORS: dict[str, set[str]] = {
     "ultralytics inside": {"evaluation/inside"},
     "onnxruntime": {"latency/runner"},
     "plotly": {"report"},
-    "matplotlib": {"report", "evaluation/quiet"},
+    "matplotlib": {"report"},
     "jinja2": {"report"},
     "pandas": {"report"},
     "typer": {"cli/main", "cli/options", "cli/exit_codes"},
