@@ -37,8 +37,8 @@ def no_traces(*, silent: bool = True) -> Iterator[None]:
     loggers = _loggers()
     restore_random = _random_state()
     foreign = imported_by_the_caller()
-    prepare_environment()
     try:
+        prepare_environment()
         with contextlib.ExitStack() as stack:
             if "ultralytics" in modules:
                 from autoprune.evaluation.inside.log import muted, no_font_is_fetched
