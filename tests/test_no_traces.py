@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -213,6 +214,18 @@ def test_libraries_first_imported_by_us_are_as_after_a_plain_import(
     assert found["voices"] == plain["voices"]
 
 
+def test_torch_keeps_its_threads_where_ultralytics_would_be_first(plain: dict[str, Any]) -> None:
+    code = (
+        "import autoprune.evaluation.inside.settings, torch; print(torch.get_num_threads());"
+        "import os; assert os.environ['OMP_NUM_THREADS'] == '1'"
+    )
+    environment = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) == plain["threads"]
+
+
 OWN = """
 import requests, torch, ultralytics, optuna
 from ultralytics import YOLO
@@ -264,7 +277,9 @@ def test_everything_comes_back_after_an_error_and_from_within_another(
     from autoprune.evaluation.traces import no_traces
 
     monkeypatch.setenv("KEPT", "1")
+    logger = logging.getLogger("optuna")
     before = dict(os.environ)
+    voice = logger.level, list(logger.handlers), logger.propagate
 
     @no_traces()
     def careless() -> None:
@@ -274,11 +289,15 @@ def test_everything_comes_back_after_an_error_and_from_within_another(
         assert os.environ["YOLO_OFFLINE"] == "1"
         del os.environ["KEPT"]
         os.environ["NEW"] = "1"
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = not logger.propagate
         raise KeyError("wrong")
 
     with pytest.raises(KeyError, match="wrong"):
         careless()
     assert dict(os.environ) == before
+    assert (logger.level, list(logger.handlers), logger.propagate) == voice
 
 
 def test_a_program_of_ones_own_prepares_for_good() -> None:
