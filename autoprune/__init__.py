@@ -20,7 +20,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers; a test compares it with _HOMES
-    from autoprune.api import load, measure, probe, prune_detection_model, search, write_report
+    from autoprune.api.measuring import measure
+    from autoprune.api.pruning import load, prune_detection_model
+    from autoprune.api.reporting import write_report
+    from autoprune.api.searching import probe, search
     from autoprune.domain.config import StudyConfig
     from autoprune.domain.goal import Goal
     from autoprune.domain.outcome import Outcome
@@ -67,12 +70,12 @@ __version__ = "0.1.0"
 
 # public name -> the module it is defined in
 _HOMES = {
-    "load": "autoprune.api",
-    "measure": "autoprune.api",
-    "probe": "autoprune.api",
-    "prune_detection_model": "autoprune.api",
-    "search": "autoprune.api",
-    "write_report": "autoprune.api",
+    "load": "autoprune.api.pruning",
+    "measure": "autoprune.api.measuring",
+    "probe": "autoprune.api.searching",
+    "prune_detection_model": "autoprune.api.pruning",
+    "search": "autoprune.api.searching",
+    "write_report": "autoprune.api.reporting",
     "StudyConfig": "autoprune.domain.config",
     "Goal": "autoprune.domain.goal",
     "PruningPlan": "autoprune.domain.plan",

@@ -1,19 +1,16 @@
-"""The command line: argv -> config -> one call of api per subcommand; the only file that exits."""
+"""The command line: argv -> config -> one call of api; one function per command."""
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
+
+from autoprune.cli import exit_codes, options
 
 app = typer.Typer(
     help="Find which channels of a YOLOv8 detector can go: size, measured latency and mAP.",
@@ -23,34 +20,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-EXIT_OK, EXIT_WRONG_INPUT, EXIT_NOT_MET, EXIT_PAUSED, EXIT_FAILED, EXIT_INTERRUPTED = (
-    0,
-    2,
-    3,
-    4,
-    5,
-    130,
-)
-
-COMPENSATE = "Let the channels that stay take over for those removed."
-PROVIDER = "ONNX Runtime's execution provider or torch's device; the CPU if left out."
-SPACE = "Search space YAML; widths on the target's steps if left out."
-CHANNELS_LAST = "Memory layout, torch only."
-Overrides = Annotated[
-    Optional[list[str]],
-    typer.Argument(
-        metavar="[KEY=VALUE ...]", help="Settings of the fine-tune, Ultralytics style: epochs=3."
-    ),
-]
-
 
 @app.command()
 def search(
-    overrides: Overrides = None,
-    budget_ms: Annotated[Optional[float], typer.Option(help="Latency limit, ms.")] = None,
-    speedup: Annotated[
-        Optional[float], typer.Option(help="Or: this much faster than dense.")
-    ] = None,
+    overrides: options.Overrides = None,
+    budget_ms: options.BudgetMs = None,
+    speedup: options.Speedup = None,
     max_drop: Annotated[
         Optional[float], typer.Option(help="Or: fastest plan within this many mAP points of dense.")
     ] = None,
@@ -63,33 +38,28 @@ def search(
     timeout: Annotated[Optional[float], typer.Option(help="Stop after this many seconds.")] = None,
     name: Annotated[Optional[str], typer.Option(help="Name of the study.")] = None,
     recipe: Annotated[Optional[Path], typer.Option(help="YAML with any of these settings.")] = None,
-    space: Annotated[Optional[Path], typer.Option(help=SPACE)] = None,
-    runtime: Annotated[Optional[str], typer.Option(help="onnxruntime or torch.")] = None,
-    threads: Annotated[Optional[int], typer.Option(help="Threads of the runtime.")] = None,
-    provider: Annotated[Optional[str], typer.Option(help=PROVIDER)] = None,
-    channels_last: Annotated[Optional[bool], typer.Option(help=CHANNELS_LAST)] = None,
-    target: Annotated[
-        Optional[str], typer.Option(help="Where latency is measured: local or ssh://user@host.")
-    ] = None,
-    target_python: Annotated[
-        Optional[str], typer.Option(help="The Python on an ssh target: python3, or a path there.")
-    ] = None,
+    space: options.Space = None,
+    runtime: options.MaybeRuntime = None,
+    threads: options.MaybeThreads = None,
+    provider: options.Provider = None,
+    channels_last: options.MaybeChannelsLast = None,
+    target: options.MaybeTarget = None,
+    target_python: options.MaybeTargetPython = None,
     sampler: Annotated[Optional[str], typer.Option(help="profile, tpe, nsga2 or random.")] = None,
-    importance: Annotated[Optional[str], typer.Option(help="How channels are ranked.")] = None,
-    compensate: Annotated[Optional[bool], typer.Option(help=COMPENSATE)] = None,
+    importance: options.Importance = None,
+    compensate: options.Compensate = None,
     seed: Annotated[Optional[int], typer.Option(help="Seed of the sampler.")] = None,
-    protect: Annotated[Optional[str], typer.Option(help="Indices to leave alone: 0,22.")] = None,
+    protect: options.Protect = None,
     keep: Annotated[Optional[str], typer.Option(help="Weights kept: front or all.")] = None,
     reuse: Annotated[
         Optional[bool], typer.Option(help="Start from studies that differ in the goal alone.")
     ] = None,
     studies: Annotated[Path, typer.Option(help="Folder that holds the studies.")] = Path("studies"),
-    trust_checkpoint: Annotated[
-        bool, typer.Option(help="Load a .pt that may run code of its own.")
-    ] = False,
+    trust_checkpoint: options.Trust = False,
+    debug: options.Debug = False,
 ) -> None:
     """Search for the plan that meets a latency goal at the least loss of mAP."""
-    with _exit_codes():
+    with exit_codes.exit_codes("search", debug=debug) as running:
         from autoprune.cli.arguments import image_size, layer_indices, split_overrides
         from autoprune.cli.recipe import study_config
 
@@ -133,12 +103,14 @@ def search(
             except KeyboardInterrupt:
                 screen.say("Interrupted. Finished work is kept; the same command continues.")
                 raise
+            finally:
+                running.study = screen.study
         print()
         found = read_answer(result.folder)
         print(found.text())
         print(f"Report: {result.report}")
         if not result.outcome.goal_met:
-            raise typer.Exit(EXIT_NOT_MET)
+            raise typer.Exit(exit_codes.NOT_MET)
         print(f"Plan:   {result.folder.best_plan}")
         if result.folder.best_model.exists():
             print(f"Model:  {result.folder.best_model} ({found.weights})")
@@ -151,32 +123,27 @@ def probe(
     model: Annotated[
         Optional[Path], typer.Option(help="Your .pt or model .yaml; the demo's if left out.")
     ] = None,
-    budget_ms: Annotated[Optional[float], typer.Option(help="Latency limit, ms.")] = None,
-    speedup: Annotated[
-        Optional[float], typer.Option(help="Or: this much faster than dense.")
-    ] = None,
+    budget_ms: options.BudgetMs = None,
+    speedup: options.Speedup = None,
     imgsz: Annotated[
         Optional[str], typer.Option(help="Image size in pixels: N or HxW. Default: as trained.")
     ] = None,
-    target: Annotated[str, typer.Option(help="Where: local or ssh://user@host.")] = "local",
-    target_python: Annotated[
-        str, typer.Option(help="The Python on an ssh target: python3, or a path there.")
-    ] = "python3",
-    runtime: Annotated[str, typer.Option(help="onnxruntime or torch.")] = "onnxruntime",
-    threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
-    provider: Annotated[Optional[str], typer.Option(help=PROVIDER)] = None,
-    channels_last: Annotated[bool, typer.Option(help=CHANNELS_LAST)] = False,
-    protect: Annotated[Optional[str], typer.Option(help="Indices to leave alone: 0,22.")] = None,
-    space: Annotated[Optional[Path], typer.Option(help=SPACE)] = None,
+    target: options.Target = "local",
+    target_python: options.TargetPython = options.TARGET_PYTHON,
+    runtime: options.Runtime = "onnxruntime",
+    threads: options.Threads = 1,
+    provider: options.Provider = None,
+    channels_last: options.ChannelsLast = False,
+    protect: options.Protect = None,
+    space: options.Space = None,
     write_space: Annotated[
         Optional[Path], typer.Option(help="New file: a space of widths on this target's steps.")
     ] = None,
-    trust_checkpoint: Annotated[
-        bool, typer.Option(help="Load a .pt that may run code of its own.")
-    ] = False,
+    trust_checkpoint: options.Trust = False,
+    debug: options.Debug = False,
 ) -> None:
     """Say in two minutes, without data or training, whether pruning can meet a limit."""
-    with _exit_codes():
+    with exit_codes.exit_codes("probe", debug=debug):
         from rich.console import Console
 
         from autoprune import api
@@ -207,36 +174,35 @@ def probe(
         if write_space is not None:
             print(f"Space:  {write_space} (search --space {write_space})")
         if not result.verdict.good:
-            raise typer.Exit(EXIT_NOT_MET)
+            raise typer.Exit(exit_codes.NOT_MET)
 
 
 @app.command()
 def prune(
     model: Annotated[Path, typer.Argument(help="A .pt or model .yaml.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The pruned .pt to write.")],
-    overrides: Overrides = None,
+    overrides: options.Overrides = None,
     plan: Annotated[Optional[Path], typer.Option(help="A per-index YAML.")] = None,
     ratio: Annotated[Optional[float], typer.Option(help="Or one ratio for every index.")] = None,
     round_to: Annotated[
         Optional[int], typer.Option(help="With --ratio: round kept widths up to a multiple.")
     ] = None,
-    importance: Annotated[Optional[str], typer.Option(help="How channels are ranked.")] = None,
-    compensate: Annotated[Optional[bool], typer.Option(help=COMPENSATE)] = None,
+    importance: options.Importance = None,
+    compensate: options.Compensate = None,
     calibration: Annotated[
         Optional[Path], typer.Option(help="Data YAML whose training images are looked at.")
     ] = None,
     data: Annotated[
         Optional[Path], typer.Option(help="Data YAML: fine-tune on it; calibrates too.")
     ] = None,
-    trust_checkpoint: Annotated[
-        bool, typer.Option(help="Load a .pt that may run code of its own.")
-    ] = False,
+    trust_checkpoint: options.Trust = False,
+    debug: options.Debug = False,
 ) -> None:
     """Apply a plan to a model, and fine-tune it if --data is given.
 
     Interrupted, the same command goes on after the last epoch, kept in a folder beside OUTPUT.
     """
-    with _exit_codes():
+    with exit_codes.exit_codes("prune", debug=debug):
         from autoprune import api
         from autoprune.cli.arguments import split_overrides
         from autoprune.errors import ConfigError
@@ -283,22 +249,21 @@ def prune(
 @app.command()
 def measure(
     models: Annotated[list[Path], typer.Argument(help=".pt and .onnx files; the first is 1x.")],
-    runtime: Annotated[str, typer.Option(help="onnxruntime or torch.")] = "onnxruntime",
-    threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
-    provider: Annotated[Optional[str], typer.Option(help=PROVIDER)] = None,
-    channels_last: Annotated[bool, typer.Option(help=CHANNELS_LAST)] = False,
+    runtime: options.Runtime = "onnxruntime",
+    threads: options.Threads = 1,
+    provider: options.Provider = None,
+    channels_last: options.ChannelsLast = False,
     imgsz: Annotated[Optional[str], typer.Option(help="Image size in pixels: N or HxW.")] = None,
-    target: Annotated[str, typer.Option(help="Where: local or ssh://user@host.")] = "local",
-    target_python: Annotated[
-        str, typer.Option(help="The Python on an ssh target: python3, or a path there.")
-    ] = "python3",
+    target: options.Target = "local",
+    target_python: options.TargetPython = options.TARGET_PYTHON,
     self_test: Annotated[
         bool,
         typer.Option("--self-test", help="Time one model against itself and against known delays."),
     ] = False,
+    debug: options.Debug = False,
 ) -> None:
     """Time models against the first one, interleaved; or test how far to trust that."""
-    with _exit_codes():
+    with exit_codes.exit_codes("measure", debug=debug):
         from rich.console import Console
 
         from autoprune import api
@@ -336,9 +301,13 @@ def measure(
 
 
 @app.command()
-def report(study: Annotated[Path, typer.Argument(help="Folder of a study.")]) -> None:
+def report(
+    study: Annotated[Path, typer.Argument(help="Folder of a study.")],
+    debug: options.Debug = False,
+) -> None:
     """Write a study's report again, finished or not."""
-    with _exit_codes():
+    with exit_codes.exit_codes("report", debug=debug) as running:
+        running.study = study
         from autoprune import api
         from autoprune.report.answer import read_answer
         from autoprune.storage.study_folder import StudyFolder
@@ -356,46 +325,3 @@ def main() -> None:
 
 def _interrupt(_number: int, _frame: Any) -> None:
     raise KeyboardInterrupt
-
-
-@contextmanager
-def _exit_codes() -> Iterator[None]:
-    """Turn errors into one line on stderr and the documented exit codes."""
-    from autoprune.errors import (
-        AutopruneError,
-        ConfigError,
-        StorageFailed,
-        StudyMismatch,
-        TargetUnreachable,
-        TrialFailed,
-        UnsupportedModel,
-    )
-
-    try:
-        yield
-    except typer.Exit:  # a RuntimeError too
-        raise
-    except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
-    except (ConfigError, StudyMismatch, UnsupportedModel) as error:
-        _fail(str(error), EXIT_WRONG_INPUT)
-    except (TargetUnreachable, StorageFailed) as error:
-        _fail(f"paused: {error}; the same command continues", EXIT_PAUSED)
-    except TrialFailed as error:  # outside a trial: the model given cannot be measured
-        _fail(str(error), EXIT_WRONG_INPUT)
-    except AutopruneError as error:
-        _fail(str(error), EXIT_FAILED)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            _fail(f"{error.filename or 'file'}: {error.strerror or error}", EXIT_WRONG_INPUT)
-        _fail("paused: the disk is full; free some space and repeat the command", EXIT_PAUSED)
-    except (MemoryError, RuntimeError) as error:  # torch's and Ultralytics' own
-        if os.environ.get("AUTOPRUNE_TRACEBACK"):
-            raise
-        text = str(error).strip() or type(error).__name__
-        _fail(f"{text[:300]} (AUTOPRUNE_TRACEBACK=1 shows where)", EXIT_FAILED)
-
-
-def _fail(message: str, code: int) -> None:
-    print(f"autoprune: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -35,6 +36,7 @@ class Screen(SearchListener):
         # Its own reference to the stream: sys.stdout is redirected while Ultralytics works.
         self.console = Console(file=sys.stdout, highlight=False)
         self.goal, self.demo_notice = goal, demo_notice
+        self.study: Path | None = None
         self.dense: TrialRecord | None = None
         self.best: Standing | None = None
         self.step = ""
@@ -66,6 +68,7 @@ class Screen(SearchListener):
 
     def prepared(self, folder: StudyFolder, demo: bool) -> None:
         """Name the study, and the demo if it is used."""
+        self.study = folder.root
         if demo:
             self._print(Text(self.demo_notice, style="yellow"))
         self._print(f"Study [bold]{escape(str(folder.root))}[/]")

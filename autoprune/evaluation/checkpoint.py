@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import pickle
 import re
-import shutil
-import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from ultralytics import YOLO
-from ultralytics.nn import tasks
-from ultralytics.nn.modules import Detect
-from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils import DEFAULT_CFG_DICT
 
 from autoprune.errors import ConfigError, UnsupportedModel
+from autoprune.evaluation.inside.loading import open_yolo, unpickle
+from autoprune.evaluation.inside.stock import (
+    is_plain_detector,
+    layer_class,
+    read_recipe,
+    task_of,
+)
 from autoprune.storage.yaml_io import load_yaml
 
 _EXPECTED_FILE = "a .pt checkpoint or a model .yaml such as yolov8n.yaml"
@@ -50,7 +49,7 @@ def load_yolo(path: Path | str, *, trust: bool = False) -> YOLO:
     if suffix in {".yaml", ".yml"}:
         return _build(where, trust)
     if suffix == ".pt":
-        return _open(Path(where), read_checkpoint(where, trust=trust))
+        return open_yolo(Path(where), read_checkpoint(where, trust=trust))
     raise ConfigError.of(where, "", suffix or "no file ending", _EXPECTED_FILE)
 
 
@@ -69,7 +68,7 @@ def read_checkpoint(path: Path | str, *, trust: bool = False) -> dict[str, Any]:
         raise ConfigError.of(str(path), "", "no such file", f"{_EXPECTED_FILE} (never downloaded)")
     try:
         # absolute, because Ultralytics deletes and re-downloads a broken file of a well-known name
-        content = _unpickle(file.resolve(), trust)
+        content = unpickle(file.resolve(), trust=trust)
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{path}: refused: it needs the Python module {error.name!r}, expected torch and "
@@ -119,28 +118,6 @@ def model_hash(module: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def _unpickle(path: Path, trust: bool) -> Any:
-    if trust:  # not torch_safe_load: without restrictions it pip-installs the modules a file names
-        return torch.load(path, map_location="cpu", weights_only=False)
-    with _plain_name(path) as plain:
-        return tasks.torch_safe_load(str(plain), safe_only=True)[0]
-
-
-@contextlib.contextmanager
-def _plain_name(path: Path) -> Iterator[Path]:
-    """The file under a name that Ultralytics leaves alone: it strips apostrophes and spaces."""
-    if str(path) == str(path).strip().replace("'", ""):
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="autoprune-load-") as folder:
-        plain = Path(folder) / f"model{path.suffix}"
-        try:
-            plain.symlink_to(path)
-        except OSError:  # Windows, without the right to
-            shutil.copyfile(path, plain)
-        yield plain
-
-
 def _refused(error: BaseException) -> bool:
     seen: BaseException | None = error
     while seen is not None:
@@ -150,43 +127,11 @@ def _refused(error: BaseException) -> bool:
     return False
 
 
-def _open(path: Path, content: dict[str, Any]) -> YOLO:
-    """Make the YOLO that `YOLO(path)` would be, from content that is already in memory."""
-
-    class _Opened(YOLO):
-        def _load(self, weights: str, task: str | None = None) -> None:
-            del weights, task
-            module = content.get("ema") or content["model"]
-            self.model, self.ckpt = _revive(module, content, path), content
-            self.task = "detect"
-            self.overrides = self.model.args = self._reset_ckpt_args(self.model.args)
-            self.ckpt_path = self.overrides["model"] = self.model_name = str(path)
-            self.overrides["task"] = self.task
-
-    yolo = _Opened(str(path))
-    yolo.__class__ = YOLO
-    return yolo
-
-
-def _revive(module: nn.Module, content: dict[str, Any], path: Path) -> nn.Module:
-    model: Any = module.float()
-    model.args = {**DEFAULT_CFG_DICT, **(content.get("train_args") or {})}
-    model.pt_path = str(path)
-    model.task = "detect"
-    for part in model.modules():
-        if hasattr(part, "inplace"):
-            part.inplace = True
-        elif isinstance(part, nn.Upsample):
-            part.recompute_scale_factor = None
-    model.eval()
-    return module
-
-
 def _build(where: str, trust: bool) -> YOLO:
     if Path(where).exists():
         load_yaml(where)
     try:
-        recipe = tasks.yaml_model_load(where)
+        recipe = read_recipe(where)
         layers = [*recipe["backbone"], *recipe["head"]]
         names = [str(layer[2]) for layer in layers]
     except FileNotFoundError:
@@ -195,7 +140,7 @@ def _build(where: str, trust: bool) -> YOLO:
         raise ConfigError.of(where, "backbone, head", "no layer list", "a model YAML") from None
     if names[-1] != "Detect":
         raise UnsupportedModel(
-            f"{where}: got a {tasks.guess_model_task(recipe)} model with the head {names[-1]}, "
+            f"{where}: got a {task_of(recipe)} model with the head {names[-1]}, "
             f"expected a detection model"
         )
     if not trust:
@@ -212,8 +157,7 @@ def _build(where: str, trust: bool) -> YOLO:
 def _check_recipe(where: str, names: list[str], activation: object) -> None:
     """Ultralytics evaluates `activation` as Python and calls whatever a layer names."""
     for name in names:
-        owner: Any = nn if name.startswith("nn.") else tasks
-        part = getattr(owner, name.removeprefix("nn."), None)
+        part = layer_class(name)
         if not (isinstance(part, type) and issubclass(part, nn.Module)):
             raise ConfigError.of(where, "backbone, head", name, "a layer of torch or Ultralytics")
     if activation is not None and not _PLAIN_ACTIVATION.fullmatch(str(activation)):
@@ -221,9 +165,10 @@ def _check_recipe(where: str, names: list[str], activation: object) -> None:
 
 
 def _check_detection(module: nn.Module, where: str) -> None:
-    layers = getattr(module, "model", None)
-    head = layers[-1] if isinstance(layers, nn.Sequential) and len(layers) else None
-    if type(module) is not DetectionModel or type(head) is not Detect:
-        task = tasks.guess_model_task(module)
+    if not is_plain_detector(module):
+        layers = getattr(module, "model", None)
+        head = layers[-1] if isinstance(layers, nn.Sequential) and len(layers) else None
         got = f"{type(module).__name__} with the head {type(head).__name__}"
-        raise UnsupportedModel(f"{where}: got a {task} model ({got}), expected a detection model")
+        raise UnsupportedModel(
+            f"{where}: got a {task_of(module)} model ({got}), expected a detection model"
+        )

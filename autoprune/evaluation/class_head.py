@@ -42,20 +42,22 @@ def fit_classes(model: nn.Module, names: Mapping[int, str], *, by_name: bool = T
     described.yaml = {**described.yaml, "nc": detect.nc}
 
 
-def check_classes(model: nn.Module, classes: int, data: str) -> None:
-    """Refuse data whose classes the model does not predict.
+def check_classes(model: nn.Module, classes: int, data: str, advice: str = "") -> None:
+    """Refuse data whose number of classes is not the model's.
 
     Args:
         model: A DetectionModel.
         classes: Number of classes of the data.
         data: The data's name in the message.
+        advice: The end of the message: what to do about it.
 
     Raises:
         ConfigError: Another number of classes.
     """
     layers: Any = model.model
     if layers[-1].nc != classes:
-        raise ConfigError.of(data, "names", f"{classes} classes", f"the model's {layers[-1].nc}")
+        expected = f"the model's {layers[-1].nc}{advice}"
+        raise ConfigError.of(data, "names", f"{classes} classes", expected)
 
 
 def _source_rows(old: Mapping[int, str], new: Mapping[int, str], by_name: bool) -> list[int | None]:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ultralytics.data.utils import IMG_FORMATS
-
 from autoprune.errors import ConfigError
+from autoprune.evaluation.inside.files import is_image
 from autoprune.storage.yaml_io import dump_yaml, load_yaml, write_atomic
 
 
@@ -122,7 +121,7 @@ def _images(entry: Any, root: Path, where: str, split: str) -> tuple[Path, ...]:
         if source.is_dir():
             pattern = str(Path(glob.escape(str(source))) / "**" / "*.*")  # as Ultralytics looks
             files = map(Path, glob.glob(pattern, recursive=True))
-            found.update(file for file in files if _is_image(file))
+            found.update(file for file in files if is_image(file))
         elif source.is_file() and source.suffix.lower() == ".txt":
             found.update(_listed(source, where, split))
         else:
@@ -142,10 +141,6 @@ def _listed(file: Path, where: str, split: str) -> list[Path]:
         image = file.parent / line if line.startswith("./") else Path(line)
         if not image.is_file():
             raise ConfigError.of(f"{where}: {split}: {file.name}", "", line, "an image file")
-        if _is_image(image):
+        if is_image(image):
             images.append(Path(os.path.abspath(image)))  # labels lie beside a link, not its target
     return images
-
-
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower().lstrip(".") in IMG_FORMATS

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from autoprune.errors import ConfigError
 from autoprune.evaluation.data_yaml import DataYaml, read_data_yaml
-from autoprune.evaluation.labels import label_file, read_boxes
+from autoprune.evaluation.inside.files import label_file
+from autoprune.evaluation.labels import read_boxes
 from autoprune.evaluation.overlap import count_shared
 from autoprune.storage.yaml_io import dump_yaml, write_atomic
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from torch import nn
 from autoprune.errors import TrialFailed
 from autoprune.evaluation.device import choose_device, idle_cores
 from autoprune.evaluation.fine_tune_settings import FineTuneSettings, settings_from
-from autoprune.evaluation.short_trainer import Progress, ShortTrainer
+from autoprune.evaluation.inside.short_trainer import Progress, ShortTrainer
 
 __all__ = ["FineTuneSettings", "FineTuned", "choose_device", "fine_tune", "settings_from"]
 
@@ -49,7 +48,6 @@ def fine_tune(
     settings: FineTuneSettings,
     folder: Path,
     on_epoch: Progress | None = None,
-    stop_requested: Callable[[], bool] | None = None,
     teacher: nn.Module | None = None,
 ) -> FineTuned:
     """Train on the data's training split, without validating.
@@ -61,7 +59,6 @@ def fine_tune(
         settings: How long and how.
         folder: Gets a run folder, removed before returning.
         on_epoch: Called with (epochs done, epochs in all).
-        stop_requested: Asked before each batch; True raises KeyboardInterrupt.
         teacher: The dense DetectionModel, to distill from as `settings.distill` says.
 
     Raises:
@@ -80,7 +77,7 @@ def fine_tune(
             trainer = _trainer(module, data, imgsz, settings, Path(run))
             for moment in ("on_train_start", "on_train_batch_end"):
                 trainer.add_callback(moment, use_idle_cores)
-            trainer.watch(on_epoch, stop_requested)
+            trainer.watch(on_epoch)
             if teacher is not None and settings.distill:
                 trainer.distill_from(teacher, settings.distill)
             trainer.train()
@@ -92,7 +89,7 @@ def fine_tune(
                 raise TrialFailed("oom", text[:200]) from None
             raise
     return FineTuned(
-        module=_result(trainer.ema.ema, module),
+        module=_result(trainer.trained, module),
         epochs=trainer.epoch + 1,
         images_seen=trainer.images_seen,
         seconds=time.monotonic() - started,

@@ -148,13 +148,14 @@ def full_train_args(settings: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: An unknown key, one that is set elsewhere, or a value of the wrong kind.
     """
-    from ultralytics.utils import DEFAULT_CFG_DICT
+    from autoprune.evaluation.inside.settings import default_settings
 
+    known = default_settings()
     for key, value in settings.items():
         if key in ("data", "model", "project", "name", "task", "mode", "resume", "pretrained"):
             raise ConfigError(f"{_WHERE}: {key}: got {value!r}, expected no value: it is set")
-        if key not in DEFAULT_CFG_DICT:
-            near = difflib.get_close_matches(str(key), DEFAULT_CFG_DICT, n=1)
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
             hint = f" (closest match {near[0]})" if near else ""
             expected = f"one of Ultralytics' training keys{hint}"
             raise ConfigError.of(_WHERE, str(key), value, expected)
@@ -164,8 +165,7 @@ def full_train_args(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_value(key: str, value: Any) -> None:
-    from ultralytics.cfg import check_cfg
-    from ultralytics.utils import DEFAULT_CFG_DICT
+    from autoprune.evaluation.inside.settings import default_settings, why_refused
 
     if key == "device":
         return  # `choose_device` checks it
@@ -175,13 +175,10 @@ def _check_value(key: str, value: Any) -> None:
         return
     if key == "batch" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise ConfigError.of(_WHERE, key, value, "a whole number of images")
-    stock = DEFAULT_CFG_DICT[key]
+    stock = default_settings()[key]
     number_wanted = isinstance(stock, (int, float)) and not isinstance(stock, bool)
     if number_wanted and isinstance(value, bool):  # which Python counts as a number
         raise ConfigError.of(_WHERE, key, value, "a number")
-    checked = {key: value}
-    try:
-        check_cfg(checked)
-    except (TypeError, ValueError, SyntaxError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{_WHERE}: {key}: got {value!r}: {reason}") from None
+    reason = why_refused(key, value)
+    if reason is not None:
+        raise ConfigError(f"{_WHERE}: {key}: got {value!r}: {reason}")

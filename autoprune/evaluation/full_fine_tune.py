@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-from ultralytics.utils.torch_utils import strip_optimizer
 
 from autoprune.domain.schema import load_json, save_json
 from autoprune.errors import ConfigError, UnsupportedModel
 from autoprune.evaluation.checkpoint import model_hash, read_checkpoint
 from autoprune.evaluation.data_yaml import read_data_yaml, resolved_data_yaml
 from autoprune.evaluation.fine_tune_settings import full_train_args
-from autoprune.evaluation.pruned_yolo import PrunedYOLO, load_pruned
+from autoprune.evaluation.inside.loading import is_finished_training, without_optimizer
+from autoprune.evaluation.inside.pruned_yolo import PrunedYOLO, load_pruned
 from autoprune.evaluation.regrowth_guard import sealed_info
 
 Say = Callable[[str], None]
@@ -126,12 +126,11 @@ def _is_finished(last: Path, folder: Path) -> bool:
         raise ConfigError(
             f"{folder}: a fine-tune with distill_model cannot go on; remove it"
         ) from reason
-    epochs = int(content["train_args"]["epochs"])
-    return content.get("optimizer") is None or int(content["epoch"]) + 1 >= epochs
+    return is_finished_training(content)
 
 
 def _result(last: Path, folder: Path) -> PrunedYOLO:
     best = last.with_name("best.pt")
     result = folder / "result.pt"
-    strip_optimizer(best if best.exists() else last, str(result))
+    without_optimizer(best if best.exists() else last, result)
     return load_pruned(result)

@@ -7,11 +7,11 @@ from torch import nn
 
 from autoprune.errors import TrialFailed
 from autoprune.evaluation.dataset import DataSummary
+from autoprune.evaluation.inside.loss import detection_loss
 from autoprune.evaluation.training_loss import (
     labelled_batches,
     loss_model,
     sample_images,
-    training_loss,
 )
 
 
@@ -51,7 +51,7 @@ def collect_taylor(
         conv.weight.requires_grad_(True)
     scores = {name: torch.zeros_like(conv.weight, device="cpu") for name, conv in convs.items()}
     for batch in labelled_batches(data, sample_images(data, images, seed), imgsz, device):
-        loss = training_loss(model, batch)
+        loss = detection_loss(model, batch)
         if not torch.isfinite(loss):
             raise TrialFailed("nan", "the loss is not finite on training images")
         model.zero_grad(set_to_none=True)

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from autoprune.errors import ConfigError
-from autoprune.evaluation.labels import label_file, read_boxes
+from autoprune.evaluation.inside.files import label_file
+from autoprune.evaluation.labels import read_boxes
 
 _GREY = (114, 114, 114)  # Ultralytics' padding colour
 

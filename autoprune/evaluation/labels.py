@@ -6,14 +6,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from ultralytics.data.utils import img2label_paths
 
 from autoprune.errors import ConfigError
-
-
-def label_file(image: Path) -> Path:
-    """Where Ultralytics looks for an image's labels; the file need not exist."""
-    return Path(img2label_paths([str(image)])[0])
 
 
 def read_boxes(file: Path, classes: int) -> NDArray[np.float32]:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import logging
+import importlib.util
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from platformdirs import user_cache_path
 
 _FOLDER_PREFIX = "autoprune-ultralytics-"
 
 
 def prepare_environment() -> None:
-    """Set Ultralytics' environment for this process; call it before anything imports ultralytics.
+    """Set Ultralytics' environment for good; call it before anything imports ultralytics.
 
-    No version checks, downloads, installs or analytics; its settings live in a temporary folder
-    of this process, removed at exit, unless the user chose a YOLO_CONFIG_DIR.
+    For programs of one's own, as the command line is. `autoprune.evaluation.traces.no_traces` is
+    the same for a while. No version checks, downloads, installs or analytics; Ultralytics' settings
+    live in a temporary folder of this process, removed at exit, unless the user chose a
+    YOLO_CONFIG_DIR, and matplotlib's list of fonts in the user's cache folder, below `autoprune`.
     """
     os.environ["YOLO_OFFLINE"] = "1"
     os.environ["YOLO_AUTOINSTALL"] = "0"
@@ -26,16 +31,19 @@ def prepare_environment() -> None:
     # Waiting threads give their core up soon: with a busy neighbour, spinning made 2 threads on 2
     # cores 5 times slower than 1. Read when torch is first imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+    if "matplotlib" not in sys.modules and not _matplotlib_folder().is_dir():
+        # else it makes one, for a list of fonts
+        os.environ.setdefault("MPLCONFIGDIR", str(user_cache_path("autoprune") / "matplotlib"))
     given = os.environ.get("YOLO_CONFIG_DIR")
-    if given and not _is_ours(given):
+    if imported_by_the_caller() or (given and not _is_ours(given)):
         return
-    if given and Path(given).name.endswith(f"-{os.getpid()}"):
-        return  # called twice
     # a value set by a parent autoprune process is replaced: two processes must not share the file
-    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, suffix=f"-{os.getpid()}"))
-    atexit.register(_remove_own, folder)
-    os.environ["YOLO_CONFIG_DIR"] = str(folder)
-    _place_font(folder / "Ultralytics")
+    os.environ["YOLO_CONFIG_DIR"] = str(_OwnFolder.of_this_process())
+
+
+def imported_by_the_caller() -> bool:
+    """Whether Ultralytics was imported before autoprune had a say: with the user's settings."""
+    return "ultralytics" in sys.modules and _OwnFolder.path is None
 
 
 @contextlib.contextmanager
@@ -48,25 +56,34 @@ def quiet(log: Path) -> Iterator[None]:
     Args:
         log: Text file; its folder is created.
     """
-    _leave_trackers_alone()
-    from ultralytics.utils import LOGGER
+    from autoprune.evaluation.inside.log import leave_trackers_alone, log_to
 
+    leave_trackers_alone(_is_ours)
     log.parent.mkdir(parents=True, exist_ok=True)
-    handlers, level = list(LOGGER.handlers), LOGGER.level
-    with log.open("a", encoding="utf-8", errors="replace", buffering=1) as stream:
-        to_file = logging.StreamHandler(stream)
-        to_file.setFormatter(logging.Formatter("%(message)s"))
-        LOGGER.handlers[:] = [to_file]
-        LOGGER.setLevel(logging.INFO)
-        try:
-            with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
-                yield
-        finally:
-            LOGGER.handlers[:] = handlers
-            LOGGER.setLevel(level)
+    with (
+        log.open("a", encoding="utf-8", errors="replace", buffering=1) as stream,
+        log_to(stream),
+        contextlib.redirect_stdout(stream),
+        contextlib.redirect_stderr(stream),
+    ):
+        yield
 
 
-def _is_ours(folder: str) -> bool:
+class _OwnFolder:
+    """The temporary folder of this process for Ultralytics' settings, which it reads once."""
+
+    path: Path | None = None
+
+    @classmethod
+    def of_this_process(cls) -> Path:
+        if cls.path is None or not cls.path.name.endswith(f"-{os.getpid()}"):  # forked
+            cls.path = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, suffix=f"-{os.getpid()}"))
+            atexit.register(_remove_own, cls.path)
+            _place_font(cls.path / "Ultralytics")
+        return cls.path
+
+
+def _is_ours(folder: Path | str) -> bool:
     return Path(folder).name.startswith(_FOLDER_PREFIX)
 
 
@@ -77,22 +94,18 @@ def _remove_own(folder: Path) -> None:
 
 def _place_font(folder: Path) -> None:
     """Reading a data YAML looks for Arial and else asks the network; any font in place stops it."""
-    import matplotlib
-
     folder.mkdir(exist_ok=True)
-    font = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    found = importlib.util.find_spec("matplotlib")  # importing it would look for its own folders
+    if found is None or found.origin is None:
+        return
+    font = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
     for name in ("Arial.ttf", "Arial.Unicode.ttf"):
         with contextlib.suppress(OSError):
             shutil.copyfile(font, folder / name)
 
 
-def _leave_trackers_alone() -> None:
-    """Without this, an installed experiment tracker would record every short fine-tune."""
-    from ultralytics import SETTINGS
-
-    if not any(_is_ours(str(folder)) for folder in Path(SETTINGS.file).parents):
-        return  # the user's own settings stay as they are: Ultralytics was imported before us
-    trackers = {"clearml", "comet", "dvc", "mlflow", "neptune", "raytune", "tensorboard", "wandb"}
-    unwanted = {key: False for key in (trackers | {"sync"}) & set(SETTINGS) if SETTINGS[key]}
-    if unwanted:
-        SETTINGS.update(unwanted)
+def _matplotlib_folder() -> Path:
+    """Where the user's own matplotlibrc lies, if there is one."""
+    if sys.platform.startswith(("linux", "freebsd")):
+        return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "matplotlib"
+    return Path.home() / ".matplotlib"

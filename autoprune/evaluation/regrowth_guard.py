@@ -50,14 +50,6 @@ def sealed_info(model: nn.Module) -> dict[str, Any]:
     return {key: value for key, value in _yaml_of(model)[_KEY].items() if key != _ENTRY}
 
 
-def unseal(model: nn.Module) -> None:
-    """Put the original recipe back, in place; nothing happens to a model that is not sealed."""
-    if is_sealed(model):
-        yaml = copy.deepcopy(_yaml_of(model))
-        yaml["backbone"][0][2] = yaml.pop(_KEY)[_ENTRY]
-        _set_yaml(model, yaml)
-
-
 def _yaml_of(model: nn.Module) -> dict[str, Any]:
     yaml: Any = model.yaml
     assert isinstance(yaml, dict), "a DetectionModel carries its recipe as a dict"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from ultralytics.cfg import get_cfg
 
 from autoprune.evaluation.dataset import DataSummary
 from autoprune.evaluation.images import load_labelled_batch
+from autoprune.evaluation.inside.loss import make_loss_ready
 
 _PIXELS_PER_BATCH = 16 * 192 * 192  # keeps a backward pass of the largest models in bounds
 
@@ -43,15 +43,8 @@ def loss_model(module: nn.Module, device: str) -> nn.Module:
         for name, child in part.named_children():
             if isinstance(child, nn.BatchNorm2d):
                 setattr(part, name, _FrozenNorm(child))
-    model.args, model.criterion = get_cfg(), None  # the loss reads its gains from there
+    make_loss_ready(model)
     return model  # type: ignore[no-any-return]
-
-
-def training_loss(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Ultralytics' detection loss of one labelled batch, a scalar."""
-    detector: Any = model
-    loss: torch.Tensor = detector.loss(batch)[0].sum()
-    return loss
 
 
 def sample_images(data: DataSummary, count: int, seed: int) -> list[Path]:

@@ -9,25 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
-from ultralytics.models.yolo.detect import DetectionValidator
 
 from autoprune.domain.record import DetectionMetrics
 from autoprune.errors import TrialFailed
 from autoprune.evaluation.class_head import check_classes
 from autoprune.evaluation.dataset import DataSummary, write_data_yaml
 from autoprune.evaluation.device import choose_device, idle_cores
-
-
-class _FiniteValidator(DetectionValidator):
-    """Stops at the first nan: Ultralytics would report it as a plausible mAP of 0."""
-
-    def postprocess(self, preds: Any) -> Any:
-        decoded = preds[0] if isinstance(preds, (list, tuple)) else preds
-        if not torch.isfinite(decoded).all():
-            raise TrialFailed("nan", "the model's predictions are not finite")
-        return super().postprocess(preds)
+from autoprune.evaluation.inside.validator import box_scores
 
 
 def validate(
@@ -78,11 +67,8 @@ def validate(
             "plots": False,
             "verbose": False,
         }
-        validator = _FiniteValidator(save_dir=Path(folder), args=settings)
-        validator.add_callback("on_val_start", use_idle_cores)
-        validator(model=copy.deepcopy(module).float().eval())
-        seen = int(validator.seen)  # without those that Ultralytics finds corrupt
-        found = float(validator.metrics.box.map50), float(validator.metrics.box.map)
+        used_up = copy.deepcopy(module).float().eval()
+        *found, seen = box_scores(used_up, Path(folder), settings, use_idle_cores)
     if not all(map(math.isfinite, found)):
         raise TrialFailed("nan", "mAP is not finite")
     return DetectionMetrics(

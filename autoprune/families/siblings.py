@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
-from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+
+from autoprune.evaluation.inside.stock import stock_model
 
 _STOCK = re.compile(r"(?P<stem>yolov8)(?P<scale>[nsmlx])(?P<variant>(-p2|-p6)?)\.yaml")
 _SCALES = "nsmlx"  # ascending in size
@@ -33,5 +33,4 @@ def smaller_siblings(model: nn.Module, most: int = 2) -> Iterator[tuple[str, nn.
     classes, channels = len(getattr(model, "names", ())), int(recipe.get("channels", 3))
     for scale in list(chosen)[:most]:
         name = f"{found['stem']}{scale}{found['variant']}"
-        stock = copy.deepcopy(yaml_model_load(f"{name}.yaml"))
-        yield name, DetectionModel(stock, ch=channels, nc=classes, verbose=False).eval()
+        yield name, stock_model(f"{name}.yaml", channels, classes)

@@ -28,10 +28,11 @@ from benchmarks.lib.provenance import provenance, save_results
 
 prepare_environment()
 
-from autoprune.evaluation import device, short_trainer  # noqa: E402
+from autoprune.evaluation import device  # noqa: E402
 from autoprune.evaluation.checkpoint import load_yolo, trained_image_size  # noqa: E402
 from autoprune.evaluation.dataset import inspect_data  # noqa: E402
 from autoprune.evaluation.fine_tune import fine_tune, settings_from  # noqa: E402
+from autoprune.evaluation.inside import short_trainer  # noqa: E402
 from autoprune.pruning.prune import Pruner, uniform_plan  # noqa: E402
 
 RATIO = 0.4

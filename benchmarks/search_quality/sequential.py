@@ -20,7 +20,8 @@ from torch.nn import functional
 from autoprune.domain.plan import PruningPlan
 from autoprune.evaluation.dataset import DataSummary
 from autoprune.evaluation.images import load_batch
-from autoprune.evaluation.training_loss import labelled_batches, loss_model, training_loss
+from autoprune.evaluation.inside.loss import detection_loss
+from autoprune.evaluation.training_loss import labelled_batches, loss_model
 from autoprune.pruning.compensation import compensate
 from autoprune.pruning.prune import Pruner
 from autoprune.pruning.selection import select_channels
@@ -107,7 +108,7 @@ class SequentialPruner:
                 module.register_forward_hook(watch(name))
         for batch in labelled_batches(data, images, imgsz, "cpu"):
             pictures = batch["img"].requires_grad_(True)
-            training_loss(model, {**batch, "img": pictures}).backward()
+            detection_loss(model, {**batch, "img": pictures}).backward()
 
     def _fitting(self, name: str, modules: dict[str, nn.Module]) -> Callable[..., None]:
         norms = f"{name.removesuffix('.conv')}.bn"

@@ -18,7 +18,7 @@ from ultralytics import YOLO  # noqa: E402
 from autoprune.demo.dataset import Split, write_detection_set  # noqa: E402
 from autoprune.demo.shapes import CLASS_NAMES  # noqa: E402
 from autoprune.evaluation.dataset import DataSummary, inspect_data  # noqa: E402
-from autoprune.evaluation.pruned_yolo import PrunedYOLO, as_pruned_yolo  # noqa: E402
+from autoprune.evaluation.inside.pruned_yolo import PrunedYOLO, as_pruned_yolo  # noqa: E402
 from autoprune.evaluation.regrowth_guard import seal  # noqa: E402
 
 KEPT = 11  # of the 16 channels of yolov8n's first layer

@@ -15,8 +15,8 @@ from torch import nn
 from autoprune.errors import ConfigError
 from autoprune.evaluation.checkpoint import read_checkpoint
 from autoprune.evaluation.full_fine_tune import fully_fine_tuned
-from autoprune.evaluation.pruned_yolo import PrunedYOLO, load_pruned
-from autoprune.evaluation.trainer import KeepShapeTrainer, conv_shapes
+from autoprune.evaluation.inside.pruned_yolo import PrunedYOLO, load_pruned
+from autoprune.evaluation.inside.trainer import KeepShapeTrainer, conv_shapes
 
 SETTINGS = {"epochs": 2, "imgsz": 64, "batch": 4, "workers": 0, "device": "cpu", "lr0": 0.001}
 

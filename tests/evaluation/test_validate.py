@@ -11,8 +11,10 @@ from ultralytics import YOLO
 from autoprune.errors import ConfigError, TrialFailed
 from autoprune.evaluation.checkpoint import model_hash
 from autoprune.evaluation.dataset import HELD_OUT, DataSummary
-from autoprune.evaluation.labels import label_file, read_boxes
-from autoprune.evaluation.validate import _FiniteValidator, validate
+from autoprune.evaluation.inside.files import label_file
+from autoprune.evaluation.inside.validator import FiniteValidator
+from autoprune.evaluation.labels import read_boxes
+from autoprune.evaluation.validate import validate
 
 
 def test_the_score_is_ultralytics_own_and_the_model_stays_as_it_was(
@@ -38,7 +40,7 @@ def test_a_detector_that_is_right_scores_one(
 ) -> None:
     """Predictions are replaced by the labels, so any wrong image, label or class would show."""
 
-    def perfect(self: _FiniteValidator, preds: Any) -> Any:
+    def perfect(self: FiniteValidator, preds: Any) -> Any:
         files = self.dataloader.dataset.im_files
         start = self.seen
         batch = files[start : start + len(preds[0])]
@@ -57,7 +59,7 @@ def test_a_detector_that_is_right_scores_one(
             )
         return answers
 
-    monkeypatch.setattr(_FiniteValidator, "postprocess", perfect)
+    monkeypatch.setattr(FiniteValidator, "postprocess", perfect)
     found = validate(dense.model, data, data.final_images, 64)
     assert found.map50_95 == pytest.approx(0.995, abs=0.01)  # Ultralytics' value for a perfect one
     assert (found.split, found.images) == (HELD_OUT, 2)

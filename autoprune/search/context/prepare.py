@@ -15,6 +15,7 @@ from autoprune.domain.plan import Calibration
 from autoprune.domain.space import SearchSpace
 from autoprune.errors import ConfigError, StorageFailed
 from autoprune.evaluation.checkpoint import load_yolo, model_hash, trained_image_size
+from autoprune.evaluation.class_head import check_classes
 from autoprune.evaluation.dataset import DataSummary, inspect_data
 from autoprune.evaluation.device import choose_device
 from autoprune.evaluation.fine_tune_settings import settings_from
@@ -88,7 +89,7 @@ def check(
     options = runtime_options(config, imgsz)
     here = greet(target, options)
     data = inspect_data(config.data or demo_data_yaml())
-    _check_classes(yolo, data)
+    check_classes(yolo.model, len(data.names), str(data.path), ": train it on this data")
     images = calibration_images(max(trained_size))
     checked = Checked(
         config=config,
@@ -171,13 +172,6 @@ def check_stride(yolo: Any, imgsz: tuple[int, int]) -> None:
     if any(side % stride for side in imgsz):
         expected = f"multiples of {stride}, this model's largest stride"
         raise ConfigError.of("--imgsz", "", list(imgsz), expected)
-
-
-def _check_classes(yolo: Any, data: DataSummary) -> None:
-    have = len(yolo.model.names)
-    if have != len(data.names):
-        got, expected = f"{len(data.names)} classes", f"the model's {have}: train it on this data"
-        raise ConfigError.of(str(data.path), "names", got, expected)
 
 
 def _say_other_names(yolo: Any, data: DataSummary, listener: SearchListener) -> None:

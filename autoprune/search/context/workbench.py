@@ -21,7 +21,7 @@ from autoprune.domain.record import LatencyResult, TrialRecord
 from autoprune.domain.space import SearchSpace
 from autoprune.evaluation.dataset import DataSummary
 from autoprune.evaluation.fine_tune_settings import FineTuneSettings
-from autoprune.evaluation.pruned_yolo import PrunedYOLO, as_pruned_yolo
+from autoprune.evaluation.inside.pruned_yolo import PrunedYOLO, as_pruned_yolo
 from autoprune.evaluation.regrowth_guard import seal
 from autoprune.latency.export import ExportedModel, export_model
 from autoprune.latency.measure import RuntimeOptions, TimingSettings, measure_against, together

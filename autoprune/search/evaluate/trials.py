@@ -17,6 +17,7 @@ from autoprune.domain.record import Failure, TrialRecord
 from autoprune.search.context.budget import Allowance
 from autoprune.search.context.failures import FailureStreak
 from autoprune.search.context.listener import SearchListener
+from autoprune.search.context.optuna_inside import running_trial
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.attempts import MAX_ATTEMPTS, attempt
 from autoprune.search.evaluate.candidate import Candidate, evaluate_untrained, failed_record
@@ -73,8 +74,7 @@ class TrialLoop:
 
     def _adopt(self, number: int) -> None:
         """Finish a trial, with its own plan, that another worker began and will not finish."""
-        frozen = self.study.get_trials(deepcopy=False)[number]
-        self._evaluate_if_ours(Trial(self.study, frozen._trial_id))
+        self._evaluate_if_ours(running_trial(self.study, number))
 
     def _evaluate_if_ours(self, trial: Trial) -> None:
         """Evaluate a running trial unless a living worker holds it or has just finished it."""

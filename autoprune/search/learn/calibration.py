@@ -15,13 +15,14 @@ from torch import nn
 
 from autoprune.errors import ConfigError
 from autoprune.evaluation.checkpoint import model_hash, trained_image_size
+from autoprune.evaluation.class_head import check_classes
 from autoprune.evaluation.dataset import DataSummary
 from autoprune.evaluation.gradients import collect_taylor
+from autoprune.evaluation.inside.loss import detection_loss
 from autoprune.evaluation.training_loss import (
     labelled_batches,
     loss_model,
     sample_images,
-    training_loss,
 )
 from autoprune.families import family_of
 from autoprune.pruning.prune import Pruner
@@ -29,6 +30,7 @@ from autoprune.pruning.statistics import CalibrationStatistics, InputMoments, co
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Calibrated, Measured
 
+_WITHOUT_IMAGES = "; only importance l2_bn uncompensated needs no images"
 CACHE_BYTES = 3_000_000_000
 _VERSION = 2  # of the statistics: raise it when their meaning changes
 
@@ -87,7 +89,7 @@ def calibrate(
     """
     if images < 1:
         raise ConfigError.of("calibration", "images", images, "at least 1")
-    _check_classes(module, data)
+    check_classes(module, len(data.names), str(data.path), _WITHOUT_IMAGES)
     folder = cache or user_cache_path("autoprune") / "calibration"
     key = _key(module, data, imgsz, images, seed)
     statistics = _read(folder / f"{key}.pt")
@@ -107,16 +109,11 @@ def _collect(
     readers = list(dict.fromkeys(part.module for group in groups for part in group.consumers))
     batches = labelled_batches(data, sample_images(data, images, seed), imgsz, device)
     try:
-        return collect_statistics(loss_model(module, device), readers, batches, training_loss, seed)
+        return collect_statistics(
+            loss_model(module, device), readers, batches, detection_loss, seed
+        )
     except FloatingPointError as error:
         raise ConfigError(f"{data.path}: {error}") from error
-
-
-def _check_classes(module: Any, data: DataSummary) -> None:
-    known, given = module.model[-1].nc, len(data.names)
-    if given != known:
-        expected = f"the model's {known}; only importance l2_bn uncompensated needs no images"
-        raise ConfigError.of(str(data.path), "names", f"{given} classes", expected)
 
 
 def _key(module: nn.Module, data: DataSummary, imgsz: int, images: int, seed: int) -> str:

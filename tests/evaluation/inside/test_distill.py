@@ -12,9 +12,9 @@ from ultralytics.cfg import get_cfg
 
 from autoprune.evaluation.checkpoint import model_hash
 from autoprune.evaluation.dataset import DataSummary
-from autoprune.evaluation.distill import DistillationLoss, agreement_losses
 from autoprune.evaluation.fine_tune import fine_tune, settings_from
 from autoprune.evaluation.images import load_labelled_batch
+from autoprune.evaluation.inside.distill import DistillationLoss, agreement_losses
 
 
 def _outputs(seed: int) -> dict[str, torch.Tensor]:

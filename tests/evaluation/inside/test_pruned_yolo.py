@@ -14,9 +14,9 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from autoprune.demo.shapes import CLASS_NAMES
 from autoprune.errors import AutopruneError, ConfigError
 from autoprune.evaluation.checkpoint import load_yolo, model_hash
-from autoprune.evaluation.pruned_yolo import PrunedYOLO, as_pruned_yolo, load_pruned
+from autoprune.evaluation.inside.pruned_yolo import PrunedYOLO, as_pruned_yolo, load_pruned
+from autoprune.evaluation.inside.trainer import conv_shapes, shapes_but_classes
 from autoprune.evaluation.regrowth_guard import is_sealed
-from autoprune.evaluation.trainer import conv_shapes, shapes_but_classes
 from autoprune.storage.yaml_io import dump_yaml, load_yaml
 from tests.evaluation.conftest import KEPT, narrow, stem_width
 

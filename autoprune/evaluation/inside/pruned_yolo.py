@@ -12,7 +12,8 @@ from ultralytics.utils.torch_utils import parse_device
 
 from autoprune.errors import AutopruneError, ConfigError
 from autoprune.evaluation.checkpoint import load_yolo, read_checkpoint
-from autoprune.evaluation.trainer import KeepShapeTrainer, shapes_but_classes
+from autoprune.evaluation.inside.trainer import KeepShapeTrainer, shapes_but_classes
+from autoprune.evaluation.traces import no_traces
 
 _REMEMBERED = ("imgsz", "data", "single_cls")
 
@@ -29,10 +30,12 @@ class PrunedYOLO(YOLO):
         stock: dict[str, dict[str, Any]] = super().task_map
         return {**stock, "detect": {**stock["detect"], "trainer": KeepShapeTrainer}}
 
+    @no_traces(silent=False)
     def train(self, trainer: type | None = None, **kwargs: Any) -> Any:
         """Train as `YOLO.train` does, never changing a width.
 
         A data set with other classes replaces the last layer of the classification towers.
+        The process is left as `no_traces` says.
 
         Args:
             trainer: A subclass of KeepShapeTrainer, if yours does more.

@@ -12,8 +12,8 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from autoprune.errors import TrialFailed
 from autoprune.evaluation.class_head import check_classes
-from autoprune.evaluation.distill import DistillationLoss
-from autoprune.evaluation.trainer import KeepShapeTrainer
+from autoprune.evaluation.inside.distill import DistillationLoss
+from autoprune.evaluation.inside.trainer import KeepShapeTrainer
 
 Progress = Callable[[int, int], None]
 
@@ -22,17 +22,19 @@ _FUSED_ON_CPU = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 
 
 class ShortTrainer(KeepShapeTrainer):
-    """What it leaves behind is in memory: `ema.ema`, `images_seen`, `batch_size`, `epoch`."""
+    """What it leaves behind is in memory: `trained`, `images_seen`, `batch_size`, `epoch`."""
 
     images_seen = 0
     _images_in_batch = 0
 
-    def watch(self, on_epoch: Progress | None, stop_requested: Callable[[], bool] | None) -> None:
-        """Report finished epochs, and ask before each batch whether to stop."""
+    @property
+    def trained(self) -> nn.Module:
+        """The moving average of the weights, which Ultralytics hands out as the trained model."""
+        module: nn.Module = self.ema.ema
+        return module
 
-        def before_batch(_: ShortTrainer) -> None:
-            if stop_requested is not None and stop_requested():
-                raise KeyboardInterrupt
+    def watch(self, on_epoch: Progress | None) -> None:
+        """Report finished epochs, and stop at the first loss that is not finite."""
 
         def after_batch(trainer: ShortTrainer) -> None:
             if not torch.isfinite(trainer.loss):
@@ -43,7 +45,6 @@ class ShortTrainer(KeepShapeTrainer):
             if on_epoch is not None:
                 on_epoch(trainer.epoch + 1, trainer.epochs)
 
-        self.add_callback("on_train_batch_start", before_batch)
         self.add_callback("on_train_batch_end", after_batch)
         self.add_callback("on_train_epoch_end", after_epoch)
 
@@ -111,4 +112,4 @@ class ShortTrainer(KeepShapeTrainer):
 
     def final_eval(self) -> None:
         """Check the shapes; there is nothing to evaluate here."""
-        self.check_shapes(self.ema.ema, "the fine-tuned model")
+        self.check_shapes(self.trained, "the fine-tuned model")

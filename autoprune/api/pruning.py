@@ -1,0 +1,199 @@
+"""prune_detection_model, load and fine_tune_pruned: from a dense model to a small one."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoprune.domain.plan import Calibration, PruningPlan
+from autoprune.errors import ConfigError
+from autoprune.evaluation.traces import no_traces
+
+if TYPE_CHECKING:
+    from ultralytics import YOLO
+
+    from autoprune.evaluation.inside.pruned_yolo import PrunedYOLO
+    from autoprune.pruning.statistics import CalibrationStatistics
+
+
+@no_traces()
+def prune_detection_model(
+    model: YOLO | str | Path,
+    prune_ratio: float | None = None,
+    prune_yaml: str | Path | None = None,
+    *,
+    importance: str | None = None,
+    compensate: bool | None = None,
+    round_to: int | None = None,
+    calibration: str | Path | None = None,
+    seed: int = 0,
+    trust_checkpoint: bool = False,
+) -> PrunedYOLO:
+    """Prune a YOLOv8 detection model; the model given is never changed.
+
+    Args:
+        model: A YOLO, or the path of a .pt or model .yaml.
+        prune_ratio: The same fraction of channels, in [0, 1), removed at every index.
+        prune_yaml: A per-index YAML instead.
+        importance: Criterion that ranks channels; else the YAML's; else `obs` where calibration
+            images are known and `l2_bn` where not.
+        compensate: Let what stays take over, by least squares on calibration images, what was
+            removed; else as the YAML says; else wherever calibration images are known.
+        round_to: With prune_ratio: kept widths are rounded up to a multiple of this.
+        calibration: Data YAML whose training images are looked at; the plan's own comes first.
+        seed: Which training images those are.
+        trust_checkpoint: Load a .pt that holds more than torch and Ultralytics classes.
+
+    Returns:
+        A pruned copy, used like any YOLO; its `.train()` keeps the pruned shape, and
+        `.how_pruned` says in words which criterion was used.
+
+    Raises:
+        ConfigError: Not exactly one of prune_ratio and prune_yaml, or a wrong value.
+        PlanError: The plan does not fit the model.
+        UnsupportedModel: The model holds a layer that cannot be pruned.
+    """
+    from autoprune.evaluation.checkpoint import load_yolo, model_hash
+    from autoprune.evaluation.inside.pruned_yolo import as_pruned_yolo
+    from autoprune.evaluation.regrowth_guard import seal
+    from autoprune.families import family_of
+    from autoprune.pruning.importance import (
+        CALIBRATED_IMPORTANCE,
+        DEFAULT_IMPORTANCE,
+        NEEDS_IMAGES,
+        criterion_named,
+    )
+    from autoprune.pruning.prune import Pruner, uniform_plan
+
+    if (prune_ratio is None) == (prune_yaml is None):
+        raise ConfigError("prune_detection_model: give exactly one of prune_ratio and prune_yaml")
+    yolo = load_yolo(model, trust=trust_checkpoint) if isinstance(model, (str, Path)) else model
+    dense = yolo.model
+    if prune_yaml is not None:
+        plan, where = PruningPlan.load(prune_yaml), str(prune_yaml)
+        if round_to is not None:
+            raise ConfigError.of("round_to", "", round_to, "no value: the YAML says it")
+    else:
+        assert prune_ratio is not None
+        where = f"prune_ratio {prune_ratio}"
+        checked = PruningPlan.from_mapping(
+            {"prune_ratios": {0: prune_ratio}, "round_to": 1 if round_to is None else round_to},
+            "prune_detection_model",
+        ).prune_ratios[0]
+        assert isinstance(checked, float)
+        plan = uniform_plan(family_of(dense).widths(dense), checked, round_to or 1)
+    base = model_hash(dense)
+    if plan.base not in (None, base):
+        message = f"{where}: base: written for the model {plan.base}, applied to {base}"
+        warnings.warn(message, stacklevel=3)  # past no_traces
+    images = _calibration_images(yolo, calibration, plan, seed)
+    default = DEFAULT_IMPORTANCE if images is None else CALIBRATED_IMPORTANCE
+    chosen = importance or plan.importance or default
+    criterion_named(chosen)
+    compensated = next(
+        wish for wish in (compensate, plan.compensate, images is not None) if wish is not None
+    )
+    statistics = None
+    if compensated or chosen in NEEDS_IMAGES:
+        if images is None:
+            wanted = f"importance {chosen}" if chosen in NEEDS_IMAGES else "compensate"
+            raise ConfigError(f"{wanted} needs images: give calibration, the path of a data YAML")
+        statistics = _statistics(yolo, images, chosen)
+    pruner = Pruner(dense, chosen, statistics, compensated)
+    pruned = pruner.prune(plan, where)
+    if not plan.removes_nothing():
+        used = replace(
+            plan,
+            importance=chosen,
+            compensate=compensated,
+            calibration=images if statistics else None,
+            base=base,
+        )
+        seal(pruned, {"base": base, "plan": used.to_mapping()})
+    result = as_pruned_yolo(pruned, yolo)
+    result.how_pruned = _how_pruned(chosen, compensated, images if statistics else None)
+    return result
+
+
+@no_traces()
+def load(path: str | Path, *, trust_checkpoint: bool = False) -> PrunedYOLO:
+    """Open a pruned .pt so that `.train()` keeps its shape.
+
+    Raises:
+        ConfigError: Missing, broken or refused file.
+        UnsupportedModel: Not a detection model.
+    """
+    from autoprune.evaluation.inside.pruned_yolo import load_pruned
+
+    return load_pruned(path, trust=trust_checkpoint)
+
+
+@no_traces()
+def fine_tune_pruned(
+    model: PrunedYOLO,
+    data: str | Path,
+    settings: Mapping[str, Any],
+    folder: Path,
+    say: Callable[[str], None] = lambda _: None,
+) -> PrunedYOLO:
+    """Fine-tune a pruned model at full length, keeping its shape, and return the trained one.
+
+    Args:
+        model: What `prune_detection_model` or `load` returned.
+        data: Data YAML.
+        settings: Ultralytics' training settings, e.g. {"epochs": 50, "lr0": 0.001}.
+        folder: Receives Ultralytics' run. A run of the same model, data and settings that was
+            interrupted there goes on after its last finished epoch.
+        say: Told whether it goes on, and after each epoch how far it is and mAP50-95 on val.
+
+    Raises:
+        ConfigError: An unknown setting, or one that would train another network; `folder` holds
+            another fine-tune.
+    """
+    from autoprune.evaluation.full_fine_tune import fully_fine_tuned
+
+    return fully_fine_tuned(model, data, settings, folder, say)
+
+
+def _calibration_images(
+    yolo: YOLO, data: str | Path | None, plan: PruningPlan, seed: int
+) -> Calibration | None:
+    from autoprune.evaluation.checkpoint import trained_image_size
+    from autoprune.search.context.calibration_images import calibration_images
+
+    noted = plan.calibration  # comes first: the same file gives the same channels
+    if noted is not None and (data is None or Path(noted.data).exists()):
+        return noted
+    if data is None:
+        return None
+    if noted is not None:
+        return Calibration(str(data), noted.images, noted.seed)
+    return Calibration(str(data), calibration_images(max(trained_image_size(yolo))), seed)
+
+
+def _statistics(yolo: YOLO, images: Calibration, importance: str) -> CalibrationStatistics:
+    from autoprune.evaluation.checkpoint import trained_image_size
+    from autoprune.evaluation.dataset import inspect_data
+    from autoprune.evaluation.device import choose_device
+    from autoprune.search.learn.calibration import calibrate
+
+    return calibrate(
+        yolo.model,
+        inspect_data(images.data),
+        max(trained_image_size(yolo)),
+        images.images,
+        images.seed,
+        choose_device(None),
+        taylor=importance == "taylor",
+    )
+
+
+def _how_pruned(importance: str, compensated: bool, images: Calibration | None) -> str:
+    looked_at = (
+        "" if images is None else f" (up to {images.images} training images of {images.data})"
+    )
+    and_then = ", compensated" if compensated else ", not compensated"
+    return f"channels ranked by {importance}{and_then}{looked_at}"

@@ -1,0 +1,54 @@
+"""Options that several commands share, as types for typer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from autoprune.domain.config import DEFAULT_TARGET_PYTHON
+
+Overrides = Annotated[
+    Optional[list[str]],
+    typer.Argument(
+        metavar="[KEY=VALUE ...]", help="Settings of the fine-tune, Ultralytics style: epochs=3."
+    ),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show where an unexpected error came from.")]
+Trust = Annotated[bool, typer.Option(help="Load a .pt that may run code of its own.")]
+
+# The goal
+BudgetMs = Annotated[Optional[float], typer.Option(help="Latency limit, ms.")]
+Speedup = Annotated[Optional[float], typer.Option(help="Or: this much faster than dense.")]
+
+# What is pruned, and how
+Protect = Annotated[Optional[str], typer.Option(help="Indices to leave alone: 0,22.")]
+Space = Annotated[
+    Optional[Path],
+    typer.Option(help="Search space YAML; widths on the target's steps if left out."),
+]
+Importance = Annotated[Optional[str], typer.Option(help="How channels are ranked.")]
+Compensate = Annotated[
+    Optional[bool], typer.Option(help="Let the channels that stay take over for those removed.")
+]
+
+# What measures latency; None where a recipe may say it
+TARGET_PYTHON = DEFAULT_TARGET_PYTHON
+MaybeRuntime = Annotated[Optional[str], typer.Option(help="onnxruntime or torch.")]
+Runtime = Annotated[str, typer.Option(help="onnxruntime or torch.")]
+MaybeThreads = Annotated[Optional[int], typer.Option(help="Threads of the runtime.")]
+Threads = Annotated[int, typer.Option(help="Threads of the runtime.")]
+Provider = Annotated[
+    Optional[str],
+    typer.Option(help="ONNX Runtime's execution provider or torch's device; the CPU if left out."),
+]
+_LAYOUT = "Memory layout, torch only."
+MaybeChannelsLast = Annotated[Optional[bool], typer.Option(help=_LAYOUT)]
+ChannelsLast = Annotated[bool, typer.Option(help=_LAYOUT)]
+_WHERE = "Where latency is measured: local or ssh://user@host."
+MaybeTarget = Annotated[Optional[str], typer.Option(help=_WHERE)]
+Target = Annotated[str, typer.Option(help=_WHERE)]
+_PYTHON = "The Python on an ssh target: python3, or a path there."
+MaybeTargetPython = Annotated[Optional[str], typer.Option(help=_PYTHON)]
+TargetPython = Annotated[str, typer.Option(help=_PYTHON)]

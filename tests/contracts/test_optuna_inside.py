@@ -1,0 +1,118 @@
+"""What autoprune relies on of Optuna, one test each: run against the newest by tests/newest.sh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution
+from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import TrialState, create_trial
+
+from autoprune.search.context.optuna_inside import running_trial
+
+WIDTHS = CategoricalDistribution([8, 16])
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> optuna.Study:
+    return _open(tmp_path)
+
+
+def _open(folder: Path) -> optuna.Study:
+    return optuna.create_study(
+        study_name="s",
+        storage=f"sqlite:///{folder / 'study.db'}",
+        directions=["minimize", "maximize"],
+        sampler=RandomSampler(seed=0),
+        load_if_exists=True,
+    )
+
+
+def test_a_trial_that_is_left_stays_running(study: optuna.Study, tmp_path: Path) -> None:
+    """Nothing times out in ask and tell: a worker that died leaves its trial RUNNING for us."""
+    study.ask().suggest_categorical("width", [8, 16])
+    (left,) = _open(tmp_path).get_trials(states=[TrialState.RUNNING])
+    assert left.number == 0
+    assert list(left.params) == ["width"]
+
+
+def test_a_running_trial_can_be_taken_over_by_its_private_id(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    """`FrozenTrial._trial_id` is what `Trial(study, id)` takes; another process may tell it."""
+    width = study.ask().suggest_categorical("width", [8, 16])
+    study.ask()
+    other = _open(tmp_path)
+    adopted = running_trial(other, 0)
+    assert adopted.number == 0
+    assert adopted.suggest_categorical("width", [8, 16]) == width, "its own plan, not a new one"
+    other.tell(adopted, [1.0, 0.5])
+    assert [trial.state for trial in study.get_trials()] == [
+        TrialState.COMPLETE,
+        TrialState.RUNNING,
+    ]
+
+
+def test_trials_are_listed_by_number_without_gaps(study: optuna.Study) -> None:
+    """`get_trials()[number]` is the trial of that number, whatever its state."""
+    for number in range(3):
+        trial = study.ask()
+        if number != 1:
+            study.tell(trial, state=TrialState.FAIL)
+    assert [trial.number for trial in study.get_trials(deepcopy=False)] == [0, 1, 2]
+
+
+def test_a_violated_constraint_keeps_a_trial_off_the_front(study: optuna.Study) -> None:
+    """`set_constraint(name, value)`: above 0 is infeasible, and `best_trials` leaves it out."""
+    for value in (1.0, -1.0):
+        trial = study.ask()
+        trial.set_constraint("latency", value)
+        study.tell(trial, [1.0, 0.5])
+    assert [trial.number for trial in study.best_trials] == [1]
+
+
+def test_a_made_trial_can_carry_constraints(study: optuna.Study) -> None:
+    """`create_trial(constraints=)`: how the trials of an earlier study are taken over."""
+    for value in (0.5, 0.0):
+        made = create_trial(
+            params={"width": 8},
+            distributions={"width": WIDTHS},
+            values=[1.0, 0.5],
+            user_attrs={"reused_from": "a"},
+            constraints={"latency": value},
+        )
+        study.add_trial(made)
+    assert [trial.number for trial in study.best_trials] == [1]
+    assert study.trials[0].user_attrs == {"reused_from": "a"}
+
+
+def test_an_enqueued_plan_comes_next_and_only_once(study: optuna.Study) -> None:
+    """`enqueue_trial(skip_if_exists=True)`: a resumed study does not queue its first plan again."""
+    for _ in range(2):
+        study.enqueue_trial({"width": 16}, skip_if_exists=True)
+    assert [trial.state for trial in study.get_trials()] == [TrialState.WAITING]
+    assert study.ask().suggest_categorical("width", [8, 16]) == 16
+    study.enqueue_trial({"width": 16}, skip_if_exists=True)
+    assert len(study.get_trials()) == 1
+
+
+def test_a_trial_is_told_failed_without_values(study: optuna.Study) -> None:
+    """`tell(trial, state=FAIL)`: a candidate that broke leaves no numbers behind."""
+    study.tell(study.ask(), state=TrialState.FAIL)
+    (failed,) = study.get_trials()
+    assert failed.state == TrialState.FAIL
+    assert failed.values is None
+
+
+@pytest.mark.parametrize("sampler", [TPESampler, NSGAIISampler, RandomSampler])
+def test_two_fresh_samplers_of_one_seed_draw_the_same(study: optuna.Study, sampler: type) -> None:
+    """Nothing but the seed and the finished trials counts: so a resumed search is repeatable."""
+    drawn = []
+    for _ in range(2):
+        study.sampler = sampler(seed=3)
+        trial = study.ask()
+        drawn.append(trial.suggest_categorical("width", list(range(50))))
+        study.tell(trial, state=TrialState.FAIL)
+    assert drawn[0] == drawn[1]
