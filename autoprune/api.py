@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoprune.domain.config import DEFAULT_TARGET_PYTHON, RuntimeName, StudyConfig
+from autoprune.domain.config import DEFAULT_TARGET_PYTHON, StudyConfig
 from autoprune.domain.outcome import Outcome
 from autoprune.domain.plan import Calibration, PruningPlan
 from autoprune.domain.record import LatencyResult
@@ -70,6 +70,9 @@ def search(
         TargetUnreachable: The device does not answer; repeat the call to continue.
         KeyboardInterrupt: After the report of what is finished has been written.
     """
+    from autoprune.search.propose.names import check_names
+
+    check_names(config)
     from autoprune.evaluation.quiet import prepare_environment
 
     prepare_environment()
@@ -155,6 +158,9 @@ def probe(
     config = StudyConfig.of(settings, "arguments")
     if model is not None:  # without data, which a search would ask for
         config = config.model_copy(update={"model": Path(model)})
+    from autoprune.search.propose.names import check_names
+
+    check_names(config)
     from autoprune.evaluation.quiet import prepare_environment
 
     prepare_environment()
@@ -213,7 +219,6 @@ def prune_detection_model(
     from autoprune.pruning.importance import (
         CALIBRATED_IMPORTANCE,
         DEFAULT_IMPORTANCE,
-        NEEDS_IMAGES,
         criterion_named,
     )
     from autoprune.pruning.prune import Pruner, uniform_plan
@@ -242,16 +247,16 @@ def prune_detection_model(
     images = _calibration_images(yolo, calibration, plan, seed)
     default = DEFAULT_IMPORTANCE if images is None else CALIBRATED_IMPORTANCE
     chosen = importance or plan.importance or default
-    criterion_named(chosen)
+    criterion = criterion_named(chosen)
     compensated = next(
         wish for wish in (compensate, plan.compensate, images is not None) if wish is not None
     )
     statistics = None
-    if compensated or chosen in NEEDS_IMAGES:
+    if compensated or criterion.needs_images:
         if images is None:
-            wanted = f"importance {chosen}" if chosen in NEEDS_IMAGES else "compensate"
+            wanted = f"importance {chosen}" if criterion.needs_images else "compensate"
             raise ConfigError(f"{wanted} needs images: give calibration, the path of a data YAML")
-        statistics = _statistics(yolo, images, chosen)
+        statistics = _statistics(yolo, images, criterion.needs == "gradients")
     pruner = Pruner(dense, chosen, statistics, compensated)
     pruned = pruner.prune(plan, where)
     if not plan.removes_nothing():
@@ -283,7 +288,7 @@ def load(path: str | Path, *, trust_checkpoint: bool = False) -> PrunedYOLO:
 def measure(
     models: Sequence[str | Path],
     *,
-    runtime: RuntimeName = "onnxruntime",
+    runtime: str = "onnxruntime",
     threads: int = 1,
     provider: str | None = None,
     channels_last: bool = False,
@@ -334,7 +339,7 @@ def measure(
 def measure_self_test(
     model: str | Path,
     *,
-    runtime: RuntimeName = "onnxruntime",
+    runtime: str = "onnxruntime",
     threads: int = 1,
     provider: str | None = None,
     channels_last: bool = False,
@@ -399,14 +404,13 @@ def _exported(
     size = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
     exported: list[ExportedModel] = []
     for number, file in enumerate(map(Path, models)):
-        if file.suffix in (".onnx", ".pt2"):
-            exported.append(ExportedModel.of_file(file, size))
+        if file.suffix.lower() not in (".pt", ".yaml", ".yml"):
+            exported.append(ExportedModel.of_file(file, size, options.runtime))
             size = size or exported[-1].imgsz
             continue
         yolo = load_yolo(file)
         size = size or trained_image_size(yolo)
-        suffix = "onnx" if options.runtime == "onnxruntime" else "pt2"
-        path = folder / f"{number}.{suffix}"
+        path = folder / f"{number}{options.row.suffix}"
         exported.append(export_model(yolo.model, path, size, options.runtime))
     return exported, replace(options, imgsz=size or options.imgsz)
 
@@ -464,7 +468,7 @@ def _calibration_images(
     return Calibration(str(data), calibration_images(max(trained_image_size(yolo))), seed)
 
 
-def _statistics(yolo: YOLO, images: Calibration, importance: str) -> CalibrationStatistics:
+def _statistics(yolo: YOLO, images: Calibration, taylor: bool) -> CalibrationStatistics:
     from autoprune.evaluation.checkpoint import trained_image_size
     from autoprune.evaluation.dataset import inspect_data
     from autoprune.evaluation.device import choose_device
@@ -477,7 +481,7 @@ def _statistics(yolo: YOLO, images: Calibration, importance: str) -> Calibration
         images.images,
         images.seed,
         choose_device(None),
-        taylor=importance == "taylor",
+        taylor=taylor,
     )
 
 

@@ -30,10 +30,10 @@ from scipy.stats import spearmanr
 
 from autoprune.evaluation.quiet import prepare_environment
 from autoprune.latency.export import export_model
+from autoprune.latency.local_target import LocalTarget
 from autoprune.latency.measure import RuntimeOptions
 from autoprune.latency.predictor import LatencyPredictor
-from autoprune.latency.table import LatencyTable
-from autoprune.latency.targets import LocalTarget
+from autoprune.latency.timed_plans import LatencyTable
 from autoprune.latency.training_plans import training_plan
 from autoprune.pruning.prune import Pruner
 from autoprune.pruning.size import model_size

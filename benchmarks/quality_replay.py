@@ -25,7 +25,7 @@ from quality_bench import rounded
 from quality_pool import load_pool, usable
 
 from autoprune.domain.front import hypervolume
-from autoprune.search.propose.profile_sampler import distribution_of
+from autoprune.search.propose.distributions import distribution_of
 from autoprune.storage.yaml_io import write_atomic
 
 STEPS = 100  # fine-tunes given to a rival

@@ -305,12 +305,11 @@ def measure(
         from autoprune.cli.arguments import image_size
         from autoprune.cli.measure_screen import latency_page, trust_page
         from autoprune.cli.screen import Screen
-        from autoprune.domain.config import checked_runtime
         from autoprune.errors import ConfigError
 
         size = image_size(imgsz, None)
         how: dict[str, Any] = {
-            "runtime": checked_runtime(runtime),
+            "runtime": runtime,
             "threads": threads,
             "provider": provider,
             "channels_last": channels_last,

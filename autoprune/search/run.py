@@ -35,9 +35,11 @@ from autoprune.search.learn.dense import dense_is_enough, measured_dense
 from autoprune.search.learn.learn_latency import DEMO_LIMIT_S, LIMIT_S, learn_latency, shared_folder
 from autoprune.search.learn.profile import Profile
 from autoprune.search.learn.target_space import with_target_space
+from autoprune.search.propose.names import check_names
 from autoprune.search.propose.objectives import OBJECTIVES
 from autoprune.search.propose.proposals import proposals
-from autoprune.search.propose.samplers import FreshPerTrial, Known
+from autoprune.search.propose.samplers import Known
+from autoprune.search.propose.study_sampler import study_sampler
 from autoprune.search.select.finish import (
     better_published,
     confirm_best,
@@ -101,6 +103,7 @@ def prepare_search(
         StudyMismatch: The folder holds a study with other settings.
     """
     began = time.monotonic()
+    check_names(config)
     bench, demo = prepare(config, studies, listener, target)
     save_or_compare(bench, settings_of(bench, demo))
     return Prepared(bench, demo, began)
@@ -244,7 +247,7 @@ def _open_study(
     study = optuna.create_study(
         study_name=bench.config.name,
         storage=f"sqlite:///{bench.folder.database.resolve()}",
-        sampler=FreshPerTrial(bench.config.sampler, known, bench.config.seed),
+        sampler=study_sampler(bench.config.sampler, known, bench.config.seed),
         directions=[objective.direction for objective in OBJECTIVES],
         load_if_exists=True,
     )

@@ -10,6 +10,7 @@ from torch import nn
 
 from autoprune.latency.export import export_model
 from autoprune.latency.fake_target import FakeTarget
+from autoprune.latency.local_target import LocalTarget
 from autoprune.latency.measure import (
     RuntimeOptions,
     TimingSettings,
@@ -18,7 +19,7 @@ from autoprune.latency.measure import (
     measure_dense,
 )
 from autoprune.latency.runner_output import checked_output
-from autoprune.latency.targets import LatencyTarget, LocalTarget
+from autoprune.latency.targets import LatencyTarget
 from tests.latency.sshd import running_sshd
 
 SETTINGS = TimingSettings(

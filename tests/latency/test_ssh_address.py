@@ -2,9 +2,10 @@ import pytest
 
 from autoprune.domain.config import Goal, StudyConfig
 from autoprune.errors import ConfigError
+from autoprune.latency.local_target import LocalTarget
 from autoprune.latency.ssh_address import SshAddress
 from autoprune.latency.ssh_target import SshTarget
-from autoprune.latency.targets import LocalTarget, target_from
+from autoprune.latency.targets import target_from
 from autoprune.search.context.prepare import complete
 
 

@@ -30,7 +30,8 @@ from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.evaluate.trials import TrialLoop
 from autoprune.search.learn.profile import Profile
 from autoprune.search.propose.objectives import OBJECTIVES
-from autoprune.search.propose.samplers import FreshPerTrial, Known
+from autoprune.search.propose.samplers import Known
+from autoprune.search.propose.study_sampler import study_sampler
 from autoprune.storage.study_folder import StudyFolder
 
 WIDTHS: dict[int, tuple[int, ...]] = {0: (32,), 1: (64,), 2: (), 3: (64, 64)}
@@ -264,7 +265,7 @@ def fake_study(bench: Any) -> optuna.Study:
     return optuna.create_study(
         study_name="fake",
         storage=f"sqlite:///{bench.folder.database}",
-        sampler=FreshPerTrial(
+        sampler=study_sampler(
             bench.config.sampler, Known(fake_profile(bench), 0.5, 0.8), bench.config.seed
         ),
         directions=[objective.direction for objective in OBJECTIVES],

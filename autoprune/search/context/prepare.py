@@ -14,19 +14,20 @@ from torch import nn
 
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import demo_data_yaml
-from autoprune.domain.config import DEFAULT_PROVIDERS, StudyConfig
+from autoprune.domain.config import StudyConfig
 from autoprune.domain.plan import Calibration
 from autoprune.domain.space import SearchSpace
-from autoprune.errors import AutopruneError, ConfigError, StorageFailed
+from autoprune.errors import ConfigError, StorageFailed
 from autoprune.evaluation.checkpoint import load_yolo, model_hash, trained_image_size
 from autoprune.evaluation.dataset import DataSummary, inspect_data
 from autoprune.evaluation.device import choose_device
 from autoprune.evaluation.fine_tune_settings import settings_from
-from autoprune.families import family_of
+from autoprune.families import family_of, space_file
 from autoprune.latency.export import export_model
 from autoprune.latency.measure import RuntimeOptions, TimingSettings, check_loads
+from autoprune.latency.runtimes import RUNTIMES
 from autoprune.latency.targets import LatencyTarget, target_from
-from autoprune.pruning.importance import NEEDS_IMAGES, criterion_named
+from autoprune.pruning.importance import criterion_named
 from autoprune.pruning.prune import Pruner
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Workbench
@@ -79,7 +80,7 @@ def prepare(
         UnsupportedModel: A layer that cannot be pruned.
     """
     fine_tune = settings_from(config.fine_tune)
-    criterion_named(config.importance)
+    criterion = criterion_named(config.importance)
     target = target or target_from(config.target, config.target_python)
     device = choose_device(fine_tune.device)
     config, demo = complete(config)
@@ -89,8 +90,9 @@ def prepare(
     trained_size = trained_image_size(yolo)
     imgsz = config.imgsz or trained_size
     check_stride(yolo, imgsz)
-    widths = family_of(yolo.model).widths(yolo.model)
-    space = SearchSpace.load(config.space or default_space(), widths, config.protect)
+    family = family_of(yolo.model)
+    widths = family.widths(yolo.model)
+    space = SearchSpace.load(config.space or space_file(family), widths, config.protect)
     folder = StudyFolder(studies / config.name)
     _check_space_on_disk(folder.root)
     options = runtime_options(config, imgsz)
@@ -100,7 +102,7 @@ def prepare(
     listener.prepared(folder, demo)
     _say_other_names(yolo, data, listener)
     statistics, calibration = None, None
-    if config.compensate or config.importance in NEEDS_IMAGES:
+    if config.compensate or criterion.needs_images:
         images = calibration_images(max(trained_size))
         calibration = Calibration(str(data.path), images, config.seed)
         listener.candidate(f"dense model, {images} training images", None, None)
@@ -112,7 +114,7 @@ def prepare(
             calibration.images,
             calibration.seed,
             device,
-            taylor=config.importance == "taylor",
+            taylor=criterion.needs == "gradients",
         )
     pruner = Pruner(yolo.model, config.importance, statistics, config.compensate)
     folder.root.mkdir(parents=True, exist_ok=True)
@@ -136,15 +138,6 @@ def prepare(
     return bench, demo
 
 
-def default_space() -> Path:
-    """The space shipped for YOLOv8: inside the installed package, or in the source checkout."""
-    package = Path(__file__).resolve().parents[2]
-    for folder in (package / "search_spaces", package.parent / "search_spaces"):
-        if (folder / "yolov8.yaml").exists():
-            return folder / "yolov8.yaml"
-    raise AutopruneError("the installation lacks search_spaces/yolov8.yaml; install it again")
-
-
 def _default_name(config: StudyConfig) -> str:
     """Model, goal, runtime and device: `demo-5ms-onnxruntime-1t-on-pi-raspberrypi.local`.
 
@@ -154,8 +147,8 @@ def _default_name(config: StudyConfig) -> str:
     unit = {"budget_ms": "ms", "speedup": "x", "max_drop": "pt"}[config.goal.kind]
     size = "" if config.imgsz is None else f"-{config.imgsz[0]}x{config.imgsz[1]}"
     goal = f"{config.goal.value:g}{unit}"
-    runtime: str = config.runtime
-    if config.provider not in (None, DEFAULT_PROVIDERS[config.runtime]):
+    runtime = config.runtime
+    if config.provider not in (None, RUNTIMES.row(runtime, "--runtime").provider):
         runtime += f"-{_plain(config.provider)}"
     if config.channels_last:
         runtime += "-channels-last"
@@ -202,9 +195,8 @@ def _check_provider(target: LatencyTarget, options: RuntimeOptions) -> None:
     if options.provider is None:
         return
     small = replace(options, imgsz=(32, 32))
-    suffix = "onnx" if options.runtime == "onnxruntime" else "pt2"
     with tempfile.TemporaryDirectory(prefix="autoprune-provider-") as folder:
-        path = Path(folder) / f"model.{suffix}"
+        path = Path(folder) / f"model{options.row.suffix}"
         check_loads(
             target, export_model(nn.Conv2d(3, 1, 1), path, small.imgsz, small.runtime), small
         )

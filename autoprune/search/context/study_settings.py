@@ -10,9 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from autoprune.domain.config import DEFAULT_PROVIDERS
 from autoprune.errors import StudyMismatch
-from autoprune.search.context.prepare import default_space
+from autoprune.families import space_file
+from autoprune.latency.runtimes import RUNTIMES
 from autoprune.search.context.workbench import Workbench
 from autoprune.storage.yaml_io import dump_yaml, load_yaml, write_atomic
 
@@ -26,7 +26,7 @@ _VERSIONED = ("autoprune", "torch", "ultralytics", "optuna", "onnxruntime")
 def settings_of(bench: Workbench, demo: bool) -> dict[str, Any]:
     """Describe a study as plain data."""
     data, fine_tune = bench.data, bench.fine_tune
-    space = bench.config.space or default_space()
+    space = bench.config.space or space_file(bench.pruner.family)
     return {
         "asked": bench.config.model_dump(mode="json"),
         "demo": demo,
@@ -117,12 +117,10 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
     given, versions = part("asked"), part("versions")
     ignored = (*_FREE_SETTINGS, *_COMPARED_BELOW)
     asked = {key: value for key, value in given.items() if key not in ignored}
-    provider = given.get("provider")
+    provider, runtime = given.get("provider"), RUNTIMES.known(str(asked.get("runtime")))
     return {
         **asked,
-        "provider": None
-        if provider == DEFAULT_PROVIDERS.get(asked.get("runtime", ""))
-        else provider,
+        "provider": None if runtime and provider == runtime.provider else provider,
         "channels_last": bool(given.get("channels_last")),
         "imgsz": settings.get("imgsz"),
         "device": settings.get("device"),

@@ -20,8 +20,8 @@ from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.study_settings import differences
 from autoprune.search.context.workbench import Workbench
 from autoprune.search.evaluate.candidate import Candidate
+from autoprune.search.propose.distributions import distribution_of
 from autoprune.search.propose.objectives import constraint_of, values_of
-from autoprune.search.propose.profile_sampler import distribution_of
 from autoprune.storage.study_folder import StudyFolder
 from autoprune.storage.yaml_io import load_yaml, write_atomic
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from autoprune.domain.config import SamplerName
-from autoprune.search.propose.samplers import SAMPLERS, FreshPerTrial, Known
+from autoprune.search.propose.samplers import SAMPLERS, Known
+from autoprune.search.propose.study_sampler import study_sampler
 from tests.search.profiles import random_profile
 
 PROFILE = random_profile(0)
@@ -19,12 +19,12 @@ WIDTHS = {
 LIMIT = 280
 
 
-def _study(storage: str | None, sampler: SamplerName, seed: int) -> optuna.Study:
+def _study(storage: str | None, sampler: str, seed: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(
         study_name="s",
         storage=storage,
-        sampler=FreshPerTrial(sampler, Known(PROFILE, 0.9, 1.0), seed),
+        sampler=study_sampler(sampler, Known(PROFILE, 0.9, 1.0), seed),
         directions=["minimize", "minimize", "maximize"],
         load_if_exists=True,
     )
@@ -44,15 +44,15 @@ def _draw(study: optuna.Study, trials: int) -> list[tuple[int, ...]]:
     return plans
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_the_same_seed_draws_the_same_plans(sampler: SamplerName) -> None:
+@pytest.mark.parametrize("sampler", SAMPLERS.names())
+def test_the_same_seed_draws_the_same_plans(sampler: str) -> None:
     assert _draw(_study(None, sampler, 3), 15) == _draw(_study(None, sampler, 3), 15)
     assert _draw(_study(None, sampler, 3), 3) != _draw(_study(None, sampler, 4), 3)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", SAMPLERS.names())
 def test_an_interrupted_study_draws_what_an_uninterrupted_one_does(
-    sampler: SamplerName, tmp_path: Path
+    sampler: str, tmp_path: Path
 ) -> None:
     storage = f"sqlite:///{tmp_path}/study.db"
     resumed = _draw(_study(storage, sampler, 1), 7) + _draw(_study(storage, sampler, 1), 8)
