@@ -210,7 +210,8 @@ class _GraphWalk:
 
 def _layers(model: nn.Module) -> nn.Sequential:
     layers = getattr(model, "model", None)
-    if not isinstance(layers, nn.Sequential) or not len(layers):
+    wired = isinstance(layers, nn.Sequential) and all(hasattr(layer, "f") for layer in layers)
+    if not isinstance(layers, nn.Sequential) or not len(layers) or not wired:
         raise UnsupportedModel(
             f"got {type(model).__name__}, expected an Ultralytics YOLOv8 detection model"
         )
