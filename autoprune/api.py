@@ -116,11 +116,12 @@ def probe(
         budget_ms: Latency limit in ms; give this, `speedup` or neither.
         speedup: Or: this many times faster than the dense model.
         imgsz: Side, or (height, width), in pixels; by default what the model was trained at.
-        runtime: "onnxruntime" or "torch".
+        runtime: A name in the table of runtimes: "onnxruntime", "torch", or one of a package.
         threads: Threads of one forward pass.
-        provider: ONNX Runtime's execution provider or torch's device; None for the CPU.
-        channels_last: Memory layout, torch only.
-        target: Where: "local", "ssh://user@host[:port]", or an object that measures.
+        provider: What the runtime runs on, as it calls it; None for the CPU.
+        channels_last: Memory layout, where the runtime lets it be chosen.
+        target: Where: "local", "ssh://user@host[:port]", a form that a package adds, or an object
+            that measures.
         target_python: The interpreter on an ssh target.
         protect: Layer indices that keep all their channels.
         space: Search space YAML; by default widths on this target's steps, within the shipped one.
@@ -300,12 +301,13 @@ def measure(
 
     Args:
         models: .pt or .onnx files (a model .yaml works too: latency depends on shapes alone).
-        runtime: "onnxruntime" or "torch".
+        runtime: A name in the table of runtimes: "onnxruntime", "torch", or one of a package.
         threads: Threads of one forward pass.
-        provider: ONNX Runtime's execution provider or torch's device; None for the CPU.
-        channels_last: Memory layout, torch only.
+        provider: What the runtime runs on, as it calls it; None for the CPU.
+        channels_last: Memory layout, where the runtime lets it be chosen.
         imgsz: Side, or (height, width), in pixels; by default what the first model was trained at.
-        target: Where: "local", "ssh://user@host[:port]", or an object that measures.
+        target: Where: "local", "ssh://user@host[:port]", a form that a package adds, or an object
+            that measures.
         target_python: The interpreter on an ssh target.
 
     Returns:

@@ -92,10 +92,10 @@ def row(
 
     model = DetectionModel(f"{name}.yaml", verbose=False).eval()
     pruner = Pruner(model)
-    suffix = ".onnx" if options.runtime == "onnxruntime" else ".pt2"
 
     def export(module: Any, where: Path) -> Any:
-        return export_model(module, where / f"model{suffix}", options.imgsz, options.runtime)
+        path = where / f"model{options.row.suffix}"
+        return export_model(module, path, options.imgsz, options.runtime)
 
     dense = export(model, folder)
     timer = PlanTimer(pruner, options.imgsz, LocalTarget(), options, dense, export)
