@@ -13,9 +13,12 @@ from autoprune import api
 from autoprune.cli.main import app
 from autoprune.domain.config import StudyConfig
 from autoprune.errors import ConfigError, TrialFailed
+from autoprune.latency.exported_model import ExportedModel
 from autoprune.latency.local_target import LocalTarget
+from autoprune.latency.measure import check_loads
 from autoprune.latency.options import RuntimeOptions
 from autoprune.latency.runtimes import RUNTIMES
+from autoprune.latency.targets import LatencyTarget
 from autoprune.search.propose.names import check_names
 from tests.domain.packages import install
 from tests.latency.sshd import running_sshd
@@ -50,12 +53,10 @@ def target(tmp_path: Path) -> LocalTarget:
     return LocalTarget(lock_path=tmp_path / "latency.lock")
 
 
-def _checked(target: object, model: Path, **changes: object) -> dict[str, object]:
+def _loaded(target: LatencyTarget, model: Path, **options: str) -> None:
     """One job that loads the model and no more."""
-    options = RuntimeOptions(runtime="reference", imgsz=(32, 32))
-    job = options.as_job() | {"dense": str(model), "candidates": [], "timing": None, "checks": []}
-    answer: dict[str, object] = target.run(job | changes, [model, *options.files], 60.0)  # type: ignore[attr-defined]
-    return answer
+    asked = RuntimeOptions(runtime="reference", imgsz=(32, 32), **options)
+    check_loads(target, ExportedModel(model, "reference", (32, 32), "user"), asked)
 
 
 def test_a_runtime_in_one_file_is_measured_compared_and_named(
@@ -81,10 +82,8 @@ def test_its_loader_is_sent_to_an_ssh_target(
     with running_sshd(tmp_path) as server:
         there = server.target(python=sys.executable)
         loader_here = loader.read_bytes()
-        answer = _checked(there, model)
-        loader.write_text("raise SystemExit('this machine, not that one')")
+        _loaded(there, model)
         kept = [path.read_bytes() for path in (server.cache / "autoprune" / "device").glob("*.py")]
-    assert answer["runtime"] == "reference"
     assert loader_here in kept
 
 
@@ -94,11 +93,11 @@ def test_what_the_target_lacks_is_said_here_and_over_ssh(
     installed(('packages=("onnx",)', 'packages=("onnx", "no_such_engine")'))
     model = write_onnx(tmp_path / "a.onnx", 1)
     with pytest.raises(ConfigError) as caught:
-        _checked(target, model)
+        _loaded(target, model)
     said = "target has no no_such_engine: pip install no_such_engine there"
     assert str(caught.value).startswith(said)
     with running_sshd(tmp_path) as server, pytest.raises(ConfigError) as caught:
-        _checked(server.target(python=sys.executable), model)
+        _loaded(server.target(python=sys.executable), model)
     assert "has no no_such_engine: run there `" in str(caught.value)
     assert "-m pip install no_such_engine`" in str(caught.value)
 
@@ -121,8 +120,16 @@ def test_a_loaders_mistake_is_one_line(
 ) -> None:
     installed((before, after))
     with pytest.raises(ConfigError, match=said) as caught:
-        _checked(target, write_onnx(tmp_path / "a.onnx", 1))
+        _loaded(target, write_onnx(tmp_path / "a.onnx", 1))
     assert "\n" not in str(caught.value)
+
+
+def test_a_provider_the_loader_refuses_stops_the_command(
+    installed: Callable[..., Path], target: LocalTarget, tmp_path: Path
+) -> None:
+    installed()
+    with pytest.raises(ConfigError, match="--provider: asked for gpu, but available: numpy"):
+        _loaded(target, write_onnx(tmp_path / "a.onnx", 1), provider="gpu")
 
 
 def test_a_model_the_loader_cannot_open_fails_its_trial(
@@ -131,7 +138,7 @@ def test_a_model_the_loader_cannot_open_fails_its_trial(
     installed()
     (tmp_path / "bad.onnx").write_bytes(b"nonsense")
     with pytest.raises(TrialFailed) as caught:
-        _checked(target, tmp_path / "bad.onnx")
+        _loaded(target, tmp_path / "bad.onnx")
     assert caught.value.reason == "latency"
 
 
