@@ -100,12 +100,12 @@ class Table(Generic[RowT]):
 
     def markdown(self) -> str:
         """The shipped rows as a Markdown table of names and summaries."""
-        lines = [f"| `{row.name}` | {row.summary} |" for row in self._shipped.values()]
+        lines = [f"| `{row.name}` | {row.summary} |" for row in self.shipped()]
         return "\n".join(["| name | what it is |", "|---|---|", *lines])
 
-    def shipped(self) -> tuple[str, ...]:
-        """Names of the rows autoprune ships."""
-        return tuple(self._shipped)
+    def shipped(self) -> tuple[RowT, ...]:
+        """The rows autoprune ships."""
+        return tuple(self._shipped.values())
 
     def _added(self) -> tuple[EntryPoint, ...]:
         return _entry_points(self.group, tuple(sys.path))

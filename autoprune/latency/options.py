@@ -9,7 +9,7 @@ from typing import Any
 
 from autoprune.domain.config import PROVIDER_EXPECTED, is_provider_name
 from autoprune.errors import ConfigError
-from autoprune.latency.runtimes import RUNTIMES, Runtime, layouts_expected
+from autoprune.latency.runtimes import RUNTIMES, Runtime, with_layouts
 
 BATCH = 1
 
@@ -47,7 +47,7 @@ class RuntimeOptions:
         if self.provider is not None and not is_provider_name(self.provider):
             raise ConfigError.of("latency", "provider", self.provider, PROVIDER_EXPECTED)
         if self.channels_last and not row.channels_last:
-            raise ConfigError.of("--channels-last", "", True, layouts_expected())
+            raise ConfigError.of("--channels-last", "", True, f"--runtime {with_layouts()} with it")
 
     @property
     def row(self) -> Runtime:

@@ -79,7 +79,6 @@ RUNTIMES = Table(
 DEFAULT_RUNTIME = "onnxruntime"
 
 
-def layouts_expected() -> str:
-    """What to choose so that `--channels-last` has a meaning, for messages."""
-    shipped = (RUNTIMES.row(name, "--runtime") for name in RUNTIMES.shipped())
-    return f"--runtime {' or '.join(row.name for row in shipped if row.channels_last)} with it"
+def with_layouts() -> str:
+    """The shipped runtimes whose memory layout can be chosen, in a sentence."""
+    return " or ".join(row.name for row in RUNTIMES.shipped() if row.channels_last)

@@ -112,5 +112,5 @@ def target_from(text: str, python: str = DEFAULT_TARGET_PYTHON) -> LatencyTarget
 
 def forms() -> str:
     """What `--target` may look like, in a sentence; no package's module is imported for it."""
-    shipped = {name: TARGETS.row(name, "--target").form for name in TARGETS.shipped()}
+    shipped = {row.name: row.form for row in TARGETS.shipped()}
     return " or ".join(shipped.get(name, f"{name}://...") for name in TARGETS.names())

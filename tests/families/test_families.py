@@ -36,7 +36,7 @@ def two(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_only_familys_refusal_is_passed_on_as_it_is() -> None:
-    with pytest.raises(UnsupportedModel, match="^got Plain, expected an Ultralytics YOLOv8"):
+    with pytest.raises(UnsupportedModel, match=r"^got Plain, expected an Ultralytics YOLOv8"):
         family_of(Plain())
 
 
@@ -46,7 +46,8 @@ def test_the_first_family_that_knows_a_model_is_its_own(two: None) -> None:
 
 
 def test_where_no_family_knows_it_each_says_why(two: None) -> None:
-    with pytest.raises(UnsupportedModel, match="yolov8: got Linear.*; plain: got Linear") as caught:
+    said = r"yolov8: got Linear.*; plain: got Linear"
+    with pytest.raises(UnsupportedModel, match=said) as caught:
         family_of(nn.Linear(1, 1))
     assert "\n" not in str(caught.value)
 

@@ -1,11 +1,11 @@
-"""Checks the names a StudyConfig chooses rows by, before anything heavy is imported."""
+"""The names that rows are chosen by: checked before anything heavy is imported, and listed."""
 
 from __future__ import annotations
 
 from autoprune.domain.config import StudyConfig
 from autoprune.errors import ConfigError
-from autoprune.latency.runtimes import RUNTIMES, layouts_expected
-from autoprune.latency.targets import target_from
+from autoprune.latency.runtimes import RUNTIMES, with_layouts
+from autoprune.latency.targets import forms, target_from
 from autoprune.pruning.importance import CRITERIA
 from autoprune.search.propose.samplers import SAMPLERS
 
@@ -21,4 +21,15 @@ def check_names(config: StudyConfig) -> None:
     CRITERIA.row(config.importance, "--importance")
     target_from(config.target, config.target_python)
     if config.channels_last and not runtime.channels_last:
-        raise ConfigError.of("--channels-last", "", True, layouts_expected())
+        raise ConfigError.of("--channels-last", "", True, f"--runtime {with_layouts()} with it")
+
+
+def choices() -> dict[str, str]:
+    """Setting -> what it may be, in a sentence, for help texts; imports no package's module."""
+    return {
+        "runtime": RUNTIMES.listed(),
+        "channels_last": with_layouts(),
+        "sampler": SAMPLERS.listed(),
+        "importance": CRITERIA.listed(),
+        "target": forms(),
+    }
