@@ -69,7 +69,7 @@ def test_the_page_adds_one_row_to_each_table(
     for key, name in ADDED.items():
         table = TABLES[key]
         assert table.group == f"autoprune.{key}"
-        assert table.names() == (*table.shipped(), name)
+        assert table.names() == (*(row.name for row in table.shipped()), name)
         assert table.row(name, "test").name == name
 
 
@@ -97,6 +97,22 @@ def test_every_row_on_the_page_passes_the_contract_test_of_its_table(installed: 
         assert len(passed) >= (1 if absent and name == "openvino" else 3), run.stdout[-3000:]
 
 
+def test_help_lists_what_the_tables_hold_with_what_packages_add(installed: str) -> None:
+    program = "from autoprune.cli.main import main; main()"
+    run = subprocess.run(
+        [sys.executable, "-c", program, "search", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([installed, str(ROOT)])},
+    )
+    said = " ".join(run.stdout.split())
+    assert "What runs the model: onnxruntime, torch or openvino." in said
+    assert "What draws plans: profile, tpe, nsga2, random or qmc." in said
+    assert "bn_scale, l2_bn, taylor, random or readers_l2." in said
+    assert "local or ssh://user@host[:port] or venv://..." in said
+
+
 @pytest.mark.parametrize("key", TABLES)
 def test_the_pages_lists_are_the_tables(key: str) -> None:
     shown = re.search(f"<!-- {key} -->\n(.*?)\n?<!-- /{key} -->", PAGE.read_text(), re.S)
@@ -117,9 +133,11 @@ def test_the_pages_table_of_places_is_true() -> None:
 
 def test_the_readme_lists_what_the_tables_hold() -> None:
     text = README.read_text()
-    runtimes, samplers = (r"\|".join(table.shipped()) for table in (RUNTIMES, SAMPLERS))
-    assert f"`--runtime {runtimes}`" in text
-    assert f"`--sampler {samplers}`" in text
-    assert " ".join(f"`{name}`" for name in CRITERIA.shipped()) in text
+    runtimes, samplers, criteria = (
+        [row.name for row in table.shipped()] for table in (RUNTIMES, SAMPLERS, CRITERIA)
+    )
+    assert "`--runtime {}`".format(r"\|".join(runtimes)) in text
+    assert "`--sampler {}`".format(r"\|".join(samplers)) in text
+    assert " ".join(f"`{name}`" for name in criteria) in text
     assert all(f"--target {form}" in text for form in forms().split(" or ") if "://" in form)
     assert "docs/extending.md" in text

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from autoprune.search.propose.names import choices
+
 app = typer.Typer(
     help="Find which channels of a YOLOv8 detector can go: size, measured latency and mAP.",
     no_args_is_help=True,
@@ -32,10 +34,17 @@ EXIT_OK, EXIT_WRONG_INPUT, EXIT_NOT_MET, EXIT_PAUSED, EXIT_FAILED, EXIT_INTERRUP
     130,
 )
 
+CHOICES = choices()
+RUNTIME = f"What runs the model: {CHOICES['runtime']}."
+SAMPLER = f"What draws plans: {CHOICES['sampler']}."
+IMPORTANCE = f"How channels are ranked: {CHOICES['importance']}."
+TARGET = f"Where latency is measured: {CHOICES['target']}."
 COMPENSATE = "Let the channels that stay take over for those removed."
-PROVIDER = "ONNX Runtime's execution provider or torch's device; the CPU if left out."
+PROVIDER = (
+    "What the runtime runs on, as it calls it: CUDAExecutionProvider, cuda:0. Default: the CPU."
+)
 SPACE = "Search space YAML; widths on the target's steps if left out."
-CHANNELS_LAST = "Memory layout, torch only."
+CHANNELS_LAST = f"Memory layout, for --runtime {CHOICES['channels_last']}."
 Overrides = Annotated[
     Optional[list[str]],
     typer.Argument(
@@ -64,18 +73,16 @@ def search(
     name: Annotated[Optional[str], typer.Option(help="Name of the study.")] = None,
     recipe: Annotated[Optional[Path], typer.Option(help="YAML with any of these settings.")] = None,
     space: Annotated[Optional[Path], typer.Option(help=SPACE)] = None,
-    runtime: Annotated[Optional[str], typer.Option(help="onnxruntime or torch.")] = None,
+    runtime: Annotated[Optional[str], typer.Option(help=RUNTIME)] = None,
     threads: Annotated[Optional[int], typer.Option(help="Threads of the runtime.")] = None,
     provider: Annotated[Optional[str], typer.Option(help=PROVIDER)] = None,
     channels_last: Annotated[Optional[bool], typer.Option(help=CHANNELS_LAST)] = None,
-    target: Annotated[
-        Optional[str], typer.Option(help="Where latency is measured: local or ssh://user@host.")
-    ] = None,
+    target: Annotated[Optional[str], typer.Option(help=TARGET)] = None,
     target_python: Annotated[
         Optional[str], typer.Option(help="The Python on an ssh target: python3, or a path there.")
     ] = None,
-    sampler: Annotated[Optional[str], typer.Option(help="profile, tpe, nsga2 or random.")] = None,
-    importance: Annotated[Optional[str], typer.Option(help="How channels are ranked.")] = None,
+    sampler: Annotated[Optional[str], typer.Option(help=SAMPLER)] = None,
+    importance: Annotated[Optional[str], typer.Option(help=IMPORTANCE)] = None,
     compensate: Annotated[Optional[bool], typer.Option(help=COMPENSATE)] = None,
     seed: Annotated[Optional[int], typer.Option(help="Seed of the sampler.")] = None,
     protect: Annotated[Optional[str], typer.Option(help="Indices to leave alone: 0,22.")] = None,
@@ -158,11 +165,11 @@ def probe(
     imgsz: Annotated[
         Optional[str], typer.Option(help="Image size in pixels: N or HxW. Default: as trained.")
     ] = None,
-    target: Annotated[str, typer.Option(help="Where: local or ssh://user@host.")] = "local",
+    target: Annotated[str, typer.Option(help=TARGET)] = "local",
     target_python: Annotated[
         str, typer.Option(help="The Python on an ssh target: python3, or a path there.")
     ] = "python3",
-    runtime: Annotated[str, typer.Option(help="onnxruntime or torch.")] = "onnxruntime",
+    runtime: Annotated[str, typer.Option(help=RUNTIME)] = "onnxruntime",
     threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
     provider: Annotated[Optional[str], typer.Option(help=PROVIDER)] = None,
     channels_last: Annotated[bool, typer.Option(help=CHANNELS_LAST)] = False,
@@ -220,7 +227,7 @@ def prune(
     round_to: Annotated[
         Optional[int], typer.Option(help="With --ratio: round kept widths up to a multiple.")
     ] = None,
-    importance: Annotated[Optional[str], typer.Option(help="How channels are ranked.")] = None,
+    importance: Annotated[Optional[str], typer.Option(help=IMPORTANCE)] = None,
     compensate: Annotated[Optional[bool], typer.Option(help=COMPENSATE)] = None,
     calibration: Annotated[
         Optional[Path], typer.Option(help="Data YAML whose training images are looked at.")
@@ -283,12 +290,12 @@ def prune(
 @app.command()
 def measure(
     models: Annotated[list[Path], typer.Argument(help=".pt and .onnx files; the first is 1x.")],
-    runtime: Annotated[str, typer.Option(help="onnxruntime or torch.")] = "onnxruntime",
+    runtime: Annotated[str, typer.Option(help=RUNTIME)] = "onnxruntime",
     threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
     provider: Annotated[Optional[str], typer.Option(help=PROVIDER)] = None,
     channels_last: Annotated[bool, typer.Option(help=CHANNELS_LAST)] = False,
     imgsz: Annotated[Optional[str], typer.Option(help="Image size in pixels: N or HxW.")] = None,
-    target: Annotated[str, typer.Option(help="Where: local or ssh://user@host.")] = "local",
+    target: Annotated[str, typer.Option(help=TARGET)] = "local",
     target_python: Annotated[
         str, typer.Option(help="The Python on an ssh target: python3, or a path there.")
     ] = "python3",
