@@ -17,7 +17,7 @@ from autoprune.domain.config import StudyConfig
 from autoprune.domain.goal import Goal
 from autoprune.errors import ConfigError
 from autoprune.latency.fake_target import FakeTarget
-from autoprune.latency.targets import LocalTarget
+from autoprune.latency.local_target import LocalTarget
 from autoprune.search.context import prepare
 from autoprune.search.context.prepare import default_name
 from tests.latency.tiny_models import write_onnx
@@ -107,7 +107,8 @@ COMMANDS = [
 def test_channels_last_without_torch_is_refused_before_anything_is_loaded(
     command: tuple[str, ...],
 ) -> None:
-    _refused(_run(*command, "--channels-last"), "channels_last: got True, expected the torch")
+    said = "--channels-last: got True, expected --runtime torch with it"
+    _refused(_run(*command, "--channels-last"), said)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoprune.domain.config import DEFAULT_TARGET_PYTHON, RuntimeName
+from autoprune.domain.config import DEFAULT_TARGET_PYTHON
 from autoprune.domain.record import LatencyResult
 from autoprune.errors import ConfigError
 from autoprune.evaluation.traces import no_traces
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def measure(
     models: Sequence[str | Path],
     *,
-    runtime: RuntimeName = "onnxruntime",
+    runtime: str = "onnxruntime",
     threads: int = 1,
     provider: str | None = None,
     channels_last: bool = False,
@@ -36,12 +36,13 @@ def measure(
 
     Args:
         models: .pt or .onnx files (a model .yaml works too: latency depends on shapes alone).
-        runtime: "onnxruntime" or "torch".
+        runtime: A name in the table of runtimes: "onnxruntime", "torch", or one of a package.
         threads: Threads of one forward pass.
-        provider: ONNX Runtime's execution provider or torch's device; None for the CPU.
-        channels_last: Memory layout, torch only.
+        provider: What the runtime runs on, as it calls it; None for the CPU.
+        channels_last: Memory layout, where the runtime lets it be chosen.
         imgsz: Side, or (height, width), in pixels; by default what the first model was trained at.
-        target: Where: "local", "ssh://user@host[:port]", or an object that measures.
+        target: Where: "local", "ssh://user@host[:port]", a form that a package adds, or an object
+            that measures.
         target_python: The interpreter on an ssh target.
 
     Returns:
@@ -74,7 +75,7 @@ def measure(
 def measure_self_test(
     model: str | Path,
     *,
-    runtime: RuntimeName = "onnxruntime",
+    runtime: str = "onnxruntime",
     threads: int = 1,
     provider: str | None = None,
     channels_last: bool = False,
@@ -134,13 +135,12 @@ def _exported(
     size = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
     exported: list[ExportedModel] = []
     for number, file in enumerate(map(Path, models)):
-        if file.suffix in (".onnx", ".pt2"):
-            exported.append(ExportedModel.of_file(file, size))
+        if file.suffix.lower() not in (".pt", ".yaml", ".yml"):
+            exported.append(ExportedModel.of_file(file, size, options.runtime))
             size = size or exported[-1].imgsz
             continue
         yolo = load_yolo(file)
         size = size or trained_image_size(yolo)
-        suffix = "onnx" if options.runtime == "onnxruntime" else "pt2"
-        path = folder / f"{number}.{suffix}"
+        path = folder / f"{number}{options.row.suffix}"
         exported.append(export_model(yolo.model, path, size, options.runtime))
     return exported, replace(options, imgsz=size or options.imgsz)

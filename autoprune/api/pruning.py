@@ -63,7 +63,6 @@ def prune_detection_model(
     from autoprune.pruning.importance import (
         CALIBRATED_IMPORTANCE,
         DEFAULT_IMPORTANCE,
-        NEEDS_IMAGES,
         criterion_named,
     )
     from autoprune.pruning.prune import Pruner, uniform_plan
@@ -92,16 +91,16 @@ def prune_detection_model(
     images = _calibration_images(yolo, calibration, plan, seed)
     default = DEFAULT_IMPORTANCE if images is None else CALIBRATED_IMPORTANCE
     chosen = importance or plan.importance or default
-    criterion_named(chosen)
+    criterion = criterion_named(chosen)
     compensated = next(
         wish for wish in (compensate, plan.compensate, images is not None) if wish is not None
     )
     statistics = None
-    if compensated or chosen in NEEDS_IMAGES:
+    if compensated or criterion.needs_images:
         if images is None:
-            wanted = f"importance {chosen}" if chosen in NEEDS_IMAGES else "compensate"
+            wanted = f"importance {chosen}" if criterion.needs_images else "compensate"
             raise ConfigError(f"{wanted} needs images: give calibration, the path of a data YAML")
-        statistics = _statistics(yolo, images, chosen)
+        statistics = _statistics(yolo, images, criterion.needs == "gradients")
     pruner = Pruner(dense, chosen, statistics, compensated)
     pruned = pruner.prune(plan, where)
     if not plan.removes_nothing():
@@ -174,7 +173,7 @@ def _calibration_images(
     return Calibration(str(data), calibration_images(max(trained_image_size(yolo))), seed)
 
 
-def _statistics(yolo: YOLO, images: Calibration, importance: str) -> CalibrationStatistics:
+def _statistics(yolo: YOLO, images: Calibration, taylor: bool) -> CalibrationStatistics:
     from autoprune.evaluation.checkpoint import trained_image_size
     from autoprune.evaluation.dataset import inspect_data
     from autoprune.evaluation.device import choose_device
@@ -187,7 +186,7 @@ def _statistics(yolo: YOLO, images: Calibration, importance: str) -> Calibration
         images.images,
         images.seed,
         choose_device(None),
-        taylor=importance == "taylor",
+        taylor=taylor,
     )
 
 

@@ -63,6 +63,9 @@ def search(
         TargetUnreachable: The device does not answer; repeat the call to continue.
         KeyboardInterrupt: After the report of what is finished has been written.
     """
+    from autoprune.search.propose.names import check_names
+
+    check_names(config)
     from autoprune.search.context.listener import SearchListener
     from autoprune.search.run import prepare_search, run_search
     from autoprune.search.select.stopped import note_stop
@@ -108,11 +111,12 @@ def probe(
         budget_ms: Latency limit in ms; give this, `speedup` or neither.
         speedup: Or: this many times faster than the dense model.
         imgsz: Side, or (height, width), in pixels; by default what the model was trained at.
-        runtime: "onnxruntime" or "torch".
+        runtime: A name in the table of runtimes: "onnxruntime", "torch", or one of a package.
         threads: Threads of one forward pass.
-        provider: ONNX Runtime's execution provider or torch's device; None for the CPU.
-        channels_last: Memory layout, torch only.
-        target: Where: "local", "ssh://user@host[:port]", or an object that measures.
+        provider: What the runtime runs on, as it calls it; None for the CPU.
+        channels_last: Memory layout, where the runtime lets it be chosen.
+        target: Where: "local", "ssh://user@host[:port]", a form that a package adds, or an object
+            that measures.
         target_python: The interpreter on an ssh target.
         protect: Layer indices that keep all their channels.
         space: Search space YAML; by default widths on this target's steps, within the shipped one.
@@ -150,6 +154,9 @@ def probe(
     config = StudyConfig.of(settings, "arguments")
     if model is not None:  # without data, which a search would ask for
         config = config.model_copy(update={"model": Path(model)})
+    from autoprune.search.propose.names import check_names
+
+    check_names(config)
     from autoprune.search.context.listener import SearchListener
     from autoprune.search.feasibility.probe import probe as run_probe
 

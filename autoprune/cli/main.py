@@ -45,7 +45,7 @@ def search(
     channels_last: options.MaybeChannelsLast = None,
     target: options.MaybeTarget = None,
     target_python: options.MaybeTargetPython = None,
-    sampler: Annotated[Optional[str], typer.Option(help="profile, tpe, nsga2 or random.")] = None,
+    sampler: options.Sampler = None,
     importance: options.Importance = None,
     compensate: options.Compensate = None,
     seed: Annotated[Optional[int], typer.Option(help="Seed of the sampler.")] = None,
@@ -270,12 +270,11 @@ def measure(
         from autoprune.cli.arguments import image_size
         from autoprune.cli.measure_screen import latency_page, trust_page
         from autoprune.cli.screen import Screen
-        from autoprune.domain.config import checked_runtime
         from autoprune.errors import ConfigError
 
         size = image_size(imgsz, None)
         how: dict[str, Any] = {
-            "runtime": checked_runtime(runtime),
+            "runtime": runtime,
             "threads": threads,
             "provider": provider,
             "channels_last": channels_last,

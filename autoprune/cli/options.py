@@ -8,6 +8,9 @@ from typing import Annotated, Optional
 import typer
 
 from autoprune.domain.config import DEFAULT_TARGET_PYTHON
+from autoprune.search.propose.names import choices
+
+CHOICES = choices()
 
 Overrides = Annotated[
     Optional[list[str]],
@@ -28,25 +31,32 @@ Space = Annotated[
     Optional[Path],
     typer.Option(help="Search space YAML; widths on the target's steps if left out."),
 ]
-Importance = Annotated[Optional[str], typer.Option(help="How channels are ranked.")]
+Importance = Annotated[
+    Optional[str], typer.Option(help=f"How channels are ranked: {CHOICES['importance']}.")
+]
+Sampler = Annotated[Optional[str], typer.Option(help=f"What draws plans: {CHOICES['sampler']}.")]
 Compensate = Annotated[
     Optional[bool], typer.Option(help="Let the channels that stay take over for those removed.")
 ]
 
 # What measures latency; None where a recipe may say it
 TARGET_PYTHON = DEFAULT_TARGET_PYTHON
-MaybeRuntime = Annotated[Optional[str], typer.Option(help="onnxruntime or torch.")]
-Runtime = Annotated[str, typer.Option(help="onnxruntime or torch.")]
+_RUNTIME = f"What runs the model: {CHOICES['runtime']}."
+MaybeRuntime = Annotated[Optional[str], typer.Option(help=_RUNTIME)]
+Runtime = Annotated[str, typer.Option(help=_RUNTIME)]
 MaybeThreads = Annotated[Optional[int], typer.Option(help="Threads of the runtime.")]
 Threads = Annotated[int, typer.Option(help="Threads of the runtime.")]
 Provider = Annotated[
     Optional[str],
-    typer.Option(help="ONNX Runtime's execution provider or torch's device; the CPU if left out."),
+    typer.Option(
+        help="What the runtime runs on, as it calls it: CUDAExecutionProvider, cuda:0."
+        " Default: the CPU."
+    ),
 ]
-_LAYOUT = "Memory layout, torch only."
+_LAYOUT = f"Memory layout, for --runtime {CHOICES['channels_last']}."
 MaybeChannelsLast = Annotated[Optional[bool], typer.Option(help=_LAYOUT)]
 ChannelsLast = Annotated[bool, typer.Option(help=_LAYOUT)]
-_WHERE = "Where latency is measured: local or ssh://user@host."
+_WHERE = f"Where latency is measured: {CHOICES['target']}."
 MaybeTarget = Annotated[Optional[str], typer.Option(help=_WHERE)]
 Target = Annotated[str, typer.Option(help=_WHERE)]
 _PYTHON = "The Python on an ssh target: python3, or a path there."

@@ -131,7 +131,7 @@ class Screen(SearchListener):
             if record.taken_from is not None:
                 line.append(f", in {record.taken_from}", style="dim")
             if best is not None and best.name == record.name:
-                line.append(f"  best, {best.evidence.words()}", style="bold green")
+                line.append("  best", style="bold green")
         return line
 
     def _of_dense(self, record: TrialRecord) -> str:

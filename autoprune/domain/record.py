@@ -57,9 +57,9 @@ class FileNoun(Noun):
 class Fingerprint(Noun):
     """What a latency depends on besides the model; different fingerprints are never compared."""
 
-    runtime: str  # "onnxruntime" or "torch"
+    runtime: str  # a name in the table of runtimes
     runtime_version: str
-    provider: str  # ONNX Runtime's execution provider, or torch's device
+    provider: str  # what the runtime ran on, as it calls it
     threads: int
     cpu: str
     isa: str  # widest vector extension seen, e.g. "avx512", "avx2", "neon"

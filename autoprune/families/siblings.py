@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
 
 from autoprune.evaluation.inside.stock import stock_model
-
-_STOCK = re.compile(r"(?P<stem>yolov8)(?P<scale>[nsmlx])(?P<variant>(-p2|-p6)?)\.yaml")
-_SCALES = "nsmlx"  # ascending in size
+from autoprune.families import FAMILIES
 
 
 def smaller_siblings(model: nn.Module, most: int = 2) -> Iterator[tuple[str, nn.Module]]:
@@ -25,12 +22,11 @@ def smaller_siblings(model: nn.Module, most: int = 2) -> Iterator[tuple[str, nn.
         Its name ("yolov8n") and the module; nothing for the smallest and for models of one's own.
     """
     recipe: dict[str, Any] = getattr(model, "yaml", None) or {}
-    found = _STOCK.fullmatch(str(recipe.get("yaml_file", "")))
-    if found is None:
-        return
-    below = _SCALES[: _SCALES.index(found["scale"])][::-1]
+    name = str(recipe.get("yaml_file", "")).removesuffix(".yaml")
+    variants = (variant for family in FAMILIES for variant in family.stock)
+    known = next((variant for variant in variants if name in variant), ())
+    below = known[: known.index(name)][::-1] if known else ()
     chosen = dict.fromkeys((*below[:1], *below[-1:], *below[1:]))
     classes, channels = len(getattr(model, "names", ())), int(recipe.get("channels", 3))
-    for scale in list(chosen)[:most]:
-        name = f"{found['stem']}{scale}{found['variant']}"
-        yield name, stock_model(f"{name}.yaml", channels, classes)
+    for sibling in list(chosen)[:most]:
+        yield sibling, stock_model(f"{sibling}.yaml", channels, classes)

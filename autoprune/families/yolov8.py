@@ -9,6 +9,7 @@ from torch import nn
 from ultralytics.nn.modules import C2, SPPF, Bottleneck, C2f, Concat, Conv, Detect
 
 from autoprune.errors import UnsupportedModel
+from autoprune.evaluation.inside.stock import stock_model
 from autoprune.pruning.groups import AxisSlice, ChannelGroup
 
 
@@ -38,37 +39,34 @@ Layer = Any
 """An Ultralytics module: its attributes (cv1, m, f, ...) are set dynamically and not typed."""
 
 
-class YoloV8Family:
-    """Conv, C2f, C2, SPPF, Upsample, Concat and the anchor-free Detect head."""
+def widths(model: nn.Module) -> dict[int, tuple[int, ...]]:
+    """Index -> output width, () for Upsample and Concat, tower widths for Detect."""
+    widths: dict[int, tuple[int, ...]] = {}
+    layer: Layer
+    for index, layer in enumerate(_layers(model)):
+        if type(layer) is Conv:
+            widths[index] = (_out_channels(layer),)
+        elif type(layer) in (C2f, C2, SPPF):
+            widths[index] = (_out_channels(layer.cv2),)
+        elif type(layer) is Detect:
+            widths[index] = (_tower_width(layer.cv2), _tower_width(layer.cv3))
+        else:
+            widths[index] = ()
+    return widths
 
-    name = "yolov8"
 
-    def layer_indices(self, model: nn.Module) -> list[int]:
-        """Every index of `model.model`."""
-        return list(range(len(_layers(model))))
+def channel_groups(model: nn.Module) -> list[ChannelGroup]:
+    """Walk the graph once, following each feature map from its makers to its readers.
 
-    def widths(self, model: nn.Module) -> dict[int, tuple[int, ...]]:
-        """Index -> output width, () for Upsample and Concat, tower widths for Detect."""
-        widths: dict[int, tuple[int, ...]] = {}
-        layer: Layer
-        for index, layer in enumerate(_layers(model)):
-            if type(layer) is Conv:
-                widths[index] = (_out_channels(layer),)
-            elif type(layer) in (C2f, C2, SPPF):
-                widths[index] = (_out_channels(layer.cv2),)
-            elif type(layer) is Detect:
-                widths[index] = (_tower_width(layer.cv2), _tower_width(layer.cv3))
-            else:
-                widths[index] = ()
-        return widths
+    Raises:
+        UnsupportedModel: A layer this family does not know.
+    """
+    return _GraphWalk(model).run()
 
-    def channel_groups(self, model: nn.Module) -> list[ChannelGroup]:
-        """Walk the graph once, following each feature map from its makers to its readers.
 
-        Raises:
-            UnsupportedModel: A layer this family does not know.
-        """
-        return _GraphWalk(model).run()
+def example() -> nn.Module:
+    """The smallest stock model, with random weights."""
+    return stock_model("yolov8n.yaml", channels=3, classes=80)
 
 
 class _GraphWalk:
@@ -211,7 +209,8 @@ class _GraphWalk:
 
 def _layers(model: nn.Module) -> nn.Sequential:
     layers = getattr(model, "model", None)
-    if not isinstance(layers, nn.Sequential) or not len(layers):
+    wired = isinstance(layers, nn.Sequential) and all(hasattr(layer, "f") for layer in layers)
+    if not isinstance(layers, nn.Sequential) or not len(layers) or not wired:
         raise UnsupportedModel(
             f"got {type(model).__name__}, expected an Ultralytics YOLOv8 detection model"
         )

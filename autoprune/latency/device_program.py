@@ -7,7 +7,8 @@ of autoprune. It talks in lines of JSON, raw bytes after the lines that announce
     client: {"modules": names to import, "files": names, "cache_bytes", "lock_wait_s"}
     device: {"missing": names, "folder": where files are}         the device is now locked
     client: {"name", "bytes"} and the bytes, for each that is missing
-    client: {"runner": name, "job": text for the runner's stdin, "limit_s"}
+    client: {"runner": name, "job": text for the runner's stdin, "limit_s", "scrubbed": what the
+             names of environment variables begin with that the runner must not see}
     device: {"returncode", "timed_out", "complaint", "bytes"} and the runner's stdout
 
 or, instead of any of its lines, {"error": {"kind": "modules" | "busy" | "storage", "message"}}.
@@ -47,8 +48,6 @@ _DRAFT = ".part"
 GONE = 255  # exit status: the client is gone; ssh's own for a broken connection
 _SPARE_BYTES = 100_000_000  # left free on the device's disk
 _NAME = re.compile(r"([0-9a-f]{64})\.[a-z0-9]{1,8}")
-# Variables that change how many threads a runtime uses, or where they are pinned.
-_SCRUBBED = ("OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "BLIS_", "VECLIB_", "NUMEXPR_", "ORT_")
 
 
 class ClientGone(Exception):
@@ -200,14 +199,16 @@ def alone(path: Path, wait_s: float, client: Client) -> Iterator[None]:
         yield
 
 
-def run_runner(runner: Path, job: str, limit_s: float, client: Client) -> dict[str, Any]:
+def run_runner(
+    runner: Path, job: str, limit_s: float, scrubbed: tuple[str, ...], client: Client
+) -> dict[str, Any]:
     """Run the runner in a process group of its own, which never outlives this call.
 
     Returns:
         returncode, timed_out, complaint (the end of stderr) and output (bytes, cut just above
         what the client accepts).
     """
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(_SCRUBBED)}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(scrubbed)}
     with tempfile.TemporaryFile() as stdin:
         stdin.write(job.encode())
         stdin.seek(0)
@@ -296,7 +297,8 @@ def serve(client: Client) -> None:
             cache.receive(sent["name"], client.chunks(sent["bytes"]))
         asked = client.line()
         runner = cache.folder / asked["runner"]
-        result = run_runner(runner, asked["job"], asked["limit_s"], client)
+        scrubbed = tuple(asked["scrubbed"])
+        result = run_runner(runner, asked["job"], asked["limit_s"], scrubbed, client)
     output = result.pop("output")
     client.tell({**result, "bytes": len(output)}, output)
 

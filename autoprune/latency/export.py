@@ -17,7 +17,7 @@ import contextlib
 import copy
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +26,22 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from autoprune.domain.config import RuntimeName
 from autoprune.errors import TrialFailed
-from autoprune.latency.exported_model import ExportedModel, Exporter
+from autoprune.latency.exported_model import ExportedModel
+from autoprune.latency.runtimes import RUNTIMES
 
 __all__ = ["ExportedModel", "export_model", "prepared_for_export"]
 
 OPSET = 18
 _REFERENCE_SEED = 0
 
-Writer = Callable[[nn.Module, torch.Tensor, Path], None]
-
 
 def export_model(
     model: nn.Module,
     path: Path,
     imgsz: tuple[int, int],
-    runtime: RuntimeName,
-    check: Callable[[ExportedModel], None] | None = None,
+    runtime: str,
+    after: str | None = None,
 ) -> ExportedModel:
     """Write a model for a runtime at batch 1 and a fixed image size.
 
@@ -52,15 +50,21 @@ def export_model(
 
     Args:
         model: An Ultralytics detection module, or any module of one image input; never changed.
-        path: File to write, .onnx for ONNX Runtime or .pt2 for torch; its folder is created.
+        path: File to write, with the runtime's suffix; its folder is created.
         imgsz: Height and width in pixels.
-        runtime: "onnxruntime" or "torch".
-        check: Called with each written file; its TrialFailed("export") makes the next exporter
-            try. None leaves the check to the measurement, without a second try.
+        runtime: A name in the table of runtimes; its exporters are tried in their order.
+        after: An exporter whose file turned out to be wrong: only those after it are tried.
 
     Raises:
-        TrialFailed: "export" when no exporter writes a file that passes; "oom".
+        ConfigError: No such runtime.
+        TrialFailed: "export" when no exporter writes a file, or none is left to try; "oom".
     """
+    writers = RUNTIMES.row(runtime, "--runtime").writers
+    if after is not None:
+        known = [exporter for exporter, _ in writers]
+        writers = writers[known.index(after) + 1 :] if after in known else ()
+        if not writers:
+            raise TrialFailed("export", f"{path.name}: no exporter is left after {after}")
     path.parent.mkdir(parents=True, exist_ok=True)
     problems: list[str] = []
     with _quietly(), torch.no_grad():
@@ -70,18 +74,11 @@ def export_model(
             reference = _write_reference(ready, image, path)
         except Exception as error:
             raise _failed(path, [str(error) or type(error).__name__], error) from None
-    for exporter, write in _WRITERS[runtime]:
+    for exporter, write in writers:
         try:
             with _quietly(), torch.no_grad():
                 write(copy.deepcopy(ready), image, path)
-            exported = ExportedModel(path, runtime, imgsz, exporter, reference)
-            if check is not None:
-                check(exported)
-            return exported
-        except TrialFailed as failure:
-            if failure.reason != "export":
-                raise
-            problems.append(f"{exporter}: {failure.detail}")
+            return ExportedModel(path, runtime, imgsz, exporter, reference)
         except MemoryError as error:
             raise _failed(path, problems, error) from None
         except Exception as error:  # exporters raise whatever the operator at fault raises
@@ -124,23 +121,19 @@ def _write_onnx(model: nn.Module, image: torch.Tensor, path: Path, dynamo: bool)
     )
 
 
-def _write_dynamo(model: nn.Module, image: torch.Tensor, path: Path) -> None:
+def write_dynamo(model: nn.Module, image: torch.Tensor, path: Path) -> None:
+    """A .onnx file by torch's newer exporter."""
     _write_onnx(model, image, path, dynamo=True)
 
 
-def _write_torchscript(model: nn.Module, image: torch.Tensor, path: Path) -> None:
+def write_torchscript(model: nn.Module, image: torch.Tensor, path: Path) -> None:
+    """A .onnx file by torch's older exporter."""
     _write_onnx(model, image, path, dynamo=False)
 
 
-def _write_program(model: nn.Module, image: torch.Tensor, path: Path) -> None:
+def write_program(model: nn.Module, image: torch.Tensor, path: Path) -> None:
+    """A .pt2 file: a `torch.export` program."""
     torch.export.save(torch.export.export(model, (image,)), path)
-
-
-# Tried in this order.
-_WRITERS: dict[RuntimeName, tuple[tuple[Exporter, Writer], ...]] = {
-    "onnxruntime": (("dynamo", _write_dynamo), ("torchscript", _write_torchscript)),
-    "torch": (("torch.export", _write_program),),
-}
 
 
 def _reference_image(model: nn.Module, imgsz: tuple[int, int]) -> torch.Tensor:

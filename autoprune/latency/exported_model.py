@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from autoprune.domain.config import RuntimeName
 from autoprune.errors import ConfigError
-
-Exporter = Literal["dynamo", "torchscript", "torch.export", "user"]
-
-_RUNTIME_OF_SUFFIX: dict[str, RuntimeName] = {".onnx": "onnxruntime", ".pt2": "torch"}
+from autoprune.latency.runtimes import DEFAULT_RUNTIME, RUNTIMES
 
 
 @dataclass(frozen=True)
@@ -19,36 +14,44 @@ class ExportedModel:
     """One model on disk, ready to be measured.
 
     Attributes:
-        path: The .onnx file (ONNX Runtime) or .pt2 file (torch).
+        path: The file.
+        runtime: What it is for: a name in the table of runtimes.
         imgsz: Height and width in pixels it was exported for.
         exporter: What wrote it; "user" for a file that was given.
         reference: .npy files of an input and of torch's output for it; None if unknown.
     """
 
     path: Path
-    runtime: RuntimeName
+    runtime: str
     imgsz: tuple[int, int]
-    exporter: Exporter
+    exporter: str
     reference: tuple[Path, Path] | None = None
 
     @classmethod
-    def of_file(cls, path: Path, imgsz: tuple[int, int] | None = None) -> ExportedModel:
+    def of_file(
+        cls,
+        path: Path,
+        imgsz: tuple[int, int] | None = None,
+        runtime: str = DEFAULT_RUNTIME,
+    ) -> ExportedModel:
         """A file the user exported.
 
         Args:
-            path: A .onnx or .pt2 file.
-            imgsz: Height and width to run it at; by default what the .onnx file was made for.
+            path: A file with the runtime's suffix.
+            imgsz: Height and width to run it at; by default what a .onnx file was made for.
+            runtime: What runs it.
 
         Raises:
             ConfigError: Not such a file, broken, of another image size or batch, or its size is
                 dynamic and `imgsz` is not given.
         """
-        runtime = _RUNTIME_OF_SUFFIX.get(path.suffix.lower())
-        if runtime is None:
-            raise ConfigError.of(str(path), "", path.suffix or path.name, "a .onnx or .pt2 file")
+        suffix = RUNTIMES.row(runtime, "--runtime").suffix
+        expected = f"a {suffix} file for --runtime {runtime}"
+        if path.suffix.lower() != suffix:
+            raise ConfigError.of(str(path), "", path.suffix or path.name, expected)
         if not path.is_file():
-            raise ConfigError.of(str(path), "", "no such file", "a .onnx or .pt2 file")
-        fixed = _fixed_size(path) if runtime == "onnxruntime" else None
+            raise ConfigError.of(str(path), "", "no such file", expected)
+        fixed = _fixed_size(path) if suffix == ".onnx" else None
         if fixed and imgsz and fixed != imgsz:
             raise ConfigError.of(str(path), "image size", list(fixed), f"{list(imgsz)} as asked")
         size = imgsz or fixed

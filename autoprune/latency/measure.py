@@ -31,7 +31,6 @@ __all__ = [
     "RuntimeOptions",
     "TimingSettings",
     "check_loads",
-    "check_outputs",
     "compare",
     "measure_against",
     "measure_dense",
@@ -206,17 +205,6 @@ def check_loads(
     return _fingerprint(_measured(target, [model], [], options, None))
 
 
-def check_outputs(
-    target: LatencyTarget, models: Sequence[ExportedModel], options: RuntimeOptions
-) -> None:
-    """Compare exported models with torch on the target, without timing them.
-
-    Raises:
-        TrialFailed: "export" when an output is not torch's, or as `LatencyTarget.run`.
-    """
-    _measured(target, models, models, options, None)
-
-
 def _measured(
     target: LatencyTarget,
     models: Sequence[ExportedModel],
@@ -239,6 +227,7 @@ def _measured(
     }
     files = [model.path for model in models]
     files += [path for model in known for path in model.reference or ()]
+    files += options.files
     limit_s = settings.limit_s(len(models)) if settings else TimingSettings().load_s
     content = target.run(job, list(dict.fromkeys(files)), limit_s)
     output = checked_output(content, len(models) if settings else 0, len(known))

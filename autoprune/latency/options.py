@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any
 
-from autoprune.domain.config import (
-    CHANNELS_LAST_EXPECTED,
-    DEFAULT_PROVIDERS,
-    PROVIDER_EXPECTED,
-    RuntimeName,
-    is_provider_name,
-)
+from autoprune.domain.config import PROVIDER_EXPECTED, is_provider_name
 from autoprune.errors import ConfigError
+from autoprune.latency.runtimes import RUNTIMES, Runtime, with_layouts
 
 BATCH = 1
 
@@ -28,37 +24,48 @@ class RuntimeOptions:
     """What runs the model: part of the fingerprint.
 
     Attributes:
+        runtime: A name in the table of runtimes.
         imgsz: Height and width in pixels.
-        provider: ONNX Runtime's execution provider or torch's device; None for the CPU.
-        channels_last: Memory layout, torch only.
+        provider: What the runtime runs on, as it calls it; None for the CPU.
+        channels_last: Memory layout, where the runtime lets it be chosen.
 
     Raises:
         ConfigError: An unknown runtime, threads below 1, a provider that cannot be meant, or
-            channels_last without torch.
+            channels_last with a runtime that chooses layouts itself.
     """
 
-    runtime: RuntimeName
+    runtime: str
     imgsz: tuple[int, int]
     threads: int = 1
     provider: str | None = None
     channels_last: bool = False
 
     def __post_init__(self) -> None:
-        if self.runtime not in get_args(RuntimeName):
-            choices = " or ".join(get_args(RuntimeName))
-            raise ConfigError.of("latency", "runtime", self.runtime, choices)
+        row = RUNTIMES.row(self.runtime, "--runtime")
         if self.threads < 1:
             raise ConfigError.of("latency", "threads", self.threads, "a whole number from 1")
         if self.provider is not None and not is_provider_name(self.provider):
             raise ConfigError.of("latency", "provider", self.provider, PROVIDER_EXPECTED)
-        if self.channels_last and self.runtime != "torch":
-            raise ConfigError.of("latency", "channels_last", True, CHANNELS_LAST_EXPECTED)
+        if self.channels_last and not row.channels_last:
+            raise ConfigError.of("--channels-last", "", True, f"--runtime {with_layouts()} with it")
+
+    @property
+    def row(self) -> Runtime:
+        """The runtime's row."""
+        return RUNTIMES.row(self.runtime, "--runtime")
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What the target needs besides the models: the runtime's loader, if it has its own."""
+        return () if self.row.loader is None else (self.row.loader,)
 
     def as_job(self) -> dict[str, Any]:
         """The runner's fields."""
         return {
             "runtime": self.runtime,
-            "provider": self.provider or DEFAULT_PROVIDERS[self.runtime],
+            "packages": list(self.row.packages),
+            "loader": None if self.row.loader is None else str(self.row.loader),
+            "provider": self.provider or self.row.provider,
             "threads": self.threads,
             "imgsz": list(self.imgsz),
             "batch": BATCH,

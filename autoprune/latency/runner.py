@@ -4,7 +4,13 @@ A stand-alone program: it is copied to devices, so it imports nothing of autopru
 Python >= 3.9, numpy and the runtime asked for. Everything but the answer goes to stderr.
 
 Job (paths as this machine sees them, `_s` in seconds):
-    runtime          "onnxruntime" (.onnx files) or "torch" (.pt2 files, run eagerly)
+    runtime          "onnxruntime" (.onnx files), "torch" (.pt2 files, run eagerly), or the name of
+                     another that comes with a loader
+    packages         optional: modules that must import here
+    loader           optional: path of a Python file whose `load(path, job)` returns a model as the
+                     classes below do: version, provider, providers (the one in use first),
+                     single_threaded, output(image) and timed_run(). An exception of its may have
+                     the attribute `kind`, one of those of RunnerError
     provider         ONNX Runtime's execution provider, or torch's device ("cpu", "cuda", "cuda:1")
     threads          threads inside one operator; operators run one after another
     imgsz, batch     [height, width] in pixels; images per run
@@ -23,6 +29,7 @@ Answer: {"runner_version", "error": {"kind", "message"}}, or the fields of `run_
 from __future__ import annotations
 
 import gc
+import importlib.util
 import json
 import math
 import os
@@ -37,6 +44,19 @@ import numpy as np
 
 RUNNER_VERSION = 2
 PARENT_VARIABLE = "AUTOPRUNE_PARENT"
+# Variables that change how many threads a runtime uses, or where they are pinned: whoever starts
+# the runner leaves them out. Importing Ultralytics sets some of them in our own process.
+SCRUBBED_VARIABLES = (
+    "OMP_",
+    "KMP_",
+    "GOMP_",
+    "MKL_",
+    "OPENBLAS_",
+    "BLIS_",
+    "VECLIB_",
+    "NUMEXPR_",
+    "ORT_",
+)
 _PR_SET_PDEATHSIG = 1
 MAX_RUNS_PER_BLOCK = 50  # bounds the size of the answer for models of microseconds
 
@@ -60,8 +80,11 @@ _DTYPES = {
 }
 
 
+_KINDS = ("job", "runtime", "provider", "model", "memory")
+
+
 class RunnerError(Exception):
-    """The job cannot be done; `kind` says why: job, runtime, provider, model or memory."""
+    """The job cannot be done; `kind` says why: one of _KINDS."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -244,7 +267,7 @@ def _warm_up(model: Any, seconds: float, deadline: float) -> float:
     return best
 
 
-# -- runtimes: one loader and one table row each -----------------------------------------------
+# -- the runtimes that need no loader of their own ---------------------------------------------
 
 
 class OnnxModel:
@@ -353,8 +376,39 @@ def _import(module: str) -> Any:
     try:
         return __import__(module)
     except ImportError as error:
-        message = f"{module} cannot be imported by {sys.executable}: {error}"
+        message = f"target has no {module}: pip install {module} there ({sys.executable}: {error})"
         raise RunnerError("runtime", message) from None
+
+
+def _loader_of(job: Job) -> Any:
+    """(path, job) -> model, for the job's runtime.
+
+    Raises:
+        RunnerError: No such runtime, a package that is not here, or a broken loader.
+    """
+    for package in job.get("packages") or ():
+        _import(package)
+    path = job.get("loader")
+    if path is None:
+        if job["runtime"] not in RUNTIMES:
+            message = f"runtime {job['runtime']!r} is none of {', '.join(RUNTIMES)}"
+            raise RunnerError("job", message)
+        return RUNTIMES[job["runtime"]]
+    try:
+        spec: Any = importlib.util.spec_from_file_location("autoprune_loader", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        own = module.load
+    except Exception as error:
+        message = f"the loader of runtime {job['runtime']} fails: {type(error).__name__}: {error}"
+        raise RunnerError("runtime", message) from None
+
+    def load(path: str, job: Job) -> Any:
+        model = own(path, job)
+        _refuse_provider(job["provider"], list(model.providers[:1]), "in use")
+        return model
+
+    return load
 
 
 def _refuse_provider(asked: str, names: list[str], what: str) -> None:
@@ -484,9 +538,7 @@ def run_job(job: Job) -> dict[str, Any]:
         RunnerError: The job cannot be done.
     """
     before = machine_state()
-    if job["runtime"] not in RUNTIMES:
-        raise RunnerError("job", f"runtime {job['runtime']!r} is none of {', '.join(RUNTIMES)}")
-    load = RUNTIMES[job["runtime"]]
+    load = _loader_of(job)
     checked = [check["model"] for check in job["checks"]]
     paths = dict.fromkeys([job["dense"], *job["candidates"], *checked])
     models = {path: load(path, job) for path in paths}
@@ -536,7 +588,11 @@ def answer(text: str) -> dict[str, Any]:
     except (KeyError, TypeError) as error:
         result = _error("job", f"{type(error).__name__}: {error}")
     except Exception as error:
-        result = _error("model", f"{type(error).__name__}: {error}")
+        kind = getattr(error, "kind", None)
+        if kind in _KINDS:  # a loader's own
+            result = _error(kind, str(error))
+        else:
+            result = _error("model", f"{type(error).__name__}: {error}")
     return {"runner_version": RUNNER_VERSION, **result}
 
 

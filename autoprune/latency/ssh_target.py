@@ -125,7 +125,7 @@ class SshTarget:
         program = _content_name(self.runner_path)
         sources = {name: path for path, name in names.items()} | {program: self.runner_path}
         request: dict[str, object] = {
-            "modules": ["numpy", *filter(None, [job.get("runtime")])],
+            "modules": ["numpy", *(job.get("packages") or ())],
             "files": list(sources),
             "cache_bytes": self.cache_bytes,
             "lock_wait_s": self.lock_wait_s,
@@ -140,7 +140,14 @@ class SshTarget:
                 session.send_file(name, sources[name])
             there = {str(path): f"{ready.folder}/{name}" for path, name in names.items()}
             text = json.dumps(_renamed(job, there))
-            session.send({"runner": program, "job": text, "limit_s": timeout_s})
+            session.send(
+                {
+                    "runner": program,
+                    "job": text,
+                    "limit_s": timeout_s,
+                    "scrubbed": runner.SCRUBBED_VARIABLES,
+                }
+            )
             ended = self._read(_Ended, session.receive(timeout_s + _ENDING_S))
             raw = session.receive_bytes(ended.bytes)
         if ended.timed_out:

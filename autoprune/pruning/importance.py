@@ -1,18 +1,96 @@
-"""Importance criteria: one score per channel of a group, low scores go first."""
+"""The table of importance criteria: what ranks channels, and what each needs to know."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor, nn
+from autoprune.domain.table import Table, later
 
-from autoprune.errors import ConfigError
-from autoprune.pruning.groups import AxisSlice, ChannelGroup
-from autoprune.pruning.obs import removal_costs
-from autoprune.pruning.statistics import CalibrationStatistics
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from autoprune.pruning.criteria import ScoringContext
+    from autoprune.pruning.groups import ChannelGroup
+
+    Score = Callable[[ChannelGroup, ScoringContext], Tensor]
+
+Needs = Literal["weights", "images", "gradients"]
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One way to rank channels.
+
+    Attributes:
+        name: What `--importance` says.
+        summary: What it is, in one line, with its source.
+        score: (group, context) -> one score per channel, float64, shape (group.width,), on the CPU;
+            low scores go first.
+        needs: "weights" alone; "images" for the moments and the Fisher information that calibration
+            collects (`context.calibration`); "gradients" for those of the weights too.
+        cumulative: Whether a score is the cost of removing this channel and all with a lower score,
+            not of this channel alone.
+    """
+
+    name: str
+    summary: str
+    score: Score
+    needs: Needs = "weights"
+    cumulative: bool = False
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether it cannot work without calibration images."""
+        return self.needs != "weights"
+
+
+CRITERIA = Table(
+    "autoprune.criteria",
+    Criterion,
+    [
+        Criterion(
+            "obs",
+            "Second-order cost of removal while the other channels make up for it (optimal brain"
+            " surgeon, Hassibi and Stork 1993).",
+            later("autoprune.pruning.criteria:obs"),
+            needs="images",
+            cumulative=True,
+        ),
+        Criterion(
+            "l1",
+            "Sum of absolute filter weights (Li et al. 2017).",
+            later("autoprune.pruning.criteria:l1"),
+        ),
+        Criterion(
+            "l2",
+            "Euclidean norm of the filters that write the channel.",
+            later("autoprune.pruning.criteria:l2"),
+        ),
+        Criterion(
+            "bn_scale",
+            "Absolute batch-norm weight (Liu et al. 2017).",
+            later("autoprune.pruning.criteria:bn_scale"),
+        ),
+        Criterion(
+            "l2_bn",
+            "Euclidean norm of the filters with batch norm folded in.",
+            later("autoprune.pruning.criteria:l2_bn"),
+        ),
+        Criterion(
+            "taylor",
+            "First-order change of the loss (Molchanov et al. 2019).",
+            later("autoprune.pruning.criteria:taylor"),
+            needs="gradients",
+        ),
+        Criterion(
+            "random",
+            "Reproducible noise: the floor any other criterion must beat.",
+            later("autoprune.pruning.criteria:random"),
+        ),
+    ],
+)
 
 DEFAULT_IMPORTANCE = "l2_bn"
 """Without images."""
@@ -21,146 +99,10 @@ CALIBRATED_IMPORTANCE = "obs"
 """Where calibration images are known."""
 
 
-@dataclass(frozen=True)
-class ScoringContext:
-    """Everything a criterion may look at besides the group itself."""
-
-    modules: Mapping[str, nn.Module]
-    calibration: CalibrationStatistics | None = None
-    inverses: dict[str, Tensor] = field(default_factory=dict)  # cache of criterion obs
-
-
-Criterion = Callable[[ChannelGroup, ScoringContext], Tensor]
-"""(group, context) -> float64 scores, shape (group.width,), on the CPU."""
-
-
-def l1(group: ChannelGroup, context: ScoringContext) -> Tensor:
-    """Sum of absolute filter weights (Li et al. 2017, arXiv 1608.08710)."""
-    return _summed(group, lambda producer: _rows(group, producer, context).abs().sum(dim=1))
-
-
-def l2(group: ChannelGroup, context: ScoringContext) -> Tensor:
-    """Euclidean norm of all filters that write the channel."""
-    return _summed(group, lambda producer: _rows(group, producer, context).square().sum(1)).sqrt()
-
-
-def bn_scale(group: ChannelGroup, context: ScoringContext) -> Tensor:
-    """Absolute batch-norm weight (Liu et al. 2017, arXiv 1708.06519).
-
-    Raises:
-        ConfigError: The model is fused: it has no batch norm left.
-    """
-    if not isinstance(context.modules.get(f"{group.producers[0].module}.bn"), nn.BatchNorm2d):
-        raise ConfigError("importance bn_scale: got a fused model, expected one with batch norm")
-    return _summed(group, lambda producer: _bn_gain(group, producer, context, folded=False).abs())
-
-
-def l2_bn(group: ChannelGroup, context: ScoringContext) -> Tensor:
-    """Euclidean norm of the filters as they act once batch norm is folded into them."""
-
-    def energy(producer: AxisSlice) -> Tensor:
-        norm = _rows(group, producer, context).square().sum(dim=1)
-        return norm * _bn_gain(group, producer, context, folded=True).square()
-
-    return _summed(group, energy).sqrt()
-
-
-def taylor(group: ChannelGroup, context: ScoringContext) -> Tensor:
-    """First-order change of the loss when the channel goes (Molchanov et al. 2019, 1906.10771)."""
-    gradients = _calibrated("taylor", context).weight_gradients
-
-    def change(producer: AxisSlice) -> Tensor:
-        rows = slice(producer.offset, producer.offset + group.width)
-        product = gradients[f"{producer.module}.conv"][rows]
-        return product.detach().to("cpu", torch.float64).flatten(1).sum(dim=1)
-
-    return _summed(group, change).square()
-
-
-def obs(group: ChannelGroup, context: ScoringContext) -> Tensor:
-    """Second-order cost of removal, the cheapest first and the others making up for it."""
-    statistics = _calibrated("obs", context)
-    return removal_costs(group, context.modules, statistics, context.inverses)
-
-
-def random(group: ChannelGroup, context: ScoringContext) -> Tensor:
-    """Reproducible noise: the floor any other criterion must beat."""
-    generator = torch.Generator().manual_seed(zlib.crc32(group.name.encode()))
-    return torch.rand(group.width, generator=generator, dtype=torch.float64)
-
-
-CRITERIA: dict[str, Criterion] = {
-    "l1": l1,
-    "l2": l2,
-    "bn_scale": bn_scale,
-    "l2_bn": l2_bn,
-    "taylor": taylor,
-    "obs": obs,
-    "random": random,
-}
-
-NEEDS_IMAGES = frozenset({"taylor", "obs"})
-
-
 def criterion_named(name: str) -> Criterion:
     """Look a criterion up.
 
     Raises:
         ConfigError: No such criterion; the message lists those there are.
     """
-    if name not in CRITERIA:
-        raise ConfigError.of("importance", "", name, f"one of {', '.join(CRITERIA)}")
-    return CRITERIA[name]
-
-
-def score_groups(
-    groups: list[ChannelGroup],
-    model: nn.Module,
-    importance: str,
-    calibration: CalibrationStatistics | None = None,
-) -> dict[str, Tensor]:
-    """Score every group once.
-
-    Returns:
-        Group name -> float64 scores, shape (width,), on the CPU.
-    """
-    criterion = criterion_named(importance)
-    context = ScoringContext(dict(model.named_modules()), calibration)
-    scores = {group.name: criterion(group, context) for group in groups}
-    for name, values in scores.items():
-        if not torch.isfinite(values).all():
-            raise ConfigError.of("model", f"channels {name}", "nan or inf", "finite weights")
-    return scores
-
-
-def _calibrated(importance: str, context: ScoringContext) -> CalibrationStatistics:
-    if context.calibration is None:
-        raise ConfigError(f"importance {importance} needs images: give calibration (API) or --data")
-    return context.calibration
-
-
-def _summed(group: ChannelGroup, of_producer: Callable[[AxisSlice], Tensor]) -> Tensor:
-    """Coupled channels are scored together: contributions of all producers add up."""
-    return torch.stack([of_producer(producer) for producer in group.producers]).sum(dim=0)
-
-
-def _rows(group: ChannelGroup, producer: AxisSlice, context: ScoringContext) -> Tensor:
-    conv = context.modules[f"{producer.module}.conv"]
-    assert isinstance(conv, nn.Conv2d)
-    rows = conv.weight[producer.offset : producer.offset + group.width]
-    return rows.detach().to("cpu", torch.float64).flatten(1)
-
-
-def _bn_gain(
-    group: ChannelGroup, producer: AxisSlice, context: ScoringContext, *, folded: bool
-) -> Tensor:
-    """Batch-norm weight of the rows, over the running deviation when folded; ones if fused."""
-    norm = context.modules.get(f"{producer.module}.bn")
-    if not isinstance(norm, nn.BatchNorm2d):
-        return torch.ones(group.width, dtype=torch.float64)
-    rows = slice(producer.offset, producer.offset + group.width)
-    gain = norm.weight[rows].detach().to("cpu", torch.float64)
-    if not folded or norm.running_var is None:
-        return gain
-    variance = norm.running_var[rows].detach().to("cpu", torch.float64)
-    return gain / (variance + norm.eps).sqrt()
+    return CRITERIA.row(name, "--importance")

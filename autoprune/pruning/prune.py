@@ -10,7 +10,8 @@ from autoprune.domain.plan import PruningPlan, as_pair, kept_width
 from autoprune.errors import ConfigError
 from autoprune.families import family_of
 from autoprune.pruning.compensation import compensate
-from autoprune.pruning.importance import DEFAULT_IMPORTANCE, score_groups
+from autoprune.pruning.criteria import score_groups
+from autoprune.pruning.importance import DEFAULT_IMPORTANCE
 from autoprune.pruning.selection import check_plan, select_channels
 from autoprune.pruning.statistics import CalibrationStatistics
 from autoprune.pruning.surgery import cut_channels

@@ -29,6 +29,7 @@ from autoprune.search.feasibility.report_verdict import say_verdict
 from autoprune.search.learn.calibration import calibrated
 from autoprune.search.learn.dense import measured
 from autoprune.search.learn.predicting import informed
+from autoprune.search.propose.names import check_names
 from autoprune.search.select.already_met import already_met
 from autoprune.search.select.finish import (
     better_published,
@@ -177,6 +178,7 @@ def prepare_search(
         ConfigError, UnsupportedModel, StudyMismatch, TargetUnreachable, StorageFailed: As `check`.
     """
     began = time.monotonic()
+    check_names(config)
     checked = check(config, studies, listener, target)
     budget = Budget(checked.config.timeout_s, began)
     budget.expect(stages.REPORT, REPORT_S)

@@ -30,10 +30,10 @@ from scipy.stats import spearmanr
 
 from autoprune.evaluation.quiet import prepare_environment
 from autoprune.latency.export import export_model
+from autoprune.latency.local_target import LocalTarget
 from autoprune.latency.measure import RuntimeOptions
 from autoprune.latency.predictor import LatencyPredictor
-from autoprune.latency.table import LatencyTable
-from autoprune.latency.targets import LocalTarget
+from autoprune.latency.timed_plans import LatencyTable
 from autoprune.latency.training_plans import training_plan
 from autoprune.pruning.prune import Pruner
 from autoprune.pruning.size import model_size
@@ -93,10 +93,10 @@ def row(
 
     model = DetectionModel(f"{name}.yaml", verbose=False).eval()
     pruner = Pruner(model)
-    suffix = ".onnx" if options.runtime == "onnxruntime" else ".pt2"
 
     def export(module: Any, where: Path) -> Any:
-        return export_model(module, where / f"model{suffix}", options.imgsz, options.runtime)
+        path = where / f"model{options.row.suffix}"
+        return export_model(module, path, options.imgsz, options.runtime)
 
     dense = export(model, folder)
     timer = PlanTimer(pruner, options.imgsz, LocalTarget(), options, dense, export)

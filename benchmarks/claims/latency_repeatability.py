@@ -36,10 +36,10 @@ from autoprune.evaluation.checkpoint import load_yolo, trained_image_size
 from autoprune.evaluation.quiet import prepare_environment
 from autoprune.latency.estimate import lasting_change, ratio_to
 from autoprune.latency.export import ExportedModel, export_model
+from autoprune.latency.local_target import LocalTarget
 from autoprune.latency.options import RuntimeOptions, TimingSettings
 from autoprune.latency.runner import counted_ms, median_interval
 from autoprune.latency.runner_output import checked_output
-from autoprune.latency.targets import LocalTarget
 from benchmarks.lib.provenance import provenance, save_results
 
 Array = np.ndarray[Any, Any]

@@ -30,9 +30,9 @@ prepare_environment()
 from autoprune.domain.record import LatencyResult  # noqa: E402
 from autoprune.evaluation.checkpoint import load_yolo, trained_image_size  # noqa: E402
 from autoprune.latency.export import export_model  # noqa: E402
+from autoprune.latency.local_target import LocalTarget  # noqa: E402
 from autoprune.latency.measure import measure_against, measure_dense  # noqa: E402
 from autoprune.latency.options import RuntimeOptions, TimingSettings  # noqa: E402
-from autoprune.latency.targets import LocalTarget  # noqa: E402
 from autoprune.pruning.prune import Pruner, uniform_plan  # noqa: E402
 
 RATIOS = (0.35, 0.525)

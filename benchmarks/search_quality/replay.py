@@ -21,7 +21,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from autoprune.domain.front import hypervolume
-from autoprune.search.propose.profile_sampler import distribution_of
+from autoprune.search.propose.distributions import distribution_of
 from autoprune.storage.yaml_io import write_atomic
 from benchmarks.lib.provenance import provenance, save_results
 from benchmarks.search_quality.agreement import agreement_of, half_the_macs

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from autoprune.domain.config import SamplerName
 from autoprune.domain.front import hypervolume
 from autoprune.domain.record import TrialRecord
 from autoprune.search.learn.target_space import with_target_space
@@ -20,7 +19,7 @@ SHOWN = (10, 20, 40)
 SPEEDUP = 2.0
 REFERENCE = (1.0, 0.0)  # latency and mAP50-95, both relative to the dense model
 # name -> sampler, and whether the study begins with the profile's proposals, as a search does
-METHODS: dict[str, tuple[SamplerName, bool]] = {
+METHODS: dict[str, tuple[str, bool]] = {
     "profile, proposals first": ("profile", True),
     "tpe, proposals first": ("tpe", True),
     "nsga2, proposals first": ("nsga2", True),

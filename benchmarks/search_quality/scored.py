@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import optuna
 
-from autoprune.domain.config import SamplerName
 from autoprune.domain.goal import Goal
 from autoprune.domain.record import TrialRecord
 from autoprune.search.context.workbench import Workbench
@@ -14,7 +13,8 @@ from autoprune.search.evaluate.trials import TrialLoop
 from autoprune.search.learn.profile import Profile
 from autoprune.search.propose.objectives import OBJECTIVES
 from autoprune.search.propose.proposals import proposals
-from autoprune.search.propose.samplers import FreshPerTrial, Known
+from autoprune.search.propose.samplers import Known
+from autoprune.search.propose.study_sampler import study_sampler
 from autoprune.storage.study_folder import StudyFolder
 from benchmarks.search_quality.bench import Quality
 
@@ -23,7 +23,7 @@ def scored_study(
     quality: Quality,
     bench: Workbench,
     name: str,
-    sampler: SamplerName,
+    sampler: str,
     level: float,
     trials: int,
     *,
@@ -55,7 +55,7 @@ def scored_study(
     study = optuna.create_study(
         study_name="scored",
         storage=f"sqlite:///{folder.database.resolve()}",
-        sampler=FreshPerTrial(sampler, known, seed),
+        sampler=study_sampler(sampler, known, seed),
         directions=[objective.direction for objective in OBJECTIVES],
         load_if_exists=True,
     )

@@ -16,7 +16,7 @@ from autoprune.latency.predictor import PredictorError
 from autoprune.search.feasibility.decide import verdict_of
 from autoprune.search.feasibility.probe import ProbeResult
 from autoprune.search.learn.stairs import IndexStairs, wasted_channels
-from tests.search.fakes import latency, option
+from tests.search.fakes import latency, limit, option
 
 WIDTHS, RATIOS = (32, 48, 56, 64), (0.9, 0.95, 1.0, 1.0)
 FLOOR = option("floor", "floor: all at strongest", 4.0, params=1_500_000, removed=0.7)
@@ -30,7 +30,7 @@ FOUND = ProbeResult(
         "keep_3", WIDTHS, RATIOS, tuple(wasted_channels(np.array(WIDTHS), np.array(RATIOS)))
     ),
     step_space=SearchSpace({0: (32,)}, {"keep_0": (16, 32)}, 8),
-    verdict=verdict_of(5.0, latency(10.0), [FLOOR, option("sibling", "yolov8n", 3.0)]),
+    verdict=verdict_of(limit(5.0), latency(10.0), [FLOOR, option("sibling", "yolov8n", 3.0)]),
     seconds=60.0,
 )
 
@@ -54,7 +54,7 @@ def test_the_page_holds_times_stairs_and_verdict(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_limit_out_of_reach_exits_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
-    verdict = verdict_of(2.0, FOUND.dense, [FLOOR])
+    verdict = verdict_of(limit(2.0), FOUND.dense, [FLOOR])
     monkeypatch.setattr(api, "probe", lambda *_, **__: replace(FOUND, verdict=verdict))
     said = _probe("--budget-ms", "2")
     assert said.exit_code == 3

@@ -7,6 +7,8 @@ import pytest
 from rich.console import Console
 
 from autoprune.cli.screen import Screen
+from autoprune.domain.goal import Evidence, Standing
+from autoprune.domain.stages import TRIALS
 from autoprune.storage.study_folder import StudyFolder
 from tests.report import fake_study as fake
 
@@ -29,7 +31,8 @@ def test_results_fit_eighty_columns_and_name_the_training_they_are_of(screen: Sc
     slow = fake.promoted(122, 0.9, 0.7, 0.71, latency=fake.latency(88.31))
     baseline = fake.record("baseline", "uniform-0.45-r16", 0.6, rungs=(fake.rung(0.66),))
     for record in (fake.dense(), baseline, scored, promoted, slow):
-        screen.result(record, record if record in (scored, promoted) else None)
+        best = Standing(record, Evidence.INTERVAL) if record in (scored, promoted) else None
+        screen.result(record, best)
     shown = lines(screen)
     assert len(shown) == 5
     assert max(map(len, shown)) <= 80
@@ -72,9 +75,18 @@ def test_the_live_line_tells_predicted_from_measured(screen: Screen) -> None:
     screen.result(fake.dense(), None)
     assert "none within the goal yet" in screen._standing()
     scored = fake.scored(0, 0.5, 0.612)
-    screen.result(scored, scored)
-    assert f"trial 0: ~{scored.predicted_ms:.2f} ms mAP 0.612 untrained" in screen._standing()
+    screen.result(scored, Standing(scored, Evidence.PREDICTED))
+    assert (
+        f"trial 0 (predicted): ~{scored.predicted_ms:.2f} ms mAP 0.612 untrained"
+        in screen._standing()
+    )
     tuned = fake.promoted(0, 0.5, 0.612, 0.7)
-    screen.result(tuned, tuned)
+    screen.result(tuned, Standing(tuned, Evidence.INTERVAL))
+    assert "trial 0 (measured): " in screen._standing()
     assert "mAP 0.700 fine-tuned" in screen._standing()
     assert "~" not in screen._standing()
+
+
+def test_the_live_line_says_how_far_the_search_is(screen: Screen) -> None:
+    screen.begins(TRIALS)
+    assert screen._standing().startswith("stage 7 of 11, trials")

@@ -19,7 +19,7 @@ from autoprune.errors import ConfigError
 from autoprune.evaluation.full_fine_tune import _keep_or_compare
 from autoprune.latency.features import WORK, Staircase
 from autoprune.latency.predictor import LatencyPredictor, PredictorError
-from autoprune.latency.table import LatencyTable
+from autoprune.latency.timed_plans import LatencyTable
 from autoprune.report.learned import SavedProfile
 from autoprune.search.context.study_settings import compare_settings, save_settings
 from autoprune.search.learn.profile import Profile

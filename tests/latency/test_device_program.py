@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from autoprune.latency import device_program, runner, runner_output, ssh_session, targets
+from autoprune.latency import device_program, runner, runner_output, ssh_session
 from tests.latency.processes import is_gone, wait_for_file
 
 PROGRAM = Path(device_program.__file__)
@@ -34,7 +34,7 @@ def measuring(tmp_path, monkeypatch):
     lines = [
         json.dumps(request).encode(),
         json.dumps({"name": name, "bytes": len(sleeper)}).encode(),
-        sleeper + json.dumps({"runner": name, "job": "", "limit_s": 60.0}).encode(),
+        sleeper + json.dumps({"runner": name, "job": "", "limit_s": 60.0, "scrubbed": []}).encode(),
     ]
     with subprocess.Popen(
         [sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -75,7 +75,6 @@ def test_programs_for_the_device_are_python_3_9(program):
 def test_both_ends_agree():
     assert f"{device_program.GREETING}\n".encode() == ssh_session.GREETING
     assert device_program.MAX_ANSWER_BYTES == runner_output.MAX_OUTPUT_BYTES + 1
-    assert device_program._SCRUBBED == targets._SCRUBBED
     assert device_program.SILENCE_S >= 3 * ssh_session.BEAT_S
 
 

@@ -9,8 +9,8 @@ from autoprune.errors import TrialFailed
 from autoprune.evaluation.quiet import prepare_environment
 from autoprune.latency import export
 from autoprune.latency.export import export_model, prepared_for_export
-from autoprune.latency.measure import RuntimeOptions, check_outputs
-from autoprune.latency.targets import LocalTarget
+from autoprune.latency.local_target import LocalTarget
+from autoprune.latency.measure import RuntimeOptions, TimingSettings, measure_dense
 
 SIZE = (64, 64)
 
@@ -50,8 +50,16 @@ def options(runtime):
     return RuntimeOptions(runtime=runtime, imgsz=SIZE)
 
 
+def check_output(target, exported, options):
+    """The measuring process compares the file's output with torch's before it times anything."""
+    quick = TimingSettings(
+        warmup_s=0.0, block_s=1e-4, min_blocks=2, max_blocks=2, min_s=0.0, cap_s=0.01, dense_s=0.005
+    )
+    measure_dense(target, exported, options, quick)
+
+
 def test_an_exported_detector_equals_torch(detector, exported, target):
-    check_outputs(target, [exported], options("onnxruntime"))
+    check_output(target, exported, options("onnxruntime"))
     with torch.no_grad():
         image = torch.from_numpy(np.load(exported.reference[0]))
         plain = copy.deepcopy(detector).eval()(image)[0]
@@ -79,7 +87,7 @@ def test_a_torch_program_equals_torch_in_both_memory_layouts(tmp_path, target):
     exported = export_model(small(), tmp_path / "m.pt2", SIZE, "torch")
     for channels_last in (False, True):
         chosen = RuntimeOptions(runtime="torch", imgsz=SIZE, channels_last=channels_last)
-        check_outputs(target, [exported], chosen)
+        check_output(target, exported, chosen)
 
 
 def test_batch_norms_are_folded_and_the_head_decodes(detector):
@@ -97,7 +105,7 @@ def test_a_drifting_file_is_caught_by_the_measuring_process(exported, target, tm
         exported.path, "onnxruntime", SIZE, "dynamo", (exported.reference[0], shifted)
     )
     with pytest.raises(TrialFailed, match="differs from torch") as caught:
-        check_outputs(target, [drifting], options("onnxruntime"))
+        check_output(target, drifting, options("onnxruntime"))
     assert caught.value.reason == "export"
 
 
@@ -105,21 +113,21 @@ def test_the_other_exporter_steps_in_when_the_first_fails(tmp_path, target, monk
     def broken(model, image, path):
         raise RuntimeError("unsupported operator")
 
-    _first, second = export._WRITERS["onnxruntime"]
-    writers = {**export._WRITERS, "onnxruntime": (("dynamo", broken), second)}
-    monkeypatch.setattr(export, "_WRITERS", writers)
+    monkeypatch.setattr(export, "write_dynamo", broken)
     exported = export_model(small(), tmp_path / "m.onnx", SIZE, "onnxruntime")
     assert exported.exporter == "torchscript"
-    check_outputs(target, [exported], options("onnxruntime"))
+    check_output(target, exported, options("onnxruntime"))
 
 
-def test_the_other_exporter_steps_in_when_the_first_drifts(tmp_path):
-    def check(exported):
-        if exported.exporter == "dynamo":
-            raise TrialFailed("export", "differs from torch")
-
-    exported = export_model(small(), tmp_path / "m.onnx", SIZE, "onnxruntime", check)
-    assert exported.exporter == "torchscript"
+def test_after_a_wrong_file_only_the_exporters_after_its_own_are_tried(tmp_path, target):
+    wrong = export_model(small(), tmp_path / "m.onnx", SIZE, "onnxruntime")
+    other = export_model(small(), tmp_path / "m.onnx", SIZE, "onnxruntime", after=wrong.exporter)
+    assert (wrong.exporter, other.exporter) == ("dynamo", "torchscript")
+    check_output(target, other, options("onnxruntime"))
+    for last in (other.exporter, "user"):
+        with pytest.raises(TrialFailed, match=f"no exporter is left after {last}") as caught:
+            export_model(small(), tmp_path / "m.onnx", SIZE, "onnxruntime", after=last)
+        assert caught.value.reason == "export"
 
 
 class Unexportable(nn.Module):

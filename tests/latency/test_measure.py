@@ -9,7 +9,6 @@ from autoprune.latency.fake_target import FakeTarget
 from autoprune.latency.measure import (
     RuntimeOptions,
     TimingSettings,
-    check_outputs,
     compare,
     measure_against,
     measure_dense,
@@ -159,8 +158,9 @@ def test_an_output_that_is_not_torchs_fails_the_export(models, check):
     with pytest.raises(TrialFailed) as caught:
         measure_dense(drifting, models["dense"], OPTIONS, SETTINGS)
     assert caught.value.reason == "export"
+    dense = measure_dense(fake(), models["dense"], OPTIONS, SETTINGS)
     with pytest.raises(TrialFailed, match=r"half\.onnx"):
-        check_outputs(drifting, [models["half"]], OPTIONS)
+        measure_against(drifting, models["half"], models["dense"], dense, OPTIONS, SETTINGS)
 
 
 def test_every_file_named_in_the_job_is_handed_to_the_target(models):
@@ -184,7 +184,7 @@ def test_every_file_named_in_the_job_is_handed_to_the_target(models):
     [
         ({"runtime": "tensorrt"}, "runtime"),
         ({"threads": 0}, "threads"),
-        ({"channels_last": True}, "channels_last"),
+        ({"channels_last": True}, "channels-last"),
         ({"provider": "two\nlines"}, "provider"),
     ],
 )
@@ -220,6 +220,10 @@ def test_a_users_onnx_file_tells_its_size(tmp_path):
         ExportedModel.of_file(free)
     with pytest.raises(ConfigError, match="image size"):
         ExportedModel.of_file(fixed.path, (64, 64))
+    with pytest.raises(
+        ConfigError, match=r"got '\.onnx', expected a \.pt2 file for --runtime torch"
+    ):
+        ExportedModel.of_file(fixed.path, (96, 96), "torch")
 
 
 @pytest.mark.parametrize("name", ["absent.onnx", "broken.onnx", "batch.onnx", "weights.bin"])

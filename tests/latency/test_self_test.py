@@ -6,9 +6,9 @@ import pytest
 
 from autoprune.latency.exported_model import ExportedModel
 from autoprune.latency.fake_target import FakeTarget
+from autoprune.latency.local_target import LocalTarget
 from autoprune.latency.options import RuntimeOptions, TimingSettings
 from autoprune.latency.self_test import BURDENS, Trustworthiness, self_test, smallest_difference
-from autoprune.latency.targets import LocalTarget
 from tests.latency.tiny_models import write_onnx
 
 OPTIONS = RuntimeOptions(runtime="onnxruntime", imgsz=(32, 32))

@@ -3,10 +3,11 @@ import pytest
 from autoprune.domain.config import StudyConfig
 from autoprune.domain.goal import Goal
 from autoprune.errors import ConfigError
+from autoprune.latency.local_target import LocalTarget
 from autoprune.latency.ssh_address import SshAddress
 from autoprune.latency.ssh_target import SshTarget
-from autoprune.latency.targets import LocalTarget, target_from
-from autoprune.search.context.prepare import complete
+from autoprune.latency.targets import target_from
+from autoprune.search.context.prepare import default_name
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_another_ssh_client_can_be_named(monkeypatch):
     ],
 )
 def test_a_study_is_named_after_its_device_too(target, ending):
-    config, _ = complete(StudyConfig(goal=Goal(kind="budget_ms", value=5), target=target))
-    assert config.name is not None
-    assert config.name.endswith(ending)
-    StudyConfig.model_validate({"goal": config.goal, "name": config.name})
+    config = StudyConfig(goal=Goal(kind="budget_ms", value=5), target=target)
+    name = default_name(config)
+    assert name.endswith(ending)
+    StudyConfig.model_validate({"goal": config.goal, "name": name})

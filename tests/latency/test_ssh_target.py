@@ -299,7 +299,7 @@ def test_what_login_scripts_print_is_skipped(target, tmp_path):
 def test_a_missing_runtime_is_named_with_the_command_that_installs_it(target, tmp_path):
     bare = wrapper(tmp_path, f'exec {sys.executable} -S "$@"')
     with pytest.raises(ConfigError, match="-m pip install numpy onnxruntime"):
-        target(python=bare).run({"runtime": "onnxruntime"}, [], 20.0)
+        target(python=bare).run({"packages": ["onnxruntime"]}, [], 20.0)
 
 
 def test_what_is_no_python_there_is_named(target):

@@ -12,8 +12,10 @@ from torch import nn
 from ultralytics.nn.tasks import DetectionModel
 
 from autoprune.domain.plan import PruningPlan
+from autoprune.pruning.importance import CRITERIA
 from tests.pruning.architectures import as_yaml
 
+WEIGHT_CRITERIA = [row.name for row in CRITERIA if row.needs == "weights"]
 RATIOS = (0.0, 0.1, 0.25, 0.4, 0.5, 0.75, 0.9)
 
 

@@ -12,7 +12,7 @@ from autoprune.domain.plan import PruningPlan
 from autoprune.errors import ConfigError
 from autoprune.pruning.prune import Pruner
 from tests.pruning.architectures import uniform
-from tests.pruning.networks import stock
+from tests.pruning.networks import WEIGHT_CRITERIA, stock
 
 DEAD = 5
 ONE_OF_SIXTEEN = 1.5 / 16  # int(16 * this) = 1
@@ -100,7 +100,7 @@ def test_the_two_halves_of_a_c2f_choose_their_channels_apart() -> None:
     assert kept(pruned.cv1) == [channel for channel in range(128) if channel not in (3, 104)]
 
 
-@pytest.mark.parametrize("importance", ["l1", "l2", "bn_scale", "l2_bn", "random"])
+@pytest.mark.parametrize("importance", WEIGHT_CRITERIA)
 def test_every_criterion_keeps_the_same_counts(importance: str) -> None:
     pruned = Pruner(stock("yolov8n"), importance).prune(plan_for(6, 0.3))
     block = pruned.model[6]  # 128 -> 90; halves 64 -> 45

@@ -18,7 +18,7 @@ from autoprune.domain.plan import PruningPlan
 from autoprune.pruning.prune import Pruner
 from tests.pruning.architectures import INPUT, TABLES, WiredConv, uniform, wired_convs
 from tests.pruning.matching import Kept, kept_channels, without_channels
-from tests.pruning.networks import RATIOS, image, plan_like, scrambled
+from tests.pruning.networks import RATIOS, WEIGHT_CRITERIA, image, plan_like, scrambled
 
 TOLERANCE = 1e-10  # of the largest value; float64 noise over 60 layers is near 1e-14
 
@@ -151,7 +151,7 @@ def test_a_random_plan_equals_silencing_its_channels(name: str, seed: int) -> No
     assert_equals_silenced_dense(name, dense, Pruner(dense).prune(plan))
 
 
-@pytest.mark.parametrize("importance", ["l1", "l2", "bn_scale", "l2_bn", "random"])
+@pytest.mark.parametrize("importance", WEIGHT_CRITERIA)
 def test_every_criterion_prunes_consistently(importance: str) -> None:
     dense = scrambled("yolov8n")
     plan = PruningPlan(uniform("yolov8n", 0.35))

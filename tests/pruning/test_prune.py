@@ -12,7 +12,7 @@ from torch import nn
 from autoprune.domain.plan import PruningPlan
 from autoprune.pruning.prune import Pruner
 from tests.pruning.architectures import expected_widths, uniform
-from tests.pruning.networks import fingerprint, image, plan_like, stock
+from tests.pruning.networks import WEIGHT_CRITERIA, fingerprint, image, plan_like, stock
 
 HALF = PruningPlan(uniform("yolov8n", 0.5))
 
@@ -86,7 +86,7 @@ def test_training_flags_and_frozen_parameters_stay_as_they_were() -> None:
     }
 
 
-@pytest.mark.parametrize("importance", ["l1", "l2", "bn_scale", "l2_bn", "random"])
+@pytest.mark.parametrize("importance", WEIGHT_CRITERIA)
 def test_the_same_plan_gives_the_same_weights_whatever_the_global_seed(importance: str) -> None:
     plan = plan_like(uniform("yolov8n", 0.0), 5, (0.2, 0.4, 0.6))
     torch.manual_seed(1)

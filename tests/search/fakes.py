@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 
 from autoprune.domain.config import StudyConfig
-from autoprune.domain.goal import Goal
+from autoprune.domain.goal import Goal, Limit
 from autoprune.domain.plan import PruningPlan, as_pair, kept_width
 from autoprune.domain.record import (
     SHORT,
@@ -32,7 +32,8 @@ from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.evaluate.trials import TrialLoop
 from autoprune.search.learn.profile import Profile
 from autoprune.search.propose.objectives import OBJECTIVES
-from autoprune.search.propose.samplers import FreshPerTrial, Known
+from autoprune.search.propose.samplers import Known
+from autoprune.search.propose.study_sampler import study_sampler
 from autoprune.storage.study_folder import StudyFolder
 
 WIDTHS: dict[int, tuple[int, ...]] = {0: (32,), 1: (64,), 2: (), 3: (64, 64)}
@@ -68,6 +69,11 @@ def latency(ms: float, dense_ms: float = 10.0) -> LatencyResult:
         load_1min=None,
         fingerprint=FINGERPRINT,
     )
+
+
+def limit(ms: float) -> Limit:
+    """A latency goal against a dense model of 10 ms."""
+    return Goal(kind="budget_ms", value=ms).against(DENSE)
 
 
 def option(
@@ -285,7 +291,7 @@ def fake_study(bench: Any) -> optuna.Study:
     return optuna.create_study(
         study_name="fake",
         storage=f"sqlite:///{bench.folder.database}",
-        sampler=FreshPerTrial(
+        sampler=study_sampler(
             bench.config.sampler, Known(fake_profile(bench), 0.5, 0.8), bench.config.seed
         ),
         directions=[objective.direction for objective in OBJECTIVES],

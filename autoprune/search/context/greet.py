@@ -27,9 +27,8 @@ def greet(target: LatencyTarget, options: RuntimeOptions) -> Fingerprint:
         TrialFailed, TargetUnreachable: As `LatencyTarget.run`.
     """
     small = replace(options, imgsz=_SMALL)
-    suffix = "onnx" if options.runtime == "onnxruntime" else "pt2"
     with tempfile.TemporaryDirectory(prefix="autoprune-greet-") as folder:
-        path = Path(folder) / f"model.{suffix}"
+        path = Path(folder) / f"model{options.row.suffix}"
         model = export_model(nn.Conv2d(3, 1, 1), path, small.imgsz, small.runtime)
         found = check_loads(target, model, small)
     return found.model_copy(update={"imgsz": options.imgsz})

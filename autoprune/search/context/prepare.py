@@ -10,7 +10,7 @@ from typing import Any
 
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import demo_data_yaml
-from autoprune.domain.config import DEFAULT_PROVIDERS, StudyConfig
+from autoprune.domain.config import StudyConfig
 from autoprune.domain.plan import Calibration
 from autoprune.domain.space import SearchSpace
 from autoprune.errors import ConfigError, StorageFailed
@@ -19,12 +19,12 @@ from autoprune.evaluation.class_head import check_classes
 from autoprune.evaluation.dataset import DataSummary, inspect_data
 from autoprune.evaluation.device import choose_device
 from autoprune.evaluation.fine_tune_settings import settings_from
-from autoprune.families import family_of
+from autoprune.families import family_of, space_file
 from autoprune.latency.measure import RuntimeOptions, TimingSettings
+from autoprune.latency.runtimes import RUNTIMES
 from autoprune.latency.targets import LatencyTarget, target_from
-from autoprune.pruning.importance import NEEDS_IMAGES, criterion_named
+from autoprune.pruning.importance import criterion_named
 from autoprune.search.context.calibration_images import calibration_images
-from autoprune.search.context.default_space import default_space
 from autoprune.search.context.greet import greet, refuse_other_place
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.study_settings import compare_settings, save_settings, settings_of
@@ -82,8 +82,9 @@ def check(
     trained_size = trained_image_size(yolo)
     imgsz = config.imgsz or trained_size
     check_stride(yolo, imgsz)
-    widths = family_of(yolo.model).widths(yolo.model)
-    space = SearchSpace.load(config.space or default_space(), widths, config.protect)
+    family = family_of(yolo.model)
+    widths = family.widths(yolo.model)
+    space = SearchSpace.load(config.space or space_file(family), widths, config.protect)
     folder = StudyFolder(studies / name)
     _check_disk(folder.root)
     options = runtime_options(config, imgsz)
@@ -123,8 +124,7 @@ def needs_calibration(config: StudyConfig) -> bool:
     Raises:
         ConfigError: No such criterion.
     """
-    criterion_named(config.importance)
-    return config.compensate or config.importance in NEEDS_IMAGES
+    return criterion_named(config.importance).needs_images or config.compensate
 
 
 def default_name(config: StudyConfig) -> str:
@@ -136,8 +136,8 @@ def default_name(config: StudyConfig) -> str:
     unit = {"budget_ms": "ms", "speedup": "x", "max_drop": "pt"}[config.goal.kind]
     size = "" if config.imgsz is None else f"-{config.imgsz[0]}x{config.imgsz[1]}"
     goal = f"{config.goal.value:g}{unit}"
-    runtime: str = config.runtime
-    if config.provider not in (None, DEFAULT_PROVIDERS[config.runtime]):
+    runtime = config.runtime
+    if config.provider not in (None, RUNTIMES.row(runtime, "--runtime").provider):
         runtime += f"-{_plain(config.provider)}"
     if config.channels_last:
         runtime += "-channels-last"

@@ -10,11 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from autoprune.domain.config import DEFAULT_PROVIDERS
 from autoprune.domain.schema import stamped
 from autoprune.errors import StudyMismatch
-from autoprune.families import family_of
-from autoprune.search.context.default_space import default_space
+from autoprune.families import family_of, space_file
+from autoprune.latency.runtimes import RUNTIMES
 from autoprune.search.context.workbench import Checked
 from autoprune.storage.study_folder import StudyFolder
 from autoprune.storage.yaml_io import dump_yaml, write_atomic
@@ -28,8 +27,8 @@ _VERSIONED = ("autoprune", "torch", "ultralytics", "optuna", "onnxruntime")
 
 def settings_of(bench: Checked) -> dict[str, Any]:
     """Describe a study as plain data."""
-    data, fine_tune = bench.data, bench.fine_tune
-    space = bench.config.space or default_space()
+    data, fine_tune, family = bench.data, bench.fine_tune, family_of(bench.yolo.model)
+    space = bench.config.space or space_file(family)
     return {
         "asked": bench.config.model_dump(mode="json"),
         "demo": bench.demo,
@@ -38,7 +37,7 @@ def settings_of(bench: Checked) -> dict[str, Any]:
         "model": {
             "file": str(bench.config.model),
             "hash": bench.base_hash,
-            "family": family_of(bench.yolo.model).name,
+            "family": family.name,
             "classes": list(data.names),
         },
         "data": {
@@ -125,12 +124,10 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
     given, versions = part("asked"), part("versions")
     ignored = (*_FREE_SETTINGS, *_COMPARED_BELOW)
     asked = {key: value for key, value in given.items() if key not in ignored}
-    provider = given.get("provider")
+    provider, runtime = given.get("provider"), RUNTIMES.known(str(asked.get("runtime")))
     return {
         **asked,
-        "provider": None
-        if provider == DEFAULT_PROVIDERS.get(asked.get("runtime", ""))
-        else provider,
+        "provider": None if runtime and provider == runtime.provider else provider,
         "channels_last": bool(given.get("channels_last")),
         "imgsz": settings.get("imgsz"),
         "device": settings.get("device"),

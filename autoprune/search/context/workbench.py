@@ -82,8 +82,8 @@ class Checked:
     def export(self, module: nn.Module, folder: Path) -> ExportedModel:
         """Write the runtime's file for a module into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
-        suffix = "onnx" if self.options.runtime == "onnxruntime" else "pt2"
-        return export_model(module, folder / f"model.{suffix}", self.imgsz, self.options.runtime)
+        path = folder / f"model{self.options.row.suffix}"
+        return export_model(module, path, self.imgsz, self.options.runtime)
 
     def keep_export(self, module: nn.Module, folder: Path) -> None:
         """Leave the runtime's file of a trained model in `folder`, ready to deploy."""

@@ -17,7 +17,8 @@ from autoprune.search.evaluate.reuse import take_trials
 from autoprune.search.learn.profile import Profile
 from autoprune.search.propose.objectives import OBJECTIVES
 from autoprune.search.propose.proposals import proposals
-from autoprune.search.propose.samplers import FreshPerTrial, Known
+from autoprune.search.propose.samplers import Known
+from autoprune.search.propose.study_sampler import study_sampler
 from autoprune.storage.yaml_io import write_atomic
 
 
@@ -35,7 +36,7 @@ def open_study(bench: Informed, listener: SearchListener) -> optuna.Study:
     study = optuna.create_study(
         study_name=bench.config.name,
         storage=f"sqlite:///{bench.folder.database.resolve()}",
-        sampler=FreshPerTrial(bench.config.sampler, known, bench.config.seed),
+        sampler=study_sampler(bench.config.sampler, known, bench.config.seed),
         directions=[objective.direction for objective in OBJECTIVES],
         load_if_exists=True,
     )

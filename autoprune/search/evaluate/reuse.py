@@ -14,8 +14,8 @@ from autoprune.latency.measure import at_dense_time
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.candidate import Candidate
+from autoprune.search.propose.distributions import distribution_of
 from autoprune.search.propose.objectives import constraint_of, values_of
-from autoprune.search.propose.profile_sampler import distribution_of
 from autoprune.storage.study_folder import StudyFolder
 
 ORIGIN = "taken_from"  # user attribute of a trial that was taken over

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
+from functools import partial
 
 import filelock
 import optuna
@@ -22,6 +22,7 @@ from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.attempts import MAX_ATTEMPTS, attempt
 from autoprune.search.evaluate.candidate import Candidate, evaluate_untrained, failed_record
 from autoprune.search.evaluate.reuse import count_taken
+from autoprune.search.propose.distributions import suggested
 from autoprune.search.propose.objectives import constraint_of, values_of
 
 STAGNANT_TRIALS = 16  # this many without STAGNANT_GAIN more hypervolume end the trials
@@ -174,13 +175,7 @@ class TrialLoop:
         self.streak.note(record)
 
     def _draw(self, trial: Trial) -> PruningPlan:
-        def suggest(name: str, widths: tuple[int, ...]) -> int:
-            steps = {after - before for before, after in pairwise(widths)}
-            if len(steps) == 1:
-                return trial.suggest_int(name, widths[0], widths[-1], step=steps.pop())
-            return int(trial.suggest_categorical(name, widths))
-
-        return self.bench.annotated(self.bench.space.draw(suggest))
+        return self.bench.annotated(self.bench.space.draw(partial(suggested, trial)))
 
     def _known(self, plan: PruningPlan) -> TrialRecord | None:
         """An earlier result of exactly the same channels."""

@@ -17,13 +17,12 @@ from autoprune.domain.space import SearchSpace
 from autoprune.domain.verdict import Verdict
 from autoprune.errors import ConfigError
 from autoprune.evaluation.checkpoint import load_yolo, trained_image_size
-from autoprune.families import family_of
+from autoprune.families import family_of, space_file
 from autoprune.latency.export import ExportedModel, export_model
 from autoprune.latency.measure import RuntimeOptions, measure_dense
 from autoprune.latency.predictor import PredictorError
 from autoprune.latency.targets import LatencyTarget, target_from
 from autoprune.pruning.prune import Pruner
-from autoprune.search.context.default_space import default_space
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.prepare import check_stride, runtime_options
 from autoprune.search.feasibility.alternatives import GLANCE, SIBLINGS, SIZES, timed_options
@@ -84,8 +83,8 @@ class _Loaded:
 
     def export(self, module: nn.Module, folder: Path) -> ExportedModel:
         """Write the runtime's file for a module into `folder`."""
-        suffix = "onnx" if self.options.runtime == "onnxruntime" else "pt2"
-        return export_model(module, folder / f"model.{suffix}", self.imgsz, self.options.runtime)
+        path = folder / f"model{self.options.row.suffix}"
+        return export_model(module, path, self.imgsz, self.options.runtime)
 
 
 @dataclass(frozen=True)
@@ -169,11 +168,12 @@ def _loaded(config: StudyConfig, target: LatencyTarget | None) -> _Loaded:
     yolo = load_yolo(config.model or demo_checkpoint(), trust=config.trust_checkpoint)
     imgsz = config.imgsz or trained_image_size(yolo)
     check_stride(yolo, imgsz)
-    widths = family_of(yolo.model).widths(yolo.model)
+    family = family_of(yolo.model)
+    widths = family.widths(yolo.model)
     return _Loaded(
         config=config,
         pruner=Pruner(yolo.model, IMPORTANCE),
-        space=SearchSpace.load(config.space or default_space(), widths, config.protect),
+        space=SearchSpace.load(config.space or space_file(family), widths, config.protect),
         imgsz=imgsz,
         target=target,
         options=runtime_options(config, imgsz),

@@ -25,6 +25,7 @@ from autoprune.evaluation.training_loss import (
     sample_images,
 )
 from autoprune.families import family_of
+from autoprune.pruning.importance import criterion_named
 from autoprune.pruning.prune import Pruner
 from autoprune.pruning.statistics import CalibrationStatistics, InputMoments, collect_statistics
 from autoprune.search.context.listener import SearchListener
@@ -52,7 +53,7 @@ def calibrated(bench: Measured, listener: SearchListener) -> Calibrated:
             images.images,
             images.seed,
             bench.device,
-            taylor=bench.config.importance == "taylor",
+            taylor=criterion_named(bench.config.importance).needs == "gradients",
         )
     config = bench.config
     pruner = Pruner(bench.yolo.model, config.importance, statistics, config.compensate)

@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-import filelock
 from platformdirs import user_cache_path
 from torch import nn
 
@@ -30,12 +29,13 @@ from autoprune.latency.measure import (
 )
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.latency.slim_onnx import SlimmableOnnx
-from autoprune.latency.table import LatencyTable, TimedPlan
 from autoprune.latency.targets import LatencyTarget
+from autoprune.latency.timed_plans import LatencyTable, TimedPlan
 from autoprune.latency.training_plans import training_plan
 from autoprune.pruning.prune import Pruner
 from autoprune.pruning.trace_geometry import model_geometry
 from autoprune.search.context.listener import SearchListener
+from autoprune.storage.locks import alone
 
 PLANS = 48
 LIMIT_S = 300.0
@@ -118,7 +118,7 @@ class PlanTimer:
     @cached_property
     def _slimmable(self) -> SlimmableOnnx | None:
         """None where plans must be pruned and exported, which takes seconds each."""
-        if self.options.runtime != "onnxruntime" or not self.slim:
+        if not self.options.row.can_slim or not self.slim:
             return None
         slimmable = SlimmableOnnx(self.dense.path)
         known = slimmable.covers(conv.name for conv in self.geometry.convs)
@@ -172,7 +172,7 @@ class PlanTimer:
             path = self.export(self.pruner.prune(plan), folder).path
         else:
             widths = self.geometry.conv_widths(self.pruner.signature(plan))
-            path = self._slimmable.write(widths, folder / "model.onnx")
+            path = self._slimmable.write(widths, folder / f"model{self.options.row.suffix}")
         return ExportedModel(path, self.options.runtime, self.imgsz, "user")
 
 
@@ -289,7 +289,7 @@ def _kept_table(timer: PlanTimer, path: Path, listener: SearchListener) -> Laten
 def _add(timer: PlanTimer, path: Path, timed: LatencyTable) -> LatencyTable:
     """Add timed plans to the file, beside what another search may have added meanwhile."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(path.with_suffix(".lock")):
+    with alone(path.with_suffix(".lock")):
         kept = LatencyTable.load_for(path, timer.geometry) if path.exists() else None
         table = timed if kept is None else kept.merged(timed)
         table.save(path)

@@ -12,6 +12,7 @@ import torch
 from autoprune.domain.schema import stamped
 from autoprune.domain.space import SearchSpace
 from autoprune.latency.predictor import LatencyPredictor
+from autoprune.pruning.importance import criterion_named
 from autoprune.pruning.prune import Pruner
 
 Array = np.ndarray[Any, Any]
@@ -47,7 +48,7 @@ class Profile:
         """Read the costs off the importance scores and tabulate the widths of every choice."""
         dense = {name: offered[-1] for name, offered in space.choices.items()}
         least_pruned = np.array(pruner.signature(space.plan(dense)))
-        cumulative = pruner.importance == "obs"
+        cumulative = criterion_named(pruner.importance).cumulative
         removed = [_removal_costs(pruner.scores[group.name], cumulative) for group in pruner.groups]
         names, choices, costs, widths, columns = [], [], [], [], []
         for name, offered in space.choices.items():
@@ -128,8 +129,8 @@ class Profile:
 def _removal_costs(scores: torch.Tensor, cumulative: bool) -> Array:
     """Cost of removing r channels, shape (width,) for r = 0 .. width - 1.
 
-    Criterion obs scores a channel by the total cost up to its removal (`cumulative`); the others
-    score one channel at a time, and the scores add up.
+    A cumulative criterion scores a channel by the total cost up to its removal; the others score
+    one channel at a time, and the scores add up.
     """
     ascending = np.sort(scores.numpy())
     totals = ascending if cumulative else np.cumsum(ascending)

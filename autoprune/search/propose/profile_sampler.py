@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from optuna import Study
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.search.learn.profile import Profile
+from autoprune.search.propose.distributions import distribution_of
 from autoprune.search.propose.solver import cheapest_plan
 
 Array = np.ndarray[Any, Any]
@@ -140,11 +140,3 @@ class ProfileSampler(BaseSampler):
             return float(self._dice.uniform(0.35, 0.95))
         low, high = (0.95, 1.0) if self._dice.random() < NEAR_LIMIT else (0.6, 0.95)
         return self._limit_ratio * float(self._dice.uniform(low, high))
-
-
-def distribution_of(offered: tuple[int, ...]) -> BaseDistribution:
-    """How Optuna describes a parameter's kept widths: evenly spaced or listed."""
-    steps = {after - before for before, after in pairwise(offered)}
-    if len(steps) == 1:
-        return IntDistribution(offered[0], offered[-1], step=steps.pop())
-    return CategoricalDistribution(offered)

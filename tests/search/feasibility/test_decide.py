@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from autoprune.domain.goal import Goal, Limit
 from autoprune.search.feasibility.decide import verdict_of
-from tests.search.fakes import latency, option
+from tests.search.fakes import latency, limit, option
 
 DENSE = latency(10.0)
-
-
-def _limit(ms: float) -> Limit:
-    return Limit(Goal(kind="budget_ms", value=ms), dense_ms=10.0, dense_map=0.8)
 
 
 FLOOR = option("floor", "the floor", 4.0, removed=0.7)
@@ -20,12 +15,12 @@ SIZE = option("image size", "128x128 px", 3.5)
 
 
 def test_a_dense_model_whose_whole_interval_is_within_the_limit_meets_it_already() -> None:
-    assert verdict_of(_limit(10.2), DENSE, [FLOOR]).kind == "already met"
-    assert verdict_of(_limit(10.05), DENSE, [FLOOR]).kind == "reachable"  # up to 10.1 measured
+    assert verdict_of(limit(10.2), DENSE, [FLOOR]).kind == "already met"
+    assert verdict_of(limit(10.05), DENSE, [FLOOR]).kind == "reachable"  # up to 10.1 measured
 
 
 def test_a_limit_above_the_floor_is_reachable_and_the_plan_says_by_how_much() -> None:
-    verdict = verdict_of(_limit(6.0), DENSE, [FLOOR, PLAN, SIBLING])
+    verdict = verdict_of(limit(6.0), DENSE, [FLOOR, PLAN, SIBLING])
     assert verdict.kind == "reachable"
     assert verdict.good
     assert "about 25% of channels" in verdict.text
@@ -33,14 +28,14 @@ def test_a_limit_above_the_floor_is_reachable_and_the_plan_says_by_how_much() ->
 
 
 def test_a_plan_that_missed_the_limit_leaves_the_floor_as_proof() -> None:
-    verdict = verdict_of(_limit(4.95), DENSE, [FLOOR, PLAN])  # halfway between the two
+    verdict = verdict_of(limit(4.95), DENSE, [FLOOR, PLAN])  # halfway between the two
     assert verdict.kind == "reachable"
     assert "about 48% of channels (the floor: 4.00 ms)" in verdict.text
-    assert "about 70% of channels" in verdict_of(_limit(4.95), DENSE, [FLOOR]).text
+    assert "about 70% of channels" in verdict_of(limit(4.95), DENSE, [FLOOR]).text
 
 
 def test_below_the_floor_the_options_within_the_limit_are_named_and_no_others() -> None:
-    verdict = verdict_of(_limit(3.2), DENSE, [FLOOR, SIBLING, SIZE])
+    verdict = verdict_of(limit(3.2), DENSE, [FLOOR, SIBLING, SIZE])
     assert verdict.kind == "not reachable"
     assert not verdict.good
     assert "yolov8n (3.00 ms)" in verdict.text
@@ -48,14 +43,14 @@ def test_below_the_floor_the_options_within_the_limit_are_named_and_no_others() 
 
 
 def test_below_everything_tried_it_says_so() -> None:
-    verdict = verdict_of(_limit(2.0), DENSE, [FLOOR, SIBLING, SIZE])
+    verdict = verdict_of(limit(2.0), DENSE, [FLOOR, SIBLING, SIZE])
     assert verdict.kind == "out of reach"
     assert not verdict.good
     assert "none of the smaller models and image sizes" in verdict.text
 
 
 def test_a_floor_that_touches_the_limit_is_not_promised() -> None:
-    verdict = verdict_of(_limit(4.0), DENSE, [FLOOR, SIZE])  # the floor's interval: 3.96 - 4.04
+    verdict = verdict_of(limit(4.0), DENSE, [FLOOR, SIZE])  # the floor's interval: 3.96 - 4.04
     assert verdict.kind == "not reachable"
     assert "too near the limit to be sure" in verdict.text
 

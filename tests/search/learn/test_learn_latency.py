@@ -13,7 +13,7 @@ from autoprune.errors import StudyMismatch, TargetUnreachable, TrialFailed
 from autoprune.latency.exported_model import ExportedModel
 from autoprune.latency.fake_target import FakeTarget
 from autoprune.latency.measure import RuntimeOptions
-from autoprune.latency.table import LatencyTable
+from autoprune.latency.timed_plans import LatencyTable
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.learn import learn_latency as latency_table
 from autoprune.search.learn.learn_latency import PLANS, learn_latency

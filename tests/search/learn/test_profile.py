@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any, cast
 
@@ -106,6 +107,17 @@ def test_obs_scores_are_totals_already() -> None:
     scores = torch.tensor([5.0, 1.0, 2.0])
     assert _removal_costs(scores, cumulative=True).tolist() == [0, 1, 2]
     assert _removal_costs(scores, cumulative=False).tolist() == [0, 1, 3]
+
+
+def test_whether_scores_are_totals_already_is_what_the_criterions_row_says(
+    pruner: Pruner, tmp_path: Path
+) -> None:
+    totals = copy.copy(pruner)
+    totals.importance = "obs"
+    first = np.sort(pruner.scores["0"].numpy())  # index 0 keeps 8, 12 or 16 channels
+    of_obs, of_norms = (_profile(each, _space(each, tmp_path)) for each in (totals, pruner))
+    assert of_obs.costs[0] == pytest.approx([first[7], first[3], 0.0])
+    assert of_norms.costs[0] == pytest.approx([first[:8].sum(), first[:4].sum(), 0.0])
 
 
 def test_positions_and_kept_widths_are_inverse(pruner: Pruner, tmp_path: Path) -> None:

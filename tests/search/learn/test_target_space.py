@@ -21,13 +21,13 @@ from autoprune.domain.record import TrialRecord
 from autoprune.domain.space import SearchSpace
 from autoprune.errors import StudyMismatch
 from autoprune.evaluation.checkpoint import load_yolo
+from autoprune.families import FAMILIES, space_file
 from autoprune.latency.features import WORK, Staircase, shared_costs
 from autoprune.latency.predictor import LatencyPredictor, PredictorError
 from autoprune.pruning.prune import Pruner
 from autoprune.pruning.trace_geometry import model_geometry
 from autoprune.search import run
 from autoprune.search.context.budget import Budget
-from autoprune.search.context.default_space import default_space
 from autoprune.search.context.journal import Journal
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.prepare import completed
@@ -43,6 +43,7 @@ from autoprune.storage.study_folder import StudyFolder
 from tests.search.fakes import DENSE, FakeEvaluation, latency, scored
 
 IMGSZ = (64, 64)
+SHIPPED = space_file(FAMILIES.row("yolov8", "test"))
 
 
 class Heard(SearchListener):
@@ -86,7 +87,11 @@ def _bench(root: Path, pruner: Pruner, **asked: Any) -> Calibrated:
         yolo=missing,
         base_hash="0" * 12,
         pruner=pruner,
-        space=SearchSpace.load(config.space or default_space(), pruner.widths, config.protect),
+        space=SearchSpace.load(
+            config.space or SHIPPED,
+            pruner.widths,
+            config.protect,
+        ),
         data=data,
         imgsz=IMGSZ,
         recalibration_images=(),
@@ -127,7 +132,7 @@ def test_without_a_space_the_widths_are_those_on_the_targets_steps(
 
 
 def test_a_space_that_was_asked_for_stays_as_it_is(pruner: Pruner, tmp_path: Path) -> None:
-    before = _bench(tmp_path, pruner, space=default_space())
+    before = _bench(tmp_path, pruner, space=SHIPPED)
     after, said = _narrowed(before)
     assert after.space == before.space
     assert said == []

@@ -17,8 +17,16 @@ from optuna.trial import Trial, TrialState
 from autoprune.domain.space import SearchSpace
 from autoprune.search.evaluate.trials import TrialLoop
 from autoprune.search.learn.profile import Profile
-from autoprune.search.propose.profile_sampler import LEAST_SCORE, ProfileSampler, distribution_of
-from autoprune.search.propose.samplers import FreshPerTrial, Known
+from autoprune.search.propose.distributions import distribution_of
+from autoprune.search.propose.profile_sampler import (
+    FACTORS,
+    LEAST_SCORE,
+    NOISE,
+    PRIOR_SPREAD,
+    ProfileSampler,
+)
+from autoprune.search.propose.samplers import Known
+from autoprune.search.propose.study_sampler import study_sampler
 from tests.search.profiles import every_plan, random_profile, total_costs
 
 DENSE_MAP = 0.8
@@ -70,8 +78,8 @@ def _run(study: optuna.Study, profile: Profile, factors: Any, trials: int) -> li
     return rows
 
 
-def _sampler(profile: Profile, seed: int) -> FreshPerTrial:
-    return FreshPerTrial("profile", Known(profile, LIMIT, DENSE_MAP), seed)
+def _sampler(profile: Profile, seed: int) -> BaseSampler:
+    return study_sampler("profile", Known(profile, LIMIT, DENSE_MAP), seed)
 
 
 def _regret(profile: Profile, factors: Any, rows: list[Any]) -> float:
@@ -114,11 +122,6 @@ def test_what_it_draws_is_what_the_trial_loop_suggests_without_a_warning() -> No
     }
 
 
-def test_unevenly_spaced_widths_are_listed_and_even_ones_are_steps() -> None:
-    assert distribution_of((24, 64)) == optuna.distributions.IntDistribution(24, 64, step=40)
-    assert distribution_of((8, 16, 64)) == optuna.distributions.CategoricalDistribution((8, 16, 64))
-
-
 def test_the_same_seed_draws_the_same_plans_and_another_seed_others() -> None:
     profile, factors = random_profile(1), np.ones(5)
     runs = [
@@ -146,10 +149,63 @@ def test_a_wrong_profile_is_corrected_by_the_trials() -> None:
         first.append(_regret(profile, factors, rows[:3]))
         last.append(_regret(profile, factors, rows))
         known = Known(profile, LIMIT, DENSE_MAP)
-        random = _study(FreshPerTrial("random", known, seed))
+        random = _study(study_sampler("random", known, seed))
         at_random.append(_regret(profile, factors, _run(random, profile, factors, 12)))
     assert np.mean(last) < 0.5 * np.mean(first)
     assert np.mean(last) < 0.5 * np.mean(np.minimum(at_random, 10))
+
+
+def test_factors_are_drawn_from_the_posterior_not_set_to_its_mean() -> None:
+    """Bayesian regression of one parameter, worked out by hand."""
+    profile = random_profile(2)
+    positions = profile.dense.copy()
+    positions[1] = 0  # only the second parameter loses channels
+    cost = float(profile.cost_rows(positions[None])[0, 1])
+    rows, losses = np.repeat(positions[None], 3, axis=0), np.array([0.9, 1.0, 1.1]) * cost
+    draws = np.array(
+        [
+            ProfileSampler(profile, LIMIT, DENSE_MAP, seed)._factors(rows, losses, widening=1.0)
+            for seed in range(600)
+        ]
+    )
+    weights = 1 / (NOISE[0] + NOISE[1] * losses) ** 2
+    scale = float(weights @ (losses * cost) / (weights.sum() * cost**2))
+    precision = float(weights.sum() * (cost * scale) ** 2 + 1 / PRIOR_SPREAD**2)
+    mean = float((weights @ losses) * cost * scale + 1 / PRIOR_SPREAD**2) / precision
+    assert draws[:, 1].mean() == pytest.approx(mean, abs=4 * precision**-0.5 / 600**0.5)
+    assert draws[:, 1].std() == pytest.approx(precision**-0.5, rel=0.15)
+    assert draws[:, 0].std() > 3 * draws[:, 1].std()  # nothing was learned of the others
+    without_any = np.array(
+        [
+            ProfileSampler(profile, LIMIT, DENSE_MAP, seed)._factors(rows[:0], losses[:0], 1.0)
+            for seed in range(600)
+        ]
+    )
+    clipped = np.clip(np.random.default_rng(0).normal(1, PRIOR_SPREAD, 100_000), *FACTORS)
+    assert without_any.std() == pytest.approx(clipped.std(), rel=0.1)
+
+
+def test_seven_draws_of_ten_are_close_to_the_limit_and_the_others_fill_the_front() -> None:
+    sampler = ProfileSampler(random_profile(3), LIMIT, DENSE_MAP, 0)
+    limits = np.array([sampler._limit() for _ in range(2000)]) / LIMIT
+    near = limits >= 0.95
+    assert near.mean() == pytest.approx(0.7, abs=0.04)
+    assert limits.max() <= 1.0
+    assert limits[near].mean() == pytest.approx(0.975, abs=0.003)
+    assert limits[~near].min() == pytest.approx(0.6, abs=0.01)
+    assert limits[~near].mean() == pytest.approx(0.775, abs=0.02)
+
+
+def test_plans_are_close_to_the_limit_as_often_as_the_limits_drawn() -> None:
+    profile = random_profile(3)
+    plans = every_plan(profile)
+    ratios = profile.latency_ratios(plans)
+    reachable = float(ratios[ratios <= LIMIT].max())  # the closest that any plan comes
+    drawn = []
+    for seed in range(40):
+        drawn += _run(_study(_sampler(profile, seed)), profile, np.ones(5), 1)
+    close = profile.latency_ratios(np.array(drawn)) >= 0.93 * reachable
+    assert 0.5 < close.mean() < 0.95
 
 
 def test_nearly_all_draws_are_within_the_limit_and_new() -> None:
@@ -161,7 +217,7 @@ def test_nearly_all_draws_are_within_the_limit_and_new() -> None:
 
 def test_an_accuracy_goal_draws_plans_of_all_latencies() -> None:
     profile = random_profile(3)
-    study = _study(FreshPerTrial("profile", Known(profile, None, DENSE_MAP), 0))
+    study = _study(study_sampler("profile", Known(profile, None, DENSE_MAP), 0))
     ratios = profile.latency_ratios(np.array(_run(study, profile, np.ones(5), 12)))
     assert ratios.min() < 0.55
     assert ratios.max() > 0.8

@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from autoprune.errors import ConfigError, TrialFailed
+from autoprune.latency.local_target import LocalTarget
 from autoprune.latency.options import RuntimeOptions, TimingSettings
-from autoprune.latency.targets import LocalTarget
 from tests.latency.tiny_models import write_onnx
 
 
@@ -133,7 +133,7 @@ def test_the_runner_dies_with_a_search_that_is_killed(tmp_path):
     program = f"""
 import pathlib
 from autoprune.latency.options import RuntimeOptions, TimingSettings
-from autoprune.latency.targets import LocalTarget
+from autoprune.latency.local_target import LocalTarget
 from tests.latency.tiny_models import write_onnx
 target = LocalTarget(lock_path=pathlib.Path({str(tmp_path / "lock")!r}))
 target.run({job!r}, [pathlib.Path({str(model)!r})], 600.0)

@@ -1,0 +1,138 @@
+"""What every runtime promises: the table's rows, those of installed packages included."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from autoprune.errors import ConfigError
+from autoprune.latency.export import export_model
+from autoprune.latency.local_target import LocalTarget
+from autoprune.latency.measure import check_loads, compare
+from autoprune.latency.options import RuntimeOptions, TimingSettings
+from autoprune.latency.runtimes import RUNTIMES, Runtime
+from autoprune.latency.slim_onnx import SlimmableOnnx
+
+SIZE = (32, 48)
+QUICK = TimingSettings(
+    warmup_s=0.02, block_s=0.003, min_blocks=8, max_blocks=20, min_s=0.05, cap_s=4.0, dense_s=0.1
+)
+pytestmark = pytest.mark.parametrize("name", RUNTIMES.names())
+
+
+class Net(nn.Module):
+    """Three convolutions."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(3, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.last = nn.Conv2d(width, 8, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        passed = nn.functional.silu(self.first(image))
+        return self.last(nn.functional.silu(self.second(passed)))
+
+
+def row_of(name: str) -> Runtime:
+    """The row, where its packages are here."""
+    row = RUNTIMES.row(name, "--runtime")
+    for package in row.packages:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"runtime {name} needs {package}")
+    return row
+
+
+@cache
+def options(name: str) -> RuntimeOptions:
+    return RuntimeOptions(runtime=name, imgsz=SIZE)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> LocalTarget:
+    return LocalTarget(lock_path=tmp_path / "latency.lock")
+
+
+def test_the_row_says_what_the_target_needs(name: str) -> None:
+    row = RUNTIMES.row(name, "--runtime")
+    assert re.fullmatch(r"\.[a-z0-9]{1,8}", row.suffix)  # as files are named on an ssh target
+    assert row.writers
+    assert "fp32" in row.precisions
+    assert row.summary.endswith(".")
+    assert "\n" not in row.summary
+    assert row.loader is None or row.loader.is_file()
+    assert not row.can_slim or row.suffix == ".onnx"
+
+
+def test_each_exporter_writes_a_file_whose_output_is_torchs(
+    name: str, target: LocalTarget, tmp_path: Path
+) -> None:
+    row, before = row_of(name), None
+    for exporter, _ in row.writers:
+        path = tmp_path / exporter / f"model{row.suffix}"
+        exported = export_model(Net(16), path, SIZE, name, after=before)
+        assert exported.exporter == before or exporter == exported.exporter
+        (result,) = compare(target, [exported], options(name), QUICK)  # it compares the outputs
+        assert result.fingerprint.runtime == name
+        assert result.fingerprint.provider == row.provider
+        before = exporter
+
+
+def test_a_lighter_model_is_faster(name: str, target: LocalTarget, tmp_path: Path) -> None:
+    row = row_of(name)
+    heavy, light = (
+        export_model(Net(width), tmp_path / f"{width}{row.suffix}", SIZE, name) for width in (96, 8)
+    )
+    _, lighter = compare(target, [heavy, light], options(name), QUICK)
+    assert 0 < lighter.ratio_low <= lighter.ratio <= lighter.ratio_high < 1
+
+
+def test_several_threads_are_passed_on(name: str, target: LocalTarget, tmp_path: Path) -> None:
+    exported = export_model(Net(8), tmp_path / f"a{row_of(name).suffix}", SIZE, name)
+    (result,) = compare(target, [exported], replace(options(name), threads=2), QUICK)
+    assert result.fingerprint.threads == 2
+
+
+def test_a_provider_that_is_not_there_is_refused_in_one_line(
+    name: str, target: LocalTarget, tmp_path: Path
+) -> None:
+    exported = export_model(Net(8), tmp_path / f"a{row_of(name).suffix}", SIZE, name)
+    asked = replace(options(name), provider="NoSuchDevice")
+    with pytest.raises(ConfigError, match=r"--provider: .*NoSuchDevice") as caught:
+        check_loads(target, exported, asked)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_memory_layout_is_chosen_where_the_row_says_so_and_refused_elsewhere(
+    name: str, target: LocalTarget, tmp_path: Path
+) -> None:
+    row = row_of(name)
+    if not row.channels_last:
+        with pytest.raises(ConfigError, match="--channels-last: got True, expected --runtime"):
+            RuntimeOptions(runtime=name, imgsz=SIZE, channels_last=True)
+        return
+    exported = export_model(Net(8), tmp_path / f"a{row.suffix}", SIZE, name)
+    (result,) = compare(target, [exported], replace(options(name), channels_last=True), QUICK)
+    assert result.fingerprint.provider == f"{row.provider} channels_last"
+
+
+def test_files_that_can_be_slimmed_run_in_other_widths(
+    name: str, target: LocalTarget, tmp_path: Path
+) -> None:
+    row = row_of(name)
+    if not row.can_slim:
+        return
+    dense = export_model(Net(16), tmp_path / f"dense{row.suffix}", SIZE, name)
+    slimmable = SlimmableOnnx(dense.path)
+    assert slimmable.covers(["first", "second", "last"])
+    widths = {"first": (3, 8), "second": (8, 4), "last": (4, 8)}
+    slim = slimmable.write(widths, tmp_path / f"slim{row.suffix}")
+    check_loads(target, replace(dense, path=slim, reference=None), options(name))
