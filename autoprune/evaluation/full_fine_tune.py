@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from autoprune.domain.schema import load_json, save_json
 from autoprune.errors import ConfigError, UnsupportedModel
 from autoprune.evaluation.checkpoint import model_hash, read_checkpoint
@@ -18,6 +16,7 @@ from autoprune.evaluation.fine_tune_settings import full_train_args
 from autoprune.evaluation.inside.loading import is_finished_training, without_optimizer
 from autoprune.evaluation.inside.pruned_yolo import PrunedYOLO, load_pruned
 from autoprune.evaluation.regrowth_guard import sealed_info
+from autoprune.storage.locks import Held, alone
 
 Say = Callable[[str], None]
 
@@ -48,30 +47,31 @@ def fully_fine_tuned(
         ConfigError: A wrong setting; `folder` holds another training, or one that is running.
     """
     arguments = full_train_args(settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
+        with alone(folder / ".lock", timeout_s=0):
+            return _trained(model, data, arguments, folder, say)
+    except Held:
         raise ConfigError(f"{folder}: another process is training there") from None
-    try:
-        last = folder / _RUN / "weights" / "last.pt"
-        request = _request(model, data, arguments)
-        _keep_or_compare(folder, request, begun=last.exists())
-        if last.exists():
-            say(f"Going on with the fine-tune that was interrupted: {folder}")
-            if _is_finished(last, folder):
-                return _result(last, folder)
-            machine = {key: arguments[key] for key in _OF_THE_MACHINE if key in arguments}
-            model, more = load_pruned(last), {"resume": True, **machine}
-        else:
-            more = arguments
-        model.add_callback("on_fit_epoch_end", partial(_after_epoch, say))
-        resolved = str(resolved_data_yaml(data, folder))
-        model.train(**{**more, "data": resolved, "save_dir": str((folder / _RUN).resolve())})
-        return model
-    finally:
-        lock.release()
+
+
+def _trained(
+    model: PrunedYOLO, data: Path | str, arguments: dict[str, Any], folder: Path, say: Say
+) -> PrunedYOLO:
+    last = folder / _RUN / "weights" / "last.pt"
+    request = _request(model, data, arguments)
+    _keep_or_compare(folder, request, begun=last.exists())
+    if last.exists():
+        say(f"Going on with the fine-tune that was interrupted: {folder}")
+        if _is_finished(last, folder):
+            return _result(last, folder)
+        machine = {key: arguments[key] for key in _OF_THE_MACHINE if key in arguments}
+        model, more = load_pruned(last), {"resume": True, **machine}
+    else:
+        more = arguments
+    model.add_callback("on_fit_epoch_end", partial(_after_epoch, say))
+    resolved = str(resolved_data_yaml(data, folder))
+    model.train(**{**more, "data": resolved, "save_dir": str((folder / _RUN).resolve())})
+    return model
 
 
 def _after_epoch(say: Say, trainer: Any) -> None:

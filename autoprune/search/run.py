@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import filelock
 
 from autoprune.domain import stages
 from autoprune.domain.config import StudyConfig
@@ -40,6 +39,7 @@ from autoprune.search.select.finish import (
 )
 from autoprune.search.select.lengthen import lengthen
 from autoprune.search.select.promote import Promotions, drop_weights
+from autoprune.storage.locks import alone
 from autoprune.storage.study_folder import StudyFolder
 
 REPORT_S = 5.0  # kept free at the end
@@ -217,13 +217,6 @@ def _alone(folder: StudyFolder, name: str, listener: SearchListener) -> Iterator
     if not name:
         yield
         return
-    lock = filelock.FileLock(folder.root / name)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        listener.say("Another search works on this study; waiting for its part to finish.")
-        lock.acquire()
-    try:
+    waiting = "Another search works on this study; waiting for its part to finish."
+    with alone(folder.root / name, partial(listener.say, waiting)):
         yield
-    finally:
-        lock.release()

@@ -19,6 +19,7 @@ from autoprune.domain.goal import Limit
 from autoprune.domain.plan import Calibration, PruningPlan
 from autoprune.domain.record import LatencyResult, TrialRecord
 from autoprune.domain.space import SearchSpace
+from autoprune.errors import TrialFailed
 from autoprune.evaluation.dataset import DataSummary
 from autoprune.evaluation.fine_tune_settings import FineTuneSettings
 from autoprune.evaluation.inside.pruned_yolo import PrunedYOLO, as_pruned_yolo
@@ -79,11 +80,15 @@ class Checked:
         """Every finished baseline and trial, as they are on disk now."""
         return [*self.folder.baseline_records(), *self.folder.trial_records()]
 
-    def export(self, module: nn.Module, folder: Path) -> ExportedModel:
-        """Write the runtime's file for a module into `folder`."""
+    def export(self, module: nn.Module, folder: Path, after: str | None = None) -> ExportedModel:
+        """Write the runtime's file for a module into `folder`, by an exporter after the one named.
+
+        Raises:
+            TrialFailed: No exporter, or none of those left, writes it.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"model{self.options.row.suffix}"
-        return export_model(module, path, self.imgsz, self.options.runtime)
+        return export_model(module, path, self.imgsz, self.options.runtime, after)
 
     def keep_export(self, module: nn.Module, folder: Path) -> None:
         """Leave the runtime's file of a trained model in `folder`, ready to deploy."""
@@ -145,6 +150,8 @@ class Measured(Checked):
     def measure(self, module: nn.Module, folder: Path, processes: int = 1) -> LatencyResult:
         """Export a model and time it against the dense one in a clean process, or in several.
 
+        A file that does not answer as torch does is written once more, by the next exporter.
+
         Raises:
             TrialFailed: Export or measurement failed.
             TargetUnreachable: The device is gone.
@@ -152,18 +159,26 @@ class Measured(Checked):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="export-", dir=folder) as draft:
             exported = self.export(module, Path(draft))
-            results = [
-                measure_against(
-                    self.target,
-                    exported,
-                    self.dense_export,
-                    self.dense_latency,
-                    self.options,
-                    self.timing,
-                )
-                for _ in range(processes)
-            ]
-        return together(results)
+            while True:
+                try:
+                    return together([self._timed(exported) for _ in range(processes)])
+                except TrialFailed as failure:
+                    if failure.reason != "export":
+                        raise
+                    try:
+                        exported = self.export(module, Path(draft), exported.exporter)
+                    except TrialFailed:
+                        raise failure from None
+
+    def _timed(self, exported: ExportedModel) -> LatencyResult:
+        return measure_against(
+            self.target,
+            exported,
+            self.dense_export,
+            self.dense_latency,
+            self.options,
+            self.timing,
+        )
 
 
 @dataclass(frozen=True)

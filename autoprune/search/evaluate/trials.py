@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-import filelock
 import optuna
 from optuna.trial import Trial, TrialState
 
@@ -24,6 +23,7 @@ from autoprune.search.evaluate.candidate import Candidate, evaluate_untrained, f
 from autoprune.search.evaluate.reuse import count_taken
 from autoprune.search.propose.distributions import suggested
 from autoprune.search.propose.objectives import constraint_of, values_of
+from autoprune.storage.locks import Held, alone
 
 STAGNANT_TRIALS = 16  # this many without STAGNANT_GAIN more hypervolume end the trials
 STAGNANT_GAIN = 0.002
@@ -91,17 +91,11 @@ class TrialLoop:
         The operating system releases the lock when its holder dies, however it dies.
         """
         folder = self.bench.folder.trial(number)
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / ".lock")
         try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
+            with alone(folder / ".lock", timeout_s=0):
+                yield True
+        except Held:
             yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
 
     def _stop_reason(self) -> str | None:
         finished = self._records()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import filelock
-
 from autoprune.domain.front import pareto_front
 from autoprune.domain.ranking import ranked, standing
 from autoprune.domain.record import TrialRecord
@@ -14,6 +12,7 @@ from autoprune.search.context.workbench import Checked, Informed
 from autoprune.search.evaluate.candidate import Candidate, evaluate_trained
 from autoprune.search.select.order import misleading, order
 from autoprune.search.select.sentinel import Sentinel
+from autoprune.storage.locks import Held, alone
 
 FIRST_TRIES = 3  # owed, so that a plan is trained even if the first is too slow
 KEPT_CONTENDERS = 5  # weights kept besides the front's, in case confirmation falls back on them
@@ -70,24 +69,20 @@ class Promotions:
     def _promote(self, record: TrialRecord) -> None:
         bench, listener = self.bench, self.listener
         folder = bench.folder.folder_of(record)
-        lock = filelock.FileLock(folder / ".lock")
         try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
+            with alone(folder / ".lock", timeout_s=0):
+                record = bench.folder.reread(record)
+                if record.state != "scored":  # another worker was faster
+                    return
+                listener.candidate(record.name, None, None)
+                candidate = Candidate.of(record)
+                record = record.model_copy(update={"taken_from": None})  # the rest is made here
+                self.begun += 1
+                record = evaluate_trained(bench, candidate, listener, record)
+                self.sentinel.look(record.latency)
+        except Held:
             self.held.add(record.name)
             return
-        try:
-            record = bench.folder.reread(record)
-            if record.state != "scored":  # another worker was faster
-                return
-            listener.candidate(record.name, None, None)
-            candidate = Candidate.of(record)
-            record = record.model_copy(update={"taken_from": None})  # the rest is made here
-            self.begun += 1
-            record = evaluate_trained(bench, candidate, listener, record)
-            self.sentinel.look(record.latency)
-        finally:
-            lock.release()
         records = bench.records()
         best = ranked(records, bench.limit)
         listener.result(record, standing(best, bench.limit))

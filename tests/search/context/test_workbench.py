@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from torch import nn
 
+from autoprune.errors import TrialFailed
 from autoprune.search.context import workbench
 from autoprune.search.context.workbench import Measured
 from tests.search.fakes import latency
@@ -27,9 +28,53 @@ def test_one_export_is_timed_in_as_many_processes_as_asked_for(
         timing=None,
         export=lambda _, folder: exported.append(folder),
     )
+    bench._timed = lambda exported: Measured._timed(bench, exported)
     monkeypatch.setattr(workbench, "measure_against", lambda *_: latency(next(times)))
     found = Measured.measure(bench, nn.Identity(), tmp_path / "trial", 3)
     assert len(exported) == 1
     assert (found.low_ms, found.median_ms, found.high_ms) == (4.7 * 0.99, 4.8, 4.9 * 1.01)
     assert Measured.measure(bench, nn.Identity(), tmp_path / "trial") == latency(5.0)
     assert list((tmp_path / "trial").iterdir()) == []
+
+
+class TwoExporters:
+    """A bench whose first exporter writes a file that is wrong."""
+
+    def __init__(self, wrong: tuple[str, ...] = ("first",)) -> None:
+        self.wrong, self.asked = wrong, []
+
+    def export(self, module: nn.Module, folder: Path, after: str | None = None) -> Any:
+        self.asked.append(after)
+        if after == "second":
+            raise TrialFailed("export", "no exporter is left after second")
+        return SimpleNamespace(exporter="first" if after is None else "second")
+
+    def _timed(self, exported: Any) -> Any:
+        if exported.exporter in self.wrong:
+            raise TrialFailed("export", f"{exported.exporter} differs from torch")
+        return latency(4.0)
+
+
+def test_a_file_that_answers_wrongly_is_written_by_the_next_exporter(tmp_path: Path) -> None:
+    bench: Any = TwoExporters()
+    assert Measured.measure(bench, nn.Identity(), tmp_path) == latency(4.0)
+    assert bench.asked == [None, "first"]
+
+
+def test_where_no_exporter_is_left_the_first_word_counts(tmp_path: Path) -> None:
+    bench: Any = TwoExporters(wrong=("first", "second"))
+    with pytest.raises(TrialFailed, match="second differs from torch"):
+        Measured.measure(bench, nn.Identity(), tmp_path)
+    assert bench.asked == [None, "first", "second"]
+
+
+def test_another_failure_is_no_reason_to_export_again(tmp_path: Path) -> None:
+    bench: Any = TwoExporters()
+
+    def too_long(_: Any) -> Any:
+        raise TrialFailed("timeout", "the measurement took too long")
+
+    bench._timed = too_long
+    with pytest.raises(TrialFailed, match="took too long"):
+        Measured.measure(bench, nn.Identity(), tmp_path)
+    assert bench.asked == [None]
