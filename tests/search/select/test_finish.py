@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from torch import nn
 
+from autoprune.domain.goal import Goal
 from autoprune.domain.record import LONG, LatencyResult, TrialRecord
 from autoprune.latency.measure import TimingSettings, together
 from autoprune.search.context.budget import Allowance
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.select import finish
-from autoprune.search.select.finish import better_published, confirm_best
-from tests.search.fakes import DENSE, fake_bench, latency, record, score
+from autoprune.search.select.finish import (
+    MAX_DOUBTFUL,
+    better_published,
+    confirm_best,
+    score_on_new_images,
+)
+from tests.search.fakes import DENSE, ending_in, fake_bench, latency, record, score, with_goal
 
 
 def _record(number: int, ms: float, map50_95: float, **given: Any) -> TrialRecord:
@@ -54,6 +61,14 @@ def test_the_best_that_a_fresh_process_confirms_is_recommended(
     assert best is not None
     assert best.name == "trial 1"
     assert measured == {}
+
+
+class Heard(SearchListener):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
 
 @dataclass(frozen=True)
@@ -133,3 +148,108 @@ def test_a_model_published_earlier_gives_way_only_to_a_better_one(tmp_path: Path
     assert better_published(bench, better).name == "trial 2"
     (bench.folder.trial(0) / "model.pt").unlink()
     assert better_published(bench, new).name == "trial 2"
+
+
+def _misses(count: int, ms: float, worse_from: float = 0.7) -> list[TrialRecord]:
+    return [_record(number, ms, worse_from - number / 100) for number in range(count)]
+
+
+def test_after_many_misses_only_what_left_no_doubt_is_tried(
+    tmp_path: Path, measured: dict[str, float]
+) -> None:
+    """4.97 ms is within by its median alone."""
+    doubtful = _misses(MAX_DOUBTFUL + 2, 4.97)
+    sure = _record(20, 4.5, 0.3)
+    records = [*doubtful, sure]
+    measured |= {record.name: 4.99 for record in doubtful} | {"trial 20": 4.5}
+    best = _confirmed(_bench(tmp_path, *records), records)
+    assert best is not None
+    assert best.name == "trial 20"
+    assert sorted(measured) == ["trial 5", "trial 6"]  # not asked for again
+    assert MAX_DOUBTFUL == 5
+
+
+def test_what_left_no_doubt_is_tried_however_many_missed(
+    tmp_path: Path, measured: dict[str, float]
+) -> None:
+    records = _misses(MAX_DOUBTFUL + 2, 4.9)
+    measured |= {record.name: 4.99 for record in records}
+    measured[records[-1].name] = 4.8
+    best = _confirmed(_bench(tmp_path, *records), records)
+    assert best is not None
+    assert best.name == records[-1].name
+
+
+def test_once_the_time_is_over_one_candidate_is_confirmed_and_no_more(
+    tmp_path: Path, measured: dict[str, float]
+) -> None:
+    records = _misses(3, 4.9)
+    bench = _bench(tmp_path, *records)
+    measured |= {"trial 0": 4.99, "trial 1": 4.8}
+    assert confirm_best(bench, records, ending_in(-1), SearchListener()) is None
+    assert sorted(measured) == ["trial 1"]
+    measured["trial 0"] = 4.8
+    best = confirm_best(bench, records, ending_in(-1), SearchListener())
+    assert best is not None
+    assert best.name == "trial 0"
+
+
+def test_a_model_that_is_not_confirmed_is_never_published_instead(tmp_path: Path) -> None:
+    new = _record(2, 4.5, 0.6, confirmed=latency(4.5))
+    better = _record(3, 4.5, 0.7)
+    assert better_published(_bench(tmp_path, new, better), new) == new
+
+
+def test_an_accuracy_goal_publishes_what_it_found(tmp_path: Path) -> None:
+    fastest = _record(0, 4.0, 0.78, confirmed=latency(4.0))
+    better = _record(1, 6.0, 0.8, confirmed=latency(6.0))
+    bench = with_goal(_bench(tmp_path, fastest, better), Goal(kind="max_drop", value=5))
+    assert better_published(bench, fastest) == fastest
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Folders whose model was scored on new images, in order; each takes no time."""
+    names: list[str] = []
+
+    def trained(_: Any, folder: Path) -> nn.Module:
+        names.append(folder.name)
+        return nn.Identity()
+
+    monkeypatch.setattr(finish, "_trained", trained)
+    monkeypatch.setattr(finish, "validate", lambda *_: score(0.6).metrics)
+    return names
+
+
+def _scoring_bench(root: Path, *records: TrialRecord) -> Any:
+    bench = _bench(root, *records)
+    bench.data = SimpleNamespace(final_images=())
+    bench.train_size, bench.device, bench.keep_export = 64, "cpu", lambda *_: None
+    return bench
+
+
+RECORDS = [
+    _record(0, 4.0, 0.5),
+    _record(1, 4.5, 0.6),
+    record("uniform-0.30", 6.0, 0.3, kind="baseline", params=9000),
+]
+
+
+def test_the_recommended_plan_is_scored_on_new_images_before_the_others(
+    tmp_path: Path, scored: list[str]
+) -> None:
+    bench = _scoring_bench(tmp_path, *RECORDS)
+    score_on_new_images(bench, RECORDS, Allowance.unlimited(), SearchListener(), RECORDS[1])
+    assert scored == ["0001", "uniform-0.30", "0000"]
+    assert all(bench.folder.reread(each).final is not None for each in RECORDS)
+    score_on_new_images(bench, RECORDS, Allowance.unlimited(), SearchListener(), RECORDS[1])
+    assert len(scored) == 3  # once each
+
+
+def test_without_time_only_the_recommended_plan_is_scored_and_that_is_said(
+    tmp_path: Path, scored: list[str]
+) -> None:
+    bench, heard = _scoring_bench(tmp_path, *RECORDS), Heard()
+    score_on_new_images(bench, RECORDS, ending_in(-1), heard, RECORDS[1])
+    assert scored == ["0001"]
+    assert heard.said == ["No time left for the final score of 2 more; continue to get them."]

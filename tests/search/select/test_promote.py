@@ -14,7 +14,7 @@ import pytest
 
 from autoprune.domain.goal import Goal, Standing
 from autoprune.domain.plan import PruningPlan
-from autoprune.domain.record import Failure, TrialRecord
+from autoprune.domain.record import Failure, ModelSize, TrialRecord
 from autoprune.errors import TargetUnreachable, TooManyFailures
 from autoprune.search.context.budget import Allowance
 from autoprune.search.context.listener import SearchListener
@@ -449,3 +449,21 @@ def test_a_machine_that_became_slower_is_mentioned_once(tmp_path: Path, trainer:
     trainer.answer = on_a_slower_day
     heard = _promoted(_bench(tmp_path / "slower", records))
     assert sum("20% slower" in text for text in heard.said) == 1
+
+
+def test_weights_of_the_next_best_stay_in_case_the_best_is_not_confirmed(
+    tmp_path: Path, trainer: Trainer
+) -> None:
+    """None but trial 9 is on the front; four more stay as contenders."""
+    trainer.answer = lambda known: complete(known).model_copy(
+        update={"size": ModelSize(params=9000 - (known.number or 0), macs=9)}
+    )
+    waiting = [scored(number, 4.9 - number / 100, 0.1 + number / 50) for number in range(10)]
+    bench = _bench(tmp_path, waiting)
+    for made in waiting:
+        bench.folder.folder_of(made).mkdir(parents=True, exist_ok=True)
+        (bench.folder.folder_of(made) / "model.pt").touch()
+    _promoted(bench)
+    trained = waiting[: 9 - PROMOTIONS : -1]
+    assert [made.name for made in trained] == trainer.trained
+    assert _with_weights(bench, trained) == [True] * 5 + [False]
