@@ -8,7 +8,7 @@ it is the time the model takes on a core of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autoprune.domain.record import LASTING_CHANGE_ALLOWED, Fingerprint, LatencyResult
@@ -190,19 +190,31 @@ def refuse_other_fingerprint(known: Fingerprint, measured: Fingerprint) -> None:
         raise StudyMismatch(f"latency was measured under other conditions: {'; '.join(changes)}")
 
 
-def check_loads(
-    target: LatencyTarget, model: ExportedModel, options: RuntimeOptions
-) -> Fingerprint:
+@dataclass(frozen=True)
+class Greeting:
+    """What a target is.
+
+    Attributes:
+        fingerprint: What a latency measured there depends on.
+        free_bytes: Of the disk that models are sent to; None where it does not tell.
+    """
+
+    fingerprint: Fingerprint
+    free_bytes: int | None
+
+
+def check_loads(target: LatencyTarget, model: ExportedModel, options: RuntimeOptions) -> Greeting:
     """Load a model on the target, with the runtime and the provider asked for, and no more.
 
     Returns:
-        What a latency measured there would depend on.
+        What the target is.
 
     Raises:
         ConfigError: The target lacks the runtime or the provider; it names those it has.
         TrialFailed, TargetUnreachable: As `LatencyTarget.run`.
     """
-    return _fingerprint(_measured(target, [model], [], options, None))
+    output = _measured(target, [model], [], options, None)
+    return Greeting(_fingerprint(output), output.free_bytes)
 
 
 def _measured(

@@ -34,6 +34,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -576,6 +577,7 @@ def run_job(job: Job) -> dict[str, Any]:
         "checks": checks,
         "before": before,
         "after": machine_state(),
+        "free_bytes": _free_bytes(job["dense"]),
     }
 
 
@@ -594,6 +596,14 @@ def answer(text: str) -> dict[str, Any]:
         else:
             result = _error("model", f"{type(error).__name__}: {error}")
     return {"runner_version": RUNNER_VERSION, **result}
+
+
+def _free_bytes(path: str) -> int | None:
+    """Free disk where a model was sent to; None where the system does not tell."""
+    try:
+        return shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free
+    except OSError:
+        return None
 
 
 def _error(kind: str, message: str) -> dict[str, Any]:

@@ -75,6 +75,7 @@ class RunnerOutput(_Part):
     checks: tuple[OutputCheck, ...]
     before: MachineState
     after: MachineState
+    free_bytes: int | None = None  # of the disk that models are sent to
 
     @model_validator(mode="after")
     def _same_blocks(self) -> RunnerOutput:

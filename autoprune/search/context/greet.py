@@ -9,10 +9,12 @@ from pathlib import Path
 from torch import nn
 
 from autoprune.domain.record import Fingerprint, TrialRecord
+from autoprune.errors import StorageFailed
 from autoprune.latency.export import export_model
 from autoprune.latency.measure import RuntimeOptions, check_loads, refuse_other_fingerprint
 from autoprune.latency.targets import LatencyTarget
 
+MIN_FREE_BYTES = 200_000_000  # models of one process, and their copies
 _SMALL = (32, 32)  # pixels
 
 
@@ -24,6 +26,7 @@ def greet(target: LatencyTarget, options: RuntimeOptions) -> Fingerprint:
 
     Raises:
         ConfigError: The target lacks the runtime or the provider, or falls back to another.
+        StorageFailed: Its disk is nearly full.
         TrialFailed, TargetUnreachable: As `LatencyTarget.run`.
     """
     small = replace(options, imgsz=_SMALL)
@@ -31,7 +34,10 @@ def greet(target: LatencyTarget, options: RuntimeOptions) -> Fingerprint:
         path = Path(folder) / f"model{options.row.suffix}"
         model = export_model(nn.Conv2d(3, 1, 1), path, small.imgsz, small.runtime)
         found = check_loads(target, model, small)
-    return found.model_copy(update={"imgsz": options.imgsz})
+    if found.free_bytes is not None and found.free_bytes < MIN_FREE_BYTES:
+        free, needed = (f"{count / 1e6:.0f} MB" for count in (found.free_bytes, MIN_FREE_BYTES))
+        raise StorageFailed(f"the target: only {free} of disk are free, {needed} needed")
+    return found.fingerprint.model_copy(update={"imgsz": options.imgsz})
 
 
 def refuse_other_place(dense: TrialRecord | None, here: Fingerprint) -> None:

@@ -13,7 +13,7 @@ from autoprune.demo.dataset import Split, write_detection_set
 from autoprune.domain.config import StudyConfig
 from autoprune.domain.goal import Goal
 from autoprune.domain.record import TrialRecord
-from autoprune.errors import ConfigError, StudyMismatch, TargetUnreachable
+from autoprune.errors import ConfigError, StorageFailed, StudyMismatch, TargetUnreachable
 from autoprune.latency.fake_target import FakeTarget
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.prepare import check
@@ -80,6 +80,16 @@ def test_a_target_that_does_not_answer_is_found_first_and_leaves_no_study(
     with pytest.raises(TargetUnreachable, match="no route"):
         _checked(tmp_path / "studies", _config(data_yaml), Gone())
     assert not (tmp_path / "studies").exists()
+
+
+def test_a_target_whose_disk_is_nearly_full_pauses_the_search(
+    tmp_path: Path, data_yaml: Path
+) -> None:
+    full = FakeTarget(overrides={"free_bytes": 50_000_000})
+    with pytest.raises(StorageFailed, match="the target: only 50 MB of disk are free, 200 MB"):
+        _checked(tmp_path / "studies", _config(data_yaml), full)
+    roomy = FakeTarget(overrides={"free_bytes": 300_000_000})
+    _checked(tmp_path / "studies", _config(data_yaml), roomy)
 
 
 def test_another_setting_is_refused_before_anything_is_done(
