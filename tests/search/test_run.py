@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from autoprune.domain import stages
 from autoprune.domain.outcome import Outcome
 from autoprune.domain.stages import STAGES
+from autoprune.search import run
+from autoprune.search.context.budget import Budget
+from autoprune.search.context.journal import Journal
+from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Checked
-from autoprune.search.run import STEPS
+from autoprune.search.run import STEPS, Prepared, run_search
+from tests.search.fakes import DENSE, fake_bench, record
 
 
 def test_every_step_needs_no_more_than_the_one_before_made() -> None:
@@ -23,3 +36,49 @@ def test_the_steps_are_the_stages_between_the_check_and_the_report() -> None:
 def test_what_is_done_once_is_done_under_a_lock() -> None:
     alone = {step.stage.name for step in STEPS if step.lock}
     assert alone == {step.stage.name for step in STEPS} - {"trials", "promotion"}
+
+
+class Heard(SearchListener):
+    def __init__(self) -> None:
+        self.deadlines: list[float | None] = []
+
+    def deadline(self, seconds: float | None) -> None:
+        self.deadlines.append(seconds)
+
+
+@pytest.mark.parametrize(("limit_s", "said"), [(100.0, [pytest.approx(100, abs=1)]), (None, [])])
+def test_the_screen_is_told_the_end_of_a_search_that_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit_s: float | None, said: list[Any]
+) -> None:
+    done = Outcome(status="finished")
+    monkeypatch.setattr(run, "STEPS", [replace(STEPS[0], run=lambda *_: done)])
+    checked: Any = fake_bench(tmp_path)
+    checked.data = SimpleNamespace(overlap=0)
+    heard = Heard()
+    prepared = Prepared(checked, Journal(checked.folder, heard, Budget(limit_s)))
+    assert run_search(prepared, heard) == done
+    assert heard.deadlines == said
+    assert set(checked.folder.stage_seconds()) == {"dense"}
+
+
+def test_what_later_stages_need_at_the_least_is_noted_as_soon_as_it_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside their shares: the end as long as the dense model took, a fine-tune as a baseline."""
+    bench: Any = fake_bench(tmp_path)
+    bench.dense = DENSE.model_copy(update={"seconds": 30.0})
+    monkeypatch.setattr(run, "measured", lambda *_: bench)
+    monkeypatch.setattr(run, "already_met", lambda *_: None)
+    budget = Budget(100.0)
+    _step("dense").run(bench, budget.open(stages.DENSE), SearchListener())
+    assert budget.open(stages.FINISH).left_s() == pytest.approx(30, abs=1)
+    done = [record("uniform-0.50", 4.0, 0.5, kind="baseline", seconds=60.0)]
+    monkeypatch.setattr(run, "evaluate_baselines", lambda *_: done)
+    monkeypatch.setattr(run, "open_study", lambda *_: None)
+    _step("baselines").run(bench, budget.open(stages.BASELINES), SearchListener())
+    assert budget.open(stages.PROMOTION).left_s() == pytest.approx(60, abs=1)
+    assert budget.open(stages.TRIALS).left_s() == pytest.approx(10, abs=1)
+
+
+def _step(name: str) -> run.Step:
+    return next(step for step in STEPS if step.stage.name == name)

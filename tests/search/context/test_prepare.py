@@ -13,12 +13,13 @@ from autoprune.demo.dataset import Split, write_detection_set
 from autoprune.domain.config import StudyConfig
 from autoprune.domain.goal import Goal
 from autoprune.domain.record import TrialRecord
+from autoprune.domain.stages import LONGER
 from autoprune.errors import ConfigError, StorageFailed, StudyMismatch, TargetUnreachable
 from autoprune.latency.fake_target import FakeTarget
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.context.prepare import check
+from autoprune.search.context.prepare import DEMO_TIMEOUT_S, check, completed
 from autoprune.search.context.workbench import Checked
-from autoprune.search.run import prepare_search
+from autoprune.search.run import REPORT_S, prepare_search
 from tests.search.fakes import DENSE, FINGERPRINT, latency
 
 IMGSZ = (64, 64)
@@ -141,3 +142,27 @@ def test_the_time_of_the_check_is_part_of_the_limit_and_noted(
     spent_s = prepared.checked.folder.stage_seconds()["check"]
     assert spent_s > 0
     assert prepared.journal.budget.left_s() <= 100 - spent_s + 0.01
+
+
+@pytest.mark.parametrize(
+    ("asked", "timeout_s"),
+    [({}, DEMO_TIMEOUT_S), ({"timeout_s": 60.0}, 60.0), ({"trials": 5}, None)],
+)
+def test_the_demo_has_a_time_limit_of_its_own_only_where_none_was_asked_for(
+    asked: dict[str, Any], timeout_s: float | None
+) -> None:
+    config = StudyConfig.of({"goal": Goal(kind="speedup", value=2), **asked}, "test")
+    done = completed(config, Path("demo.pt"), "demo")
+    assert done.timeout_s == timeout_s
+    assert (done.model, done.name) == (Path("demo.pt"), "demo")
+    own = {**asked, "goal": config.goal, "model": "a.pt", "data": "a.yaml"}
+    assert completed(StudyConfig.of(own, "test"), Path("a.pt"), "a").timeout_s == asked.get(
+        "timeout_s"
+    )
+
+
+def test_some_time_is_kept_free_for_the_report(tmp_path: Path, data_yaml: Path) -> None:
+    config = _config(data_yaml, timeout_s=50.0)
+    budget = prepare_search(config, tmp_path, SearchListener(), FakeTarget()).journal.budget
+    left_s = budget.left_s()
+    assert budget.open(LONGER).left_s() == pytest.approx(left_s - REPORT_S, abs=1)
