@@ -61,6 +61,9 @@ def search(
         UnsupportedModel: The model cannot be pruned.
         StudyMismatch: The study exists with other settings or widths.
         TargetUnreachable: The device does not answer; repeat the call to continue.
+        StorageFailed: The disk is full; likewise.
+        TooManyFailures: Several candidates failed one after another.
+        TrialFailed: The target cannot run even a network of one layer.
         KeyboardInterrupt: After the report of what is finished has been written.
     """
     from autoprune.search.propose.names import check_names

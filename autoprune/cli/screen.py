@@ -101,7 +101,7 @@ class Screen(SearchListener):
 
     def begins(self, stage: Stage) -> None:
         """Show how far the search is."""
-        self.step = f"stage {STAGES.index(stage) + 1} of {len(STAGES)}, {stage.name}"
+        self.step = f"{STAGES.index(stage) + 1} of {len(STAGES)}: {stage.does}"
 
     def result(self, record: TrialRecord, best: Standing | None) -> None:
         """Print one line about a finished candidate."""

@@ -84,7 +84,7 @@ class Goal(BaseModel):
 
 @dataclass(frozen=True)
 class Limit:
-    """A goal against one dense model. Nothing else compares a latency or a drop with a limit.
+    """A goal against one dense model: whether a latency or a drop is within it is asked here.
 
     Attributes:
         goal: What was asked.
@@ -151,6 +151,18 @@ class Limit:
         """
         within = self.latency_ms is None or predicted_ms <= self.latency_ms * room
         return Evidence.PREDICTED if within else Evidence.NONE
+
+    def nearly(self, result: LatencyResult) -> bool:
+        """Whether a measured interval reaches down to the latency limit, or below it."""
+        return self.latency_ms is None or result.low_ms <= self.latency_ms
+
+    def tolerates(self, lost: float) -> bool:
+        """Whether an accuracy goal allows so large a loss of mAP50-95, in [0, 1]."""
+        return self.goal.kind != "max_drop" or lost <= self.goal.value / 100
+
+    def refuted(self, record: TrialRecord) -> bool:
+        """Whether a record was measured again and did not turn out to be within the limit."""
+        return record.confirmed is not None and self.judge(record) < Evidence.CONFIRMED
 
     def _judge_accuracy(self, record: TrialRecord) -> Evidence:
         if record.map50_95 is not None:

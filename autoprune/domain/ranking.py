@@ -62,6 +62,20 @@ def ranked(
     return sorted(fitting, key=key)
 
 
+def best_so_far(
+    records: Iterable[TrialRecord], limit: Limit, at_least: Evidence = Evidence.MEASURED
+) -> TrialRecord | None:
+    """The best that is confirmed; else the best that one measurement finds within the goal.
+
+    A record whose confirmation missed the limit is neither.
+    """
+    known = [record for record in records if not limit.refuted(record)]
+    for evidence in (Evidence.CONFIRMED, at_least):
+        if best := ranked(known, limit, evidence):
+            return best[0]
+    return None
+
+
 def standing(best: list[TrialRecord], limit: Limit) -> Standing | None:
     """The first of a ranking with what shows that it meets the goal; None for an empty one."""
     return Standing(best[0], limit.judge(best[0])) if best else None

@@ -1,4 +1,4 @@
-"""The stages of a search in order: what each is called, its share of the time, what it leaves."""
+"""The stages of a search in order: what each is called and does, and its share of the time."""
 
 from __future__ import annotations
 
@@ -10,33 +10,29 @@ class Stage:
     """One stage of a search.
 
     Attributes:
-        name: As in stages.json, the screen and the report.
-        does: What it does, in words.
+        name: As in stages.json and the report.
+        does: What it does, in words, for the screen.
         share: Of `--timeout`, relative to the shares of the stages that are still to come.
-        makes: What it leaves in the study's folder; a continued study takes up from there.
+        always: Whether it comes however late it is: what it needs is kept free from the beginning.
     """
 
     name: str
     does: str
     share: float
-    makes: str
+    always: bool = False
 
 
-CHECK = Stage("check", "load and check everything, greet the target", 0.0, "study.yaml")
-DENSE = Stage("dense", "validate and time the dense model", 0.06, "dense/record.json")
-CALIBRATION = Stage(
-    "calibration", "learn what each channel is worth", 0.14, "the user's cache of calibrations"
-)
-PREDICTOR = Stage(
-    "latency predictor", "learn what costs time on the target", 0.12, "latency_predictor.json"
-)
-VERDICT = Stage("verdict", "find out what pruning can reach", 0.08, "space.yaml, verdict.json")
-BASELINES = Stage("baselines", "fine-tune uniform plans", 0.20, "baselines/")
-TRIALS = Stage("trials", "score plans without training", 0.12, "trials/, study.db")
-PROMOTION = Stage("promotion", "measure and fine-tune the most promising plans", 0.12, "trials/")
-FINISH = Stage("finish", "confirm the best plan, score it on new images", 0.03, "best.yaml")
-LONGER = Stage("longer fine-tune", "train the best plan on", 0.13, "best.pt")
-REPORT = Stage("report", "write the report", 0.01, "report/")
+CHECK = Stage("check", "loading and checking everything, greeting the target", 0.0)
+DENSE = Stage("dense", "measuring the dense model", 0.06)
+CALIBRATION = Stage("calibration", "learning what each channel is worth", 0.14)
+PREDICTOR = Stage("latency predictor", "learning what costs time on the target", 0.12)
+VERDICT = Stage("verdict", "finding out what pruning can reach", 0.08)
+BASELINES = Stage("baselines", "fine-tuning uniform plans", 0.20)
+TRIALS = Stage("trials", "scoring plans without training", 0.12)
+PROMOTION = Stage("promotion", "fine-tuning the most promising plans", 0.12)
+FINISH = Stage("finish", "confirming the best plan", 0.03, always=True)
+LONGER = Stage("longer fine-tune", "training the best plan on", 0.13)
+REPORT = Stage("report", "writing the report", 0.01, always=True)
 
 STAGES = (
     CHECK,

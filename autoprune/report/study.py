@@ -9,7 +9,7 @@ from typing import Literal
 from autoprune.domain.front import pareto_front
 from autoprune.domain.goal import Evidence, Limit
 from autoprune.domain.outcome import Outcome
-from autoprune.domain.ranking import nearest_miss, ranked
+from autoprune.domain.ranking import best_so_far, nearest_miss
 from autoprune.domain.record import LONG, TrialRecord
 from autoprune.domain.verdict import Verdict
 from autoprune.report.asked import StudySettings, load_settings
@@ -205,7 +205,7 @@ def _choose(
                 return record, met if outcome.goal_met else "nearest"
     if limit is None:
         return None, None
-    if not ended and (meeting := ranked(front, limit, limit.sure)):
-        return meeting[0], "so far"
+    if not ended and (best := best_so_far(front, limit, limit.sure)) is not None:
+        return best, "so far"
     nearest = nearest_miss(candidates, limit)
     return nearest, "nearest" if nearest else None

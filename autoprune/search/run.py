@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from autoprune.domain.config import StudyConfig
 from autoprune.domain.outcome import Outcome
 from autoprune.domain.record import TrialRecord
 from autoprune.domain.stages import Stage
+from autoprune.errors import StorageFailed
 from autoprune.latency.targets import LatencyTarget
 from autoprune.search.context.budget import Allowance, Budget
 from autoprune.search.context.journal import Journal
@@ -39,7 +41,8 @@ from autoprune.search.select.finish import (
 )
 from autoprune.search.select.lengthen import lengthen
 from autoprune.search.select.promote import Promotions, drop_weights
-from autoprune.storage.locks import alone
+from autoprune.search.select.stopped import ended_early
+from autoprune.storage.locks import Held, alone
 from autoprune.storage.study_folder import StudyFolder
 
 REPORT_S = 5.0  # kept free at the end
@@ -63,10 +66,12 @@ class Confirmed(Searched):
     Attributes:
         best: Its record; None where nothing meets the goal.
         outcome: The search's, as written down.
+        compared: The records it was chosen from.
     """
 
     best: TrialRecord | None
     outcome: Outcome
+    compared: tuple[TrialRecord, ...]
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,27 @@ def _dense(bench: Checked, allowance: Allowance, listener: SearchListener) -> Me
     return already_met(found, listener) or found
 
 
-def _calibration(bench: Measured, _: Allowance, listener: SearchListener) -> Calibrated:
-    return calibrated(bench, listener)
+def _calibration(
+    bench: Measured, allowance: Allowance, listener: SearchListener
+) -> Calibrated | Outcome:
+    return _too_late(bench, allowance) or calibrated(bench, listener)
+
+
+def _predictor(
+    bench: Calibrated, allowance: Allowance, listener: SearchListener
+) -> Informed | Outcome:
+    return _too_late(bench, allowance) or informed(bench, allowance, listener)
+
+
+def _too_late(bench: Measured, allowance: Allowance) -> Outcome | None:
+    """The search's outcome where its time is over before the first trial; None where it is not."""
+    if allowance.allows(0.0, owed=True):
+        return None
+    reason = (
+        f"--timeout {bench.config.timeout_s:g} is over before the first trial; the same command"
+        " with a longer one continues"
+    )
+    return ended_early(bench, reason)
 
 
 def _baselines(bench: Informed, allowance: Allowance, listener: SearchListener) -> Informed:
@@ -127,7 +151,7 @@ def _finish(bench: Searched, allowance: Allowance, listener: SearchListener) -> 
     outcome.save(bench.folder.outcome)
     recommended = [] if best is None else [best]
     score_on_new_images(bench, records, allowance, listener, *recommended)
-    return bench.grown(Confirmed, best=best, outcome=outcome)
+    return bench.grown(Confirmed, best=best, outcome=outcome, compared=tuple(records))
 
 
 def _longer(bench: Confirmed, allowance: Allowance, listener: SearchListener) -> Outcome:
@@ -139,7 +163,7 @@ def _longer(bench: Confirmed, allowance: Allowance, listener: SearchListener) ->
         outcome = outcome.model_copy(update={"best": best.name})
         outcome.save(bench.folder.outcome)
     if bench.config.keep == "front":
-        drop_weights(bench, bench.records(), [] if best is None else [best])
+        drop_weights(bench, bench.compared, [] if best is None else [best])
     return outcome
 
 
@@ -148,7 +172,7 @@ _PREPARE, _FINISH = ".prepare.lock", ".finish.lock"
 STEPS = (
     Step(stages.DENSE, Checked, Measured, _dense, _PREPARE),
     Step(stages.CALIBRATION, Measured, Calibrated, _calibration, _PREPARE),
-    Step(stages.PREDICTOR, Calibrated, Informed, informed, _PREPARE),
+    Step(stages.PREDICTOR, Calibrated, Informed, _predictor, _PREPARE),
     Step(stages.VERDICT, Informed, Informed, say_verdict, _PREPARE),
     Step(stages.BASELINES, Informed, Informed, _baselines, _PREPARE),
     Step(stages.TRIALS, Informed, Searched, _trials),
@@ -175,7 +199,8 @@ def prepare_search(
     """Load and check everything, and open the study's folder. The time limit counts from here.
 
     Raises:
-        ConfigError, UnsupportedModel, StudyMismatch, TargetUnreachable, StorageFailed: As `check`.
+        ConfigError, UnsupportedModel, StudyMismatch, StorageFailed: As `check`.
+        TargetUnreachable, TrialFailed: Likewise.
     """
     began = time.monotonic()
     check_names(config)
@@ -193,6 +218,7 @@ def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
     Raises:
         KeyboardInterrupt: Passed on; the study can be continued by the same command.
         TargetUnreachable: The device is gone; likewise.
+        StorageFailed: The disk is full, or another search holds the study.
         StudyMismatch: The study's space.yaml was changed since it began.
         TooManyFailures: Trials fail one after another.
     """
@@ -203,20 +229,34 @@ def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
         listener.say(f"Note: {known.data.overlap} of the val images are in train too.")
     if journal.budget.limited:
         listener.deadline(journal.budget.left_s())
-    for step in STEPS:
-        with _alone(folder, step.lock, listener), journal.stage(step.stage) as allowance:
-            known = step.run(known, allowance, listener)
-        if isinstance(known, Outcome):
-            return known
+    for lock, steps in groupby(STEPS, key=lambda step: step.lock):
+        with _alone(folder, lock, journal.budget, listener):
+            for step in steps:
+                with journal.stage(step.stage) as allowance:
+                    known = step.run(known, allowance, listener)
+                if isinstance(known, Outcome):
+                    return known
     raise AssertionError("the last stage makes the outcome")
 
 
 @contextmanager
-def _alone(folder: StudyFolder, name: str, listener: SearchListener) -> Iterator[None]:
-    """Hold a study-wide lock; says so when another search of this study holds it."""
+def _alone(
+    folder: StudyFolder, name: str, budget: Budget, listener: SearchListener
+) -> Iterator[None]:
+    """Hold a study-wide lock; says so when another search of this study holds it.
+
+    Raises:
+        StorageFailed: It holds it for longer than this search has time.
+    """
     if not name:
         yield
         return
     waiting = "Another search works on this study; waiting for its part to finish."
-    with alone(folder.root / name, partial(listener.say, waiting)):
-        yield
+    most_s = budget.left_s() if budget.limited else None
+    try:
+        with alone(folder.root / name, partial(listener.say, waiting), most_s):
+            yield
+    except Held:
+        raise StorageFailed(
+            f"{folder.root}: another search works on it, and --timeout is over"
+        ) from None

@@ -11,6 +11,7 @@ from autoprune.domain.outcome import Outcome
 from autoprune.domain.record import TrialRecord
 from autoprune.domain.schema import load_json, save_json, unstamped
 from autoprune.errors import ConfigError
+from autoprune.storage.locks import alone
 from autoprune.storage.yaml_io import load_yaml
 
 
@@ -156,9 +157,10 @@ class StudyFolder:
 
     def add_stage_seconds(self, name: str, seconds: float) -> None:
         """Add to the seconds spent in a stage."""
-        spent = self.stage_seconds()
-        spent[name] = round(spent.get(name, 0.0) + seconds, 2)
-        save_json("stages.json", self.stages, {"seconds": spent})
+        with alone(self.root / ".stages.lock"):
+            spent = self.stage_seconds()
+            spent[name] = round(spent.get(name, 0.0) + seconds, 2)
+            save_json("stages.json", self.stages, {"seconds": spent})
 
     def _load_all(self, part: str) -> list[TrialRecord]:
         records = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,7 @@ from autoprune.domain.record import (
     TrialRecord,
 )
 from autoprune.domain.space import SearchSpace
+from autoprune.domain.stages import TRIALS
 from autoprune.domain.verdict import Option, OptionKind
 from autoprune.search.context.budget import Allowance, Budget
 from autoprune.search.context.listener import SearchListener
@@ -252,10 +254,20 @@ def with_goal(bench: Any, goal: Goal, dense: TrialRecord = DENSE) -> Any:
     return bench
 
 
+def unlimited() -> Allowance:
+    """All the time in the world."""
+    return Budget(None).open(TRIALS)
+
+
 def ending_in(seconds: float) -> Allowance:
-    """A stage that has so long, of a search with a limit; less than 0 is too late already."""
+    """A stage that has so long, of a search that has more; less than 0 is too late already."""
     budget = Budget(1e6)
     return Allowance(budget, budget.now() + seconds, budget.ends)
+
+
+def too_late() -> Allowance:
+    """A stage of a search whose time is over."""
+    return Budget(1.0, began=time.monotonic() - 2).open(TRIALS)
 
 
 class KeptShares:
@@ -301,4 +313,4 @@ def fake_study(bench: Any) -> optuna.Study:
 
 def fake_loop(bench: Any, allowance: Allowance | None = None) -> TrialLoop:
     """A loop over the fake bench."""
-    return TrialLoop(bench, fake_study(bench), allowance or Allowance.unlimited(), SearchListener())
+    return TrialLoop(bench, fake_study(bench), allowance or unlimited(), SearchListener())

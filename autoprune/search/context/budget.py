@@ -14,11 +14,12 @@ class Budget:
 
     When a stage opens, the time left is divided between it and the stages still to come by their
     shares: what earlier ones did not use goes to all of these, what they used too much comes off
-    all of them. A stage that is known to need a least time (its floor) gets that first.
+    all of them. A stage that is known to need a least time (its floor) gets more than its share,
+    if that leaves the later ones their floors; the floors of stages that always come are kept free.
 
     The promise: no unit of work begins that, by what one costs here, would end after its stage's
-    time. A unit that is owed (the first trial, the first fine-tune) begins even so, as long as the
-    floors of the stages to come still fit in. So a search ends within its limit and one unit.
+    time. A unit that is owed (the first trial, the first fine-tune) begins even so, until only what
+    always comes still fits in. So a search ends within its limit and one unit.
 
     Args:
         limit_s: Seconds from `began` on; None for no limit.
@@ -55,17 +56,18 @@ class Budget:
 
     def open(self, stage: Stage) -> Allowance:
         """Begin a stage: give it its share of the time that is left now."""
-        place = self._stages.index(stage)
-        later = self._stages[place + 1 :]
-        reserved_s = sum(self._floors_s.get(each.name, 0.0) for each in later)
         if not self.limited:
             return Allowance(self, math.inf, math.inf)
-        left_s = self.left_s()
-        shares = stage.share + sum(each.share for each in later)
+        later = self._stages[self._stages.index(stage) + 1 :]
+        left_s, shares = self.left_s(), stage.share + sum(each.share for each in later)
         fair_s = left_s * stage.share / shares if shares else left_s
-        most_s = max(0.0, left_s - reserved_s)
-        given_s = min(max(fair_s, self._floors_s.get(stage.name, 0.0)), most_s)
-        return Allowance(self, self.now() + given_s, self.ends - reserved_s)
+        more_s = min(self._floor_s(stage), left_s - sum(map(self._floor_s, later)))
+        kept_free_s = sum(self._floor_s(each) for each in later if each.always)
+        given_s = max(0.0, min(max(fair_s, more_s), left_s - kept_free_s))
+        return Allowance(self, self.now() + given_s, self.ends - kept_free_s)
+
+    def _floor_s(self, stage: Stage) -> float:
+        return self._floors_s.get(stage.name, 0.0)
 
 
 class Allowance:
@@ -79,11 +81,6 @@ class Allowance:
 
     def __init__(self, budget: Budget, ends: float, latest: float) -> None:
         self.budget, self.ends, self.latest = budget, ends, latest
-
-    @classmethod
-    def unlimited(cls) -> Allowance:
-        """All the time in the world."""
-        return Budget(None).open(STAGES[0])
 
     def left_s(self) -> float:
         """Seconds left of the stage's time, at least 0; infinite without a limit."""

@@ -16,6 +16,7 @@ from autoprune.domain.space import SearchSpace
 from autoprune.errors import ConfigError, StorageFailed
 from autoprune.evaluation.checkpoint import load_yolo, model_hash, trained_image_size
 from autoprune.evaluation.class_head import check_classes
+from autoprune.evaluation.data_yaml import read_data_yaml
 from autoprune.evaluation.dataset import DataSummary, inspect_data
 from autoprune.evaluation.device import choose_device
 from autoprune.evaluation.fine_tune_settings import settings_from
@@ -69,7 +70,8 @@ def check(
         UnsupportedModel: A layer that cannot be pruned.
         StudyMismatch: The folder holds a study with other settings, or of another target.
         TargetUnreachable: The device does not answer.
-        StorageFailed: Too little disk is free.
+        TrialFailed: It cannot run a network of one layer.
+        StorageFailed: Too little disk is free, here or there.
     """
     fine_tune = settings_from(config.fine_tune)
     needs_images = needs_calibration(config)
@@ -88,8 +90,10 @@ def check(
     folder = StudyFolder(studies / name)
     _check_disk(folder.root)
     options = runtime_options(config, imgsz)
+    data_yaml = config.data or demo_data_yaml()
+    read_data_yaml(data_yaml)  # what is wrong with it, without reading every label
     here = greet(target, options)
-    data = inspect_data(config.data or demo_data_yaml())
+    data = inspect_data(data_yaml)
     check_classes(yolo.model, len(data.names), str(data.path), ": train it on this data")
     images = calibration_images(max(trained_size))
     checked = Checked(

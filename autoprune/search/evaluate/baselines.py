@@ -12,7 +12,7 @@ import numpy as np
 from autoprune.domain.goal import Evidence
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import LatencyResult, TrialRecord
-from autoprune.errors import TrialFailed
+from autoprune.errors import ConfigError, TrialFailed
 from autoprune.pruning.prune import uniform_plan
 from autoprune.pruning.trace_geometry import model_geometry
 from autoprune.search.context.budget import Allowance
@@ -55,19 +55,19 @@ def evaluate_baselines(
     and rounding tuned by measurement, and the next milder aligned one, which is above it.
     """
     done = bench.folder.baseline_records()
-    if len(done) >= 2:
+    if len(done) >= 2 or not allowance.allows(0.0, owed=not done):
         return done
     for uniform in _chosen(bench, listener):
         if any(record.name == uniform.name for record in done):
             continue
-        longest_s = max((record.seconds for record in done), default=0.0)
-        if not allowance.allows(longest_s, owed=not done):
-            listener.say(f"No time for the baseline {uniform.name}.")
-            break
         listener.candidate(f"baseline {uniform.name}", None, None)
         candidate = Candidate("baseline", uniform.name, None, uniform.plan)
         record = take_baseline(bench, candidate)
         if record is None:
+            longest_s = max((each.seconds for each in done), default=0.0)
+            if not allowance.allows(longest_s, owed=not done):
+                listener.say(f"No time for the baseline {uniform.name}.")
+                break
             record = evaluate_trained(bench, candidate, listener, however_slow=True)
         listener.result(record, None)
         done.append(record)
@@ -108,7 +108,9 @@ def _chosen(bench: Informed, listener: SearchListener) -> list[UniformPlan]:
         nearest = (min(plans, key=partial(_distance, wanted)) for wanted in FIXED_RATIOS)
         return list({uniform.name: uniform for uniform in nearest}.values())
     if (noted := scan_file(bench)).exists():  # a resumed study keeps its baselines
-        names = load_yaml(noted)["baselines"]
+        names = load_yaml(noted).get("baselines")
+        if not isinstance(names, list):
+            raise ConfigError.of(str(noted), "baselines", names, "a list of names")
         return [uniform for uniform in plans if uniform.name in names]
     listener.say("Looking for the mildest uniform plan within the budget.")
     measured: dict[str, LatencyResult] = {}

@@ -65,6 +65,8 @@ class TrialLoop:
             for number in self._unfinished():
                 self._adopt(number)
             if (reason := self._stop_reason()) is not None:
+                if not self.allowance.budget.limited:
+                    self.listener.deadline(None)  # the estimate was of the trials alone
                 return reason
             self._evaluate_if_ours(self.study.ask())
 
@@ -105,10 +107,18 @@ class TrialLoop:
             self._estimate_deadline(finished, self.limit)
         scored = any(record.taken_from is None for record in finished)
         if not self.allowance.allows(self._longest_trial(finished), owed=not scored):
-            return "no time left for another trial (--timeout)"
+            return "no time left for another trial (--timeout)" if scored else self._too_short()
         if self.bench.config.trials is None and self._stagnant(finished):
             return f"{STAGNANT_TRIALS} trials in a row hardly widened the front"
         return None
+
+    def _too_short(self) -> str:
+        budget = self.allowance.budget
+        return (
+            f"--timeout {self.bench.config.timeout_s:g} is too short for a first trial: what comes"
+            f" before took {budget.now() - budget.began:.0f} s; the same command with a longer one"
+            " continues"
+        )
 
     def _stagnant(self, finished: list[TrialRecord]) -> bool:
         """Whether the last trials added no more than STAGNANT_GAIN to the hypervolume.

@@ -43,7 +43,7 @@ def _judged(
         how = ", ".join(f"{each.name}: {each.latency.median_ms:.2f} ms" for each in proofs)
         return "reachable", f"{shown} is reachable by pruning, {about} ({how})."
     nearest = f"not reachable by pruning: the floor is {floor.latency.median_ms:.2f} ms"
-    if floor.latency.low_ms <= limit.latency_ms:
+    if limit.nearly(floor.latency):
         nearest += ", too near the limit to be sure"
     instead = [option for option in others if within(option.latency)]
     if instead:

@@ -130,7 +130,6 @@ def _possibly_faster(
     without training go first: there may be time for one alone.
     """
     share, lost = _share_left(records, limit.dense_map), _lost(limit.dense_map)
-    most = limit.goal.value / 100
     met = [
         record
         for record in records
@@ -140,10 +139,11 @@ def _possibly_faster(
     hopeful = [
         record
         for record in waiting
-        if share * lost(record) <= most and (record.predicted_ms or 0.0) * bias < fastest_ms
+        if limit.tolerates(share * lost(record))
+        and (record.predicted_ms or 0.0) * bias < fastest_ms
     ]
     none_yet = not any(record.kind == "trial" for record in met)
-    hopeful.sort(key=lambda r: (none_yet and lost(r) > most, r.predicted_ms or 0.0))
+    hopeful.sort(key=lambda r: (none_yet and not limit.tolerates(lost(r)), r.predicted_ms or 0.0))
     return hopeful or ([] if met else waiting)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from autoprune.domain.front import pareto_front
 from autoprune.domain.ranking import ranked, standing
 from autoprune.domain.record import TrialRecord
@@ -91,7 +93,9 @@ class Promotions:
         self.streak.note(record)
 
 
-def drop_weights(bench: Checked, records: list[TrialRecord], contenders: list[TrialRecord]) -> None:
+def drop_weights(
+    bench: Checked, records: Sequence[TrialRecord], contenders: list[TrialRecord]
+) -> None:
     """Delete weights and exported files of trials neither on the front nor among `contenders`.
 
     Baselines keep theirs: they are scored on new images beside the front. A trial that was not

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from autoprune.domain.goal import Evidence, Limit
 from autoprune.domain.outcome import Outcome
-from autoprune.domain.ranking import ranked
-from autoprune.domain.record import TrialRecord
+from autoprune.domain.ranking import best_so_far
 from autoprune.errors import StorageFailed, TargetUnreachable
-from autoprune.search.context.workbench import Checked
+from autoprune.search.context.workbench import Checked, Measured
 from autoprune.search.select.finish import outcome_of
 
 
@@ -31,9 +29,9 @@ def note_stop(bench: Checked, error: BaseException) -> None:
     outcome.save(bench.folder.outcome)
 
 
-def best_so_far(records: list[TrialRecord], limit: Limit) -> TrialRecord | None:
-    """The best that is confirmed; else the best that one measurement finds within the goal."""
-    for evidence in (Evidence.CONFIRMED, Evidence.MEASURED):
-        if best := ranked(records, limit, evidence):
-            return best[0]
-    return None
+def ended_early(bench: Measured, reason: str) -> Outcome:
+    """The outcome of a search whose time is over before it could begin; what is published stays."""
+    records = bench.records()
+    outcome = outcome_of(bench.limit, records, best_so_far(records, bench.limit), reason)
+    outcome.save(bench.folder.outcome)
+    return outcome

@@ -10,12 +10,11 @@ import pytest
 from autoprune.domain.goal import Goal
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import TrialRecord
-from autoprune.search.context.budget import Allowance
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.evaluate import baselines
 from autoprune.search.evaluate.baselines import UniformPlan
 from autoprune.search.evaluate.candidate import Candidate
-from tests.search.fakes import ending_in, fake_bench, record, with_goal
+from tests.search.fakes import ending_in, fake_bench, record, unlimited, with_goal
 
 
 def test_without_a_latency_goal_two_fixed_ratios_are_taken(
@@ -78,9 +77,7 @@ def test_only_baselines_that_no_earlier_study_has_are_evaluated(
     monkeypatch.setattr(baselines, "_chosen", lambda *_: _plans(2))
     monkeypatch.setattr(baselines, "take_baseline", take)
     monkeypatch.setattr(baselines, "evaluate_trained", train)
-    found = baselines.evaluate_baselines(
-        fake_bench(tmp_path), Allowance.unlimited(), SearchListener()
-    )
+    found = baselines.evaluate_baselines(fake_bench(tmp_path), unlimited(), SearchListener())
     assert [each.name for each in found] == ["uniform-0.10-r8", "uniform-0.20-r8"]
     assert trained == ["uniform-0.20-r8"]
 

@@ -9,11 +9,10 @@ import pytest
 
 from autoprune.domain.goal import Goal
 from autoprune.errors import ConfigError, TargetUnreachable, TrialFailed
-from autoprune.search.context.budget import Allowance
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.feasibility import report_verdict
 from autoprune.search.feasibility.report_verdict import MOST_CORRECTED, say_verdict
-from tests.search.fakes import ending_in, fake_bench, option, with_goal
+from tests.search.fakes import ending_in, fake_bench, option, unlimited, with_goal
 
 
 class Heard(SearchListener):
@@ -50,7 +49,7 @@ def _heard(monkeypatch: pytest.MonkeyPatch, bench: Any, timing: Timing, limit_ms
     heard = Heard()
     kind = "budget_ms" if limit_ms else "max_drop"
     with_goal(bench, Goal.model_validate({"kind": kind, "value": limit_ms or 1}))
-    say_verdict(bench, Allowance.unlimited(), heard)
+    say_verdict(bench, unlimited(), heard)
     return heard.said
 
 
@@ -87,7 +86,7 @@ def test_predictions_are_corrected_by_the_plan_that_was_timed(
     for took_ms[0] in (4.2, 9.0, 1.0):
         bench.folder.verdict.unlink(missing_ok=True)
         for _ in range(2):  # timed, and read back
-            found = say_verdict(bench, Allowance.unlimited(), Heard())
+            found = say_verdict(bench, unlimited(), Heard())
             assert found.predictor == "corrected"
     assert factors[::2] == factors[1::2]
     assert factors[::2] == pytest.approx([1.05, MOST_CORRECTED, 1 / MOST_CORRECTED])

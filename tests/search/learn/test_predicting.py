@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from autoprune.latency.predictor import LatencyPredictor
-from autoprune.search.context.budget import Allowance
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.learn import predicting
 from autoprune.search.learn.predicting import (
@@ -17,7 +16,7 @@ from autoprune.search.learn.predicting import (
     informed,
     most_s,
 )
-from tests.search.fakes import ending_in, fake_bench
+from tests.search.fakes import ending_in, fake_bench, unlimited
 
 
 class Learned:
@@ -61,9 +60,9 @@ def test_learning_keeps_to_what_it_is_worth_and_to_its_share(
     tmp_path: Path, limits: list[float]
 ) -> None:
     """The dense model takes 10 ms: worth 50 s."""
-    informed(_bench(tmp_path / "a"), Allowance.unlimited(), SearchListener())
+    informed(_bench(tmp_path / "a"), unlimited(), SearchListener())
     informed(_bench(tmp_path / "b"), ending_in(30), SearchListener())
-    informed(_bench(tmp_path / "c", demo=True), Allowance.unlimited(), SearchListener())
+    informed(_bench(tmp_path / "c", demo=True), unlimited(), SearchListener())
     assert limits == [50, pytest.approx(30, abs=1), DEMO_LIMIT_S]
 
 
@@ -71,6 +70,6 @@ def test_a_continued_study_keeps_the_predictor_it_began_with(
     tmp_path: Path, limits: list[float]
 ) -> None:
     for _ in range(2):
-        found = informed(_bench(tmp_path), Allowance.unlimited(), SearchListener())
+        found = informed(_bench(tmp_path), unlimited(), SearchListener())
     assert found.predictor == "learned"
     assert len(limits) == 1

@@ -14,7 +14,6 @@ from torch import nn
 from autoprune.domain.goal import Goal
 from autoprune.domain.record import LONG, LatencyResult, TrialRecord
 from autoprune.latency.measure import TimingSettings, together
-from autoprune.search.context.budget import Allowance
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.select import finish
 from autoprune.search.select.finish import (
@@ -23,7 +22,16 @@ from autoprune.search.select.finish import (
     confirm_best,
     score_on_new_images,
 )
-from tests.search.fakes import DENSE, ending_in, fake_bench, latency, record, score, with_goal
+from tests.search.fakes import (
+    DENSE,
+    ending_in,
+    fake_bench,
+    latency,
+    record,
+    score,
+    unlimited,
+    with_goal,
+)
 
 
 def _record(number: int, ms: float, map50_95: float, **given: Any) -> TrialRecord:
@@ -41,7 +49,7 @@ def _bench(root: Path, *records: TrialRecord, weights: bool = True) -> Any:
 
 
 def _confirmed(bench: Any, records: list[TrialRecord]) -> TrialRecord | None:
-    return confirm_best(bench, records, Allowance.unlimited(), SearchListener())
+    return confirm_best(bench, records, unlimited(), SearchListener())
 
 
 @pytest.fixture
@@ -239,10 +247,10 @@ def test_the_recommended_plan_is_scored_on_new_images_before_the_others(
     tmp_path: Path, scored: list[str]
 ) -> None:
     bench = _scoring_bench(tmp_path, *RECORDS)
-    score_on_new_images(bench, RECORDS, Allowance.unlimited(), SearchListener(), RECORDS[1])
+    score_on_new_images(bench, RECORDS, unlimited(), SearchListener(), RECORDS[1])
     assert scored == ["0001", "uniform-0.30", "0000"]
     assert all(bench.folder.reread(each).final is not None for each in RECORDS)
-    score_on_new_images(bench, RECORDS, Allowance.unlimited(), SearchListener(), RECORDS[1])
+    score_on_new_images(bench, RECORDS, unlimited(), SearchListener(), RECORDS[1])
     assert len(scored) == 3  # once each
 
 

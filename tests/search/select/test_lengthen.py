@@ -11,12 +11,11 @@ from torch import nn
 
 from autoprune.domain.record import LONG, TrialRecord
 from autoprune.errors import TrialFailed
-from autoprune.search.context.budget import Allowance
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.select import lengthen as module
 from autoprune.search.select.lengthen import LONGER, lengthen
 from tests.search.evaluation_bench import PLAN, Invented, invented_bench
-from tests.search.fakes import ending_in, record
+from tests.search.fakes import ending_in, record, unlimited
 
 BEST = record("trial 0", 4.0, 0.6, number=0, plan=PLAN, predicted=4.0, untrained=0.4)
 
@@ -55,7 +54,7 @@ def test_better_weights_replace_the_short_ones_and_are_scored_on_new_images(
 ) -> None:
     invented.scores = [0.7, 0.65]
     heard = Heard()
-    longer = lengthen(bench, BEST, Allowance.unlimited(), heard)
+    longer = lengthen(bench, BEST, unlimited(), heard)
     score = longer.at_rung(LONG)
     assert score is not None
     assert (score.metrics.map50_95, score.epochs) == (0.7, LONGER * bench.fine_tune.epochs)
@@ -73,7 +72,7 @@ def test_weights_that_are_no_better_are_not_kept(
     bench: Any, invented: Invented, found: float
 ) -> None:
     invented.scores = [found]
-    longer = lengthen(bench, BEST, Allowance.unlimited(), SearchListener())
+    longer = lengthen(bench, BEST, unlimited(), SearchListener())
     assert _weights(bench) == b"short"
     score = longer.at_rung(LONG)
     assert score is not None
@@ -82,10 +81,10 @@ def test_weights_that_are_no_better_are_not_kept(
 
 def test_it_is_done_once(bench: Any, invented: Invented) -> None:
     invented.scores = [0.7, 0.65]
-    longer = lengthen(bench, BEST, Allowance.unlimited(), SearchListener())
+    longer = lengthen(bench, BEST, unlimited(), SearchListener())
     invented.asked.clear()
     again = bench.folder.reread(BEST)
-    assert lengthen(bench, again, Allowance.unlimited(), SearchListener()) == longer
+    assert lengthen(bench, again, unlimited(), SearchListener()) == longer
     assert invented.asked == []
 
 
@@ -113,7 +112,7 @@ def test_a_failure_is_said_and_changes_nothing(
 ) -> None:
     invented.broken["fine-tune"] = error
     heard = Heard()
-    assert lengthen(bench, BEST, Allowance.unlimited(), heard) == BEST
+    assert lengthen(bench, BEST, unlimited(), heard) == BEST
     assert _weights(bench) == b"short"
     assert bench.folder.reread(BEST) == BEST
     assert "oom" in heard.said[-1]
@@ -128,5 +127,5 @@ def test_a_record_without_weights_or_score_is_left_alone(
         (bench.folder.trial(0) / "model.pt").unlink()
     else:
         best = BEST.model_copy(update={"rungs": ()})
-    assert lengthen(bench, best, Allowance.unlimited(), SearchListener()) == best
+    assert lengthen(bench, best, unlimited(), SearchListener()) == best
     assert invented.asked == []

@@ -16,13 +16,21 @@ from autoprune.domain.goal import Goal, Standing
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import Failure, ModelSize, TrialRecord
 from autoprune.errors import TargetUnreachable, TooManyFailures
-from autoprune.search.context.budget import Allowance
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.select import promote
 from autoprune.search.select.order import PROMOTIONS
 from autoprune.search.select.promote import FIRST_TRIES, Promotions, drop_weights
-from tests.search.fakes import ending_in, fake_bench, latency, record, score, scored, with_goal
+from tests.search.fakes import (
+    ending_in,
+    fake_bench,
+    latency,
+    record,
+    score,
+    scored,
+    unlimited,
+    with_goal,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 Answer = Callable[[TrialRecord], TrialRecord]
@@ -101,7 +109,7 @@ def _bench(root: Path, records: list[TrialRecord], goal: Goal | None = None) -> 
 def _promoted(bench: Any, seconds: float | None = None) -> Heard:
     """Promote, within so many seconds if given."""
     heard = Heard()
-    allowance = Allowance.unlimited() if seconds is None else ending_in(seconds)
+    allowance = unlimited() if seconds is None else ending_in(seconds)
     Promotions(bench, allowance, heard).run()
     return heard
 
@@ -334,7 +342,7 @@ def test_a_trial_that_another_worker_just_trained_is_left_alone(
 ) -> None:
     stale = scored(0, 4.5, 0.6)
     bench = _bench(tmp_path, [complete(stale)])
-    Promotions(bench, Allowance.unlimited(), SearchListener())._promote(stale)
+    Promotions(bench, unlimited(), SearchListener())._promote(stale)
     assert trainer.trained == []
 
 
@@ -421,7 +429,7 @@ def die(run, however_slow):
     return "complete"
 
 evaluate._Run.measure_and_train = die
-Promotions(fake_bench(Path(sys.argv[1])), Allowance.unlimited(), SearchListener()).run()
+Promotions(fake_bench(Path(sys.argv[1])), unlimited(), SearchListener()).run()
 """
 
 

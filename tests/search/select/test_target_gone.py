@@ -9,11 +9,10 @@ import pytest
 
 from autoprune.domain.record import TrialRecord
 from autoprune.errors import TargetUnreachable
-from autoprune.search.context.budget import Allowance
 from autoprune.search.select import promote
 from autoprune.search.select.promote import Promotions
 from tests.latency.sshd import running_sshd
-from tests.search.fakes import fake_bench, scored
+from tests.search.fakes import fake_bench, scored, unlimited
 from tests.search.select.test_promote import Heard, Trainer, complete
 
 TRIALS = 4
@@ -21,7 +20,7 @@ TRIALS = 4
 
 def _promote_all(root: Path) -> list[TrialRecord]:
     bench = fake_bench(root)
-    Promotions(bench, Allowance.unlimited(), Heard()).run()
+    Promotions(bench, unlimited(), Heard()).run()
     return bench.folder.trial_records()
 
 
