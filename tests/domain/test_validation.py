@@ -106,8 +106,8 @@ def test_the_first_wrong_key_is_named_though_a_later_one_lies_deeper() -> None:
     ("change", "line"),
     [
         (
-            {"sampler": "qmc"},
-            "sampler: got 'qmc', expected 'profile', 'tpe', 'nsga2' or 'random'",
+            {"keep": "some"},
+            "keep: got 'some', expected 'front' or 'all'",
         ),
         ({"seed": 2**31}, "seed: got 2147483648, expected a value below 2147483648"),
         ({"goal": {"kind": "budget_ms"}}, "goal.value: missing"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,13 +14,15 @@ import pytest
 from autoprune.domain import stages
 from autoprune.domain.outcome import Outcome
 from autoprune.domain.stages import STAGES
+from autoprune.errors import StorageFailed
 from autoprune.search import run
 from autoprune.search.context.budget import Budget
 from autoprune.search.context.journal import Journal
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Checked
 from autoprune.search.run import STEPS, Prepared, run_search
-from tests.search.fakes import DENSE, fake_bench, record
+from autoprune.storage.study_folder import StudyFolder
+from tests.search.fakes import DENSE, fake_bench, record, too_late
 
 
 def test_every_step_needs_no_more_than_the_one_before_made() -> None:
@@ -77,8 +81,42 @@ def test_what_later_stages_need_at_the_least_is_noted_as_soon_as_it_is_known(
     monkeypatch.setattr(run, "open_study", lambda *_: None)
     _step("baselines").run(bench, budget.open(stages.BASELINES), SearchListener())
     assert budget.open(stages.PROMOTION).left_s() == pytest.approx(60, abs=1)
-    assert budget.open(stages.TRIALS).left_s() == pytest.approx(10, abs=1)
+    assert budget.open(stages.TRIALS).left_s() == pytest.approx(100 * 0.12 / 0.41, abs=1)
 
 
 def _step(name: str) -> run.Step:
     return next(step for step in STEPS if step.stage.name == name)
+
+
+@pytest.mark.parametrize("name", ["calibration", "latency predictor"])
+def test_once_the_time_is_over_nothing_long_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def began(*_: Any) -> None:
+        raise AssertionError("began after the limit")
+
+    monkeypatch.setattr(run, "calibrated", began)
+    monkeypatch.setattr(run, "informed", began)
+    bench: Any = fake_bench(tmp_path)
+    bench.config = bench.config.model_copy(update={"timeout_s": 1.0})
+    outcome = _step(name).run(bench, too_late(), SearchListener())
+    assert outcome.stopped_by.startswith("--timeout 1 is over before the first trial")
+    assert outcome == bench.folder.load_outcome()
+
+
+def test_a_study_that_another_search_holds_for_longer_than_there_is_time_is_paused(
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import sys, time, filelock\n"
+        "with filelock.FileLock(sys.argv[1]):\n"
+        "    print('held', flush=True); time.sleep(30)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / ".x.lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        busy = run._alone(StudyFolder(tmp_path), ".x.lock", Budget(0.3), SearchListener())
+        with pytest.raises(StorageFailed, match="another search works on it"):
+            busy.__enter__()
+        holder.kill()

@@ -8,10 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from autoprune.domain.stages import BASELINES, DENSE, FINISH, PROMOTION, STAGES, TRIALS, Stage
+from autoprune.domain.stages import (
+    BASELINES,
+    DENSE,
+    FINISH,
+    PROMOTION,
+    REPORT,
+    STAGES,
+    TRIALS,
+    Stage,
+)
 from autoprune.search.context.budget import Budget
 
-A, B, C = (Stage(name, "", share, "") for name, share in (("a", 1), ("b", 1), ("c", 2)))
+A, B = Stage("a", "", 1), Stage("b", "", 1)
+C = Stage("c", "", 2, always=True)
 
 
 class FakeClock:
@@ -156,6 +166,18 @@ def test_trials_keep_their_share_however_much_the_baselines_take() -> None:
         clock.seconds += baselines_s
         left_s = budget.left_s()
         assert budget.open(TRIALS).left_s() >= 0.25 * left_s
+
+
+def test_trials_keep_their_time_whatever_a_fine_tune_will_take() -> None:
+    clock = FakeClock()
+    budget = Budget(460.0, now=clock)
+    clock.seconds += 280
+    for stage, floor_s in ((PROMOTION, 150), (FINISH, 30), (REPORT, 5)):
+        budget.expect(stage, floor_s)
+    trials = budget.open(TRIALS)
+    assert trials.left_s() == pytest.approx(180 * TRIALS.share / 0.41)
+    clock.seconds += trials.left_s()
+    assert budget.open(PROMOTION).left_s() == pytest.approx(180 - 180 * TRIALS.share / 0.41 - 35)
 
 
 def test_after_the_baselines_trials_and_fine_tunes_have_equal_parts_and_the_end_its_floor() -> None:

@@ -10,11 +10,12 @@ import pytest
 from autoprune.domain.goal import Goal
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import TrialRecord
+from autoprune.errors import ConfigError
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.evaluate import baselines
 from autoprune.search.evaluate.baselines import UniformPlan
 from autoprune.search.evaluate.candidate import Candidate
-from tests.search.fakes import ending_in, fake_bench, record, unlimited, with_goal
+from tests.search.fakes import ending_in, fake_bench, record, too_late, unlimited, with_goal
 
 
 def test_without_a_latency_goal_two_fixed_ratios_are_taken(
@@ -98,3 +99,37 @@ def test_where_time_is_short_there_is_one_baseline_alone(
     allowance = ending_in(seconds)
     found = baselines.evaluate_baselines(fake_bench(tmp_path), allowance, SearchListener())
     assert len(found) == trained
+
+
+def test_once_the_time_is_over_no_uniform_plan_is_even_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked(*_: Any) -> list[UniformPlan]:
+        raise AssertionError("measured after the limit")
+
+    monkeypatch.setattr(baselines, "_chosen", looked)
+    assert baselines.evaluate_baselines(fake_bench(tmp_path), too_late(), SearchListener()) == []
+
+
+def test_a_baseline_that_is_only_copied_needs_no_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = [record(plan.name, 4.0, 0.5, kind="baseline", seconds=99.0) for plan in _plans(2)]
+    taken = iter(known)
+    monkeypatch.setattr(baselines, "_chosen", lambda *_: _plans(2))
+    monkeypatch.setattr(baselines, "take_baseline", lambda *_: next(taken))
+    found = baselines.evaluate_baselines(fake_bench(tmp_path), ending_in(5), SearchListener())
+    assert found == known
+
+
+@pytest.mark.parametrize("content", ["x: 1", "baselines: 3"])
+def test_a_damaged_note_of_the_scan_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    bench = fake_bench(tmp_path)
+    note = baselines.scan_file(bench)
+    note.parent.mkdir()
+    note.write_text(content)
+    monkeypatch.setattr(baselines, "uniform_plans", lambda bench: _plans(2))
+    with pytest.raises(ConfigError, match="baselines"):
+        baselines._chosen(bench, SearchListener())

@@ -28,6 +28,7 @@ from tests.search.fakes import (
     record,
     scored,
     signature,
+    too_late,
 )
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -246,7 +247,8 @@ def test_the_deadline_is_the_clocks_or_goes_by_the_trials_so_far(
     loop = fake_loop(fake_bench(tmp_path, trials=5))
     monkeypatch.setattr(loop.listener, "deadline", heard.append)
     loop.run()
-    assert heard == [4.0, 3.0, 2.0, 1.0]  # each fake trial claims to have taken a second
+    # each fake trial claims to have taken a second; what comes after them is not known
+    assert heard == [4.0, 3.0, 2.0, 1.0, None]
     heard.clear()
     limited = fake_loop(fake_bench(tmp_path, trials=8), ending_in(1000))
     monkeypatch.setattr(limited.listener, "deadline", heard.append)
@@ -307,3 +309,14 @@ def test_a_killed_search_loses_no_finished_trial(tmp_path: Path) -> None:
     assert len(_plans(tmp_path)) == 25
     states = [trial.state for trial in loop.study.get_trials(deepcopy=False)]
     assert states == [TrialState.COMPLETE] * 25
+
+
+def test_a_limit_that_is_over_before_the_first_trial_is_said_with_what_took_the_time(
+    tmp_path: Path, evaluation: FakeEvaluation
+) -> None:
+    bench = fake_bench(tmp_path, trials=None)
+    bench.config = bench.config.model_copy(update={"timeout_s": 1.0})
+    said = fake_loop(bench, too_late()).run()
+    assert said.startswith("--timeout 1 is too short for a first trial: what comes before took 2 s")
+    assert "continues" in said
+    assert evaluation.plans == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -108,7 +107,9 @@ def test_a_search_on_the_same_target_has_the_widths_that_the_probe_wrote(tmp_pat
     written = tmp_path / "probe.yaml"
     result = _probe(write_space=written)
     config = StudyConfig(goal=Goal(kind="budget_ms", value=5), runtime="torch", imgsz=(IMGSZ,) * 2)
-    learning = replace(probe._prepared(config, _target()), dense_latency=result.dense)
+    loaded = probe._loaded(config, _target())
+    exported = loaded.export(loaded.pruner.model, tmp_path / "dense")
+    learning = probe._Timed(**vars(loaded), dense_export=exported, dense_latency=result.dense)
     predictor = learn_latency(learning, shared_folder(learning), SearchListener())
     bench: Any = SimpleNamespace(
         config=config,
@@ -118,7 +119,7 @@ def test_a_search_on_the_same_target_has_the_widths_that_the_probe_wrote(tmp_pat
         imgsz=learning.imgsz,
         predictor=predictor,
         dense_latency=result.dense,
-        with_space=lambda space: space,
+        grown=lambda _, space: space,
     )
     assert with_target_space(bench, SearchListener()) == result.step_space
     assert bench.folder.space.read_text() == written.read_text()

@@ -12,7 +12,7 @@ from autoprune.domain.plan import as_pair, kept_width
 from autoprune.errors import StudyMismatch, TargetUnreachable, TrialFailed
 from autoprune.latency.exported_model import ExportedModel
 from autoprune.latency.fake_target import FakeTarget
-from autoprune.latency.measure import RuntimeOptions
+from autoprune.latency.measure import RuntimeOptions, TimingSettings, measure_dense
 from autoprune.latency.timed_plans import LatencyTable
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.learn import learn_latency as latency_table
@@ -56,22 +56,25 @@ def bench(tmp_path, target, seed=0):
         )
 
     def export(kept, folder):
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "model.pt2").write_text(json.dumps(kept))
         return ExportedModel(folder / "model.pt2", "torch", (64, 64), "torch.export")
 
     pruner = SimpleNamespace(
         model=list(GEOMETRY.widths), groups=[], widths=WIDTHS, signature=signature, prune=signature
     )
+    options = RuntimeOptions("torch", (64, 64))
+    dense = export(list(GEOMETRY.widths), tmp_path / "dense")
+    clock = FakeTarget(time_ms, overrides=target.overrides)  # the target itself counts its jobs
     return SimpleNamespace(
         pruner=pruner,
         imgsz=(64, 64),
         target=target,
-        options=RuntimeOptions("torch", (64, 64)),
+        options=options,
         export=export,
         config=SimpleNamespace(seed=seed),
-        dense_export=None,
-        dense_latency=None,
+        dense_export=dense,
+        dense_latency=measure_dense(clock, dense, options, TimingSettings()),
     )
 
 

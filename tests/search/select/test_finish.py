@@ -29,6 +29,7 @@ from tests.search.fakes import (
     latency,
     record,
     score,
+    too_late,
     unlimited,
     with_goal,
 )
@@ -261,3 +262,42 @@ def test_without_time_only_the_recommended_plan_is_scored_and_that_is_said(
     score_on_new_images(bench, RECORDS, ending_in(-1), heard, RECORDS[1])
     assert scored == ["0001"]
     assert heard.said == ["No time left for the final score of 2 more; continue to get them."]
+
+
+def test_however_late_it_is_one_plan_is_confirmed(
+    tmp_path: Path, measured: dict[str, float]
+) -> None:
+    records = _misses(2, 4.9)
+    measured["trial 0"] = 4.8
+    best = confirm_best(_bench(tmp_path, *records), records, too_late(), SearchListener())
+    assert best is not None
+    assert best.name == "trial 0"
+
+
+def test_what_was_confirmed_before_is_not_lost_when_time_is_over(
+    tmp_path: Path, measured: dict[str, float]
+) -> None:
+    heard = Heard()
+    records = [*_misses(2, 4.9), _record(9, 4.5, 0.3, confirmed=latency(4.5))]
+    measured["trial 0"] = 4.99
+    best = confirm_best(_bench(tmp_path, *records), records, too_late(), heard)
+    assert best is not None
+    assert best.name == "trial 9"
+
+
+def test_candidates_left_out_for_want_of_time_are_counted(
+    tmp_path: Path, measured: dict[str, float]
+) -> None:
+    heard = Heard()
+    records = _misses(3, 4.9)
+    measured["trial 0"] = 4.99
+    assert confirm_best(_bench(tmp_path, *records), records, too_late(), heard) is None
+    assert heard.said[-1] == "No time left to measure 2 more again; continue to get them."
+
+
+def test_misses_of_earlier_runs_count_too(tmp_path: Path, measured: dict[str, float]) -> None:
+    """Asked often enough, any plan near the limit would pass once."""
+    missed = [_record(number, 4.97, 0.7, confirmed=latency(4.99)) for number in range(MAX_DOUBTFUL)]
+    records = [*missed, *(_record(10 + number, 4.97, 0.6) for number in range(3))]
+    assert _confirmed(_bench(tmp_path, *records), records) is None
+    assert measured == {}

@@ -417,8 +417,7 @@ def test_weights_go_unless_on_the_front_contending_or_not_yet_told(tmp_path: Pat
 _DEADLY = """
 import os, signal, sys
 from pathlib import Path
-from tests.search.fakes import fake_bench
-from autoprune.search.context.budget import Allowance
+from tests.search.fakes import fake_bench, unlimited
 from autoprune.search.evaluate import candidate as evaluate
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.select.promote import Promotions
