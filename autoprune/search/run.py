@@ -204,6 +204,7 @@ def prepare_search(
     """
     began = time.monotonic()
     check_names(config)
+    listener.begins(stages.CHECK)
     checked = check(config, studies, listener, target)
     budget = Budget(checked.config.timeout_s, began)
     budget.expect(stages.REPORT, REPORT_S)
