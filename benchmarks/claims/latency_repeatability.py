@@ -67,8 +67,8 @@ class Pair:
     @property
     def counted(self) -> tuple[Array, Array]:
         """What the product counts: see `counted_ms`."""
-        dense, candidate = map(counted_ms, self.wall, self.cpu)
-        return dense, candidate
+        wall, cpu = ([blocks.tolist() for blocks in times] for times in (self.wall, self.cpu))
+        return counted_ms(wall[0], cpu[0]), counted_ms(wall[1], cpu[1])
 
 
 def of_blocks(
@@ -119,7 +119,7 @@ def uncontended(pair: Pair) -> Array:
     shares = [
         wall.sum(axis=1) / cpu.sum(axis=1) for wall, cpu in zip(pair.wall, pair.cpu, strict=True)
     ]
-    found = np.maximum(*shares) < 1.03
+    found: Array = np.maximum(*shares) < 1.03
     return found if found.sum() >= 8 else np.ones_like(found)
 
 
