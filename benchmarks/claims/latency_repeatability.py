@@ -119,8 +119,9 @@ def uncontended(pair: Pair) -> Array:
     shares = [
         wall.sum(axis=1) / cpu.sum(axis=1) for wall, cpu in zip(pair.wall, pair.cpu, strict=True)
     ]
-    found: Array = np.maximum(*shares) < 1.03
-    return found if found.sum() >= 8 else np.ones_like(found)
+    found = np.maximum(*shares) < 1.03
+    enough: Array = found if found.sum() >= 8 else np.ones_like(found)
+    return enough
 
 
 def dense_first(pair: Pair) -> Array:

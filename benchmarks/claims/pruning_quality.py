@@ -8,6 +8,7 @@ Calibration and recalibration look at training images only. About ten minutes on
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -180,6 +181,7 @@ def ablations() -> list[tuple[str, int, Setting, Setting]]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     torch.set_num_threads(1)
     console, bench = Console(), Bench()
     made = provenance("torch", "ultralytics")
