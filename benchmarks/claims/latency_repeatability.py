@@ -120,13 +120,13 @@ def uncontended(pair: Pair) -> Array:
         wall.sum(axis=1) / cpu.sum(axis=1) for wall, cpu in zip(pair.wall, pair.cpu, strict=True)
     ]
     found = np.maximum(*shares) < 1.03
-    enough: Array = found if found.sum() >= 8 else np.ones_like(found)
-    return enough
+    return found if found.sum() >= 8 else np.ones_like(found)
 
 
 def dense_first(pair: Pair) -> Array:
     """The AB halves of ABBA: half of the data."""
-    return np.arange(len(pair.wall[0])) % 2 == 0
+    first: Array = np.arange(len(pair.wall[0])) % 2 == 0
+    return first
 
 
 PRODUCT = "the same, averaged over ABBA, interval with the placement in memory"
