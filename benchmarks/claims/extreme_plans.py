@@ -60,7 +60,7 @@ def verdict(model: torch.nn.Module, plan: PruningPlan, images: torch.Tensor) -> 
     got = family.widths(pruned)
     for index, dense in family.widths(model).items():
         ratio = plan.prune_ratios[index]
-        pair = ratio if isinstance(ratio, tuple) else (ratio,) * len(dense)
+        pair = ratio if isinstance(ratio, tuple) else (ratio or 0.0,) * len(dense)
         ruled_widths = tuple(ruled(n, r, plan.round_to) for n, r in zip(dense, pair, strict=True))
         if got[index] != ruled_widths:
             return f"wrong width: index {index}: got {got[index]}, expected {ruled_widths}"

@@ -67,8 +67,8 @@ class Pair:
     @property
     def counted(self) -> tuple[Array, Array]:
         """What the product counts: see `counted_ms`."""
-        dense, candidate = map(counted_ms, self.wall, self.cpu)
-        return dense, candidate
+        wall, cpu = ([blocks.tolist() for blocks in times] for times in (self.wall, self.cpu))
+        return counted_ms(wall[0], cpu[0]), counted_ms(wall[1], cpu[1])
 
 
 def of_blocks(
@@ -125,7 +125,8 @@ def uncontended(pair: Pair) -> Array:
 
 def dense_first(pair: Pair) -> Array:
     """The AB halves of ABBA: half of the data."""
-    return np.arange(len(pair.wall[0])) % 2 == 0
+    first: Array = np.arange(len(pair.wall[0])) % 2 == 0
+    return first
 
 
 PRODUCT = "the same, averaged over ABBA, interval with the placement in memory"

@@ -8,6 +8,7 @@ Calibration and recalibration look at training images only. About ten minutes on
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -42,7 +43,8 @@ from autoprune.evaluation.validate import validate  # noqa: E402
 from autoprune.pruning import compensation, obs, prune, statistics  # noqa: E402
 from autoprune.pruning.prune import Pruner, uniform_plan  # noqa: E402
 from autoprune.pruning.statistics import CalibrationStatistics  # noqa: E402
-from autoprune.search.learn.calibration import calibrate, calibration_images  # noqa: E402
+from autoprune.search.context.calibration_images import calibration_images  # noqa: E402
+from autoprune.search.learn.calibration import calibrate  # noqa: E402
 from benchmarks.search_quality import sequential  # noqa: E402
 
 RATIOS = (0.15, 0.30, 0.45, 0.60)
@@ -179,6 +181,7 @@ def ablations() -> list[tuple[str, int, Setting, Setting]]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     torch.set_num_threads(1)
     console, bench = Console(), Bench()
     made = provenance("torch", "ultralytics")
@@ -194,7 +197,7 @@ def main() -> None:
         ("obs, compensated, then recalibrated", "obs", True, True),
     ]
     table = Table("method", "batch norms recalibrated", *(f"{ratio:.2f}" for ratio in RATIOS))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, importance, compensated, recalibrated in methods:
         pruner = Pruner(dense, importance, known, compensated)
         scores = {str(ratio): bench.score(pruner, ratio, recalibrated) for ratio in RATIOS}

@@ -17,7 +17,7 @@ import checkout  # noqa: F401
 
 from autoprune import api
 from autoprune.domain.config import StudyConfig
-from autoprune.domain.goal import Goal
+from autoprune.domain.goal import Evidence, Goal
 from autoprune.domain.record import TrialRecord
 from autoprune.storage.study_folder import StudyFolder
 from benchmarks.lib.provenance import provenance, save_results
@@ -51,18 +51,15 @@ def search_once(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
         reuse=False,
         name=f"bench-demo-{arguments.speedup:g}x-seed{seed}",
     )
-    folder = api.search(config, studies=arguments.studies).folder
-    dense, outcome = folder.dense_record(), folder.load_outcome()
-    assert dense is not None
-    assert outcome is not None
-    baselines = folder.baseline_records()
+    found = api.search(config, studies=arguments.studies)
+    folder, dense = found.folder, TrialRecord.load(found.folder.dense / "record.json")
+    baselines, limit = folder.baseline_records(), config.goal.against(dense)
     records = [*baselines, *folder.trial_records()]
-    budget_ms = outcome.budget_ms or 0.0
     uniform = max(
-        (r for r in baselines if r.latency and r.latency.median_ms <= budget_ms),
+        (r for r in baselines if r.latency and limit.judge_latency(r.latency) >= Evidence.MEASURED),
         key=lambda r: r.map50_95 or 0.0,
     )
-    best = next(record for record in records if record.name == outcome.best)
+    best = next(record for record in records if record.name == found.outcome.best)
     return {
         "seed": seed,
         "trials": len(folder.trial_records()),

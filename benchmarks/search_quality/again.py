@@ -121,7 +121,7 @@ class Again:
 
 def _described(row: Row, seed: int) -> Row:
     """A row of `confirm` in short, with what it was there with the same seed."""
-    done = next((done for done in row["seeds"] if done["seed"] == seed), {})
+    done: Row = next((done for done in row["seeds"] if done["seed"] == seed), {})
     before = {"untrained": row["untrained"], "test": done.get("test"), "s": done.get("seconds")}
     described = {key: row[key] for key in ("level", "method", "how", "ratio")}
     return described | {"seed": seed, "before": before}

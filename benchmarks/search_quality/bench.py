@@ -17,23 +17,26 @@ from torch import nn
 from autoprune.domain.config import StudyConfig
 from autoprune.domain.goal import Goal
 from autoprune.domain.plan import PruningPlan
-from autoprune.domain.record import SHORT, DetectionMetrics, LatencyResult, TrialRecord
+from autoprune.domain.record import SHORT, DetectionMetrics, LatencyResult
 from autoprune.errors import ConfigError, TrialFailed
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.validate import validate
 from autoprune.latency.predictor import LatencyPredictor
+from autoprune.pruning.size import model_size
 from autoprune.pruning.trace_geometry import model_geometry
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.context.prepare import prepare
-from autoprune.search.context.workbench import Workbench
+from autoprune.search.context.prepare import check
+from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.candidate import train_and_score
-from autoprune.search.learn.dense import measured_dense
+from autoprune.search.learn.calibration import calibrated
+from autoprune.search.learn.dense import measured
 from autoprune.search.learn.learn_latency import learn_latency, shared_folder
 from autoprune.search.learn.profile import Profile
 from benchmarks.search_quality.second_set import second_checkpoint, second_data_yaml
 
 LEARNING_S = 120.0  # seconds for learning to predict latency, at most
 LEVELS = (0.75, 0.6, 0.45, 0.3)  # of the dense latency
+ANY_PLAN = Goal(kind="max_drop", value=100.0)  # sets no latency limit: every plan is scored
 
 Array = np.ndarray[Any, Any]
 
@@ -48,29 +51,32 @@ class Spoken(SearchListener):
 
 @dataclass(frozen=True)
 class Quality:
-    """One data set's model, measured, with everything the search knows before its first trial."""
+    """One data set's model, measured, with everything the search knows before its first trial.
 
-    bench: Workbench
-    dense: TrialRecord
+    Attributes:
+        bench: With the shipped space, and without a latency limit.
+        listener: Hears what is done.
+    """
+
+    bench: Informed
     listener: SearchListener
 
     @cached_property
     def profile(self) -> Profile:
         """Costs and predicted latencies of the shipped space."""
-        assert self.bench.predictor is not None
         return Profile.of(self.bench.pruner, self.bench.space, self.bench.predictor)
 
-    @property
+    @cached_property
     def dense_scores(self) -> dict[str, Any]:
         """The dense model's size, mAP50-95 on val and test, and latency in ms."""
-        assert self.dense.size is not None
-        assert self.dense.latency is not None
+        bench, dense = self.bench, self.bench.dense
+        size = model_size(bench.yolo.model, bench.imgsz)
         return {
-            "params": self.dense.size.params,
-            "macs": self.dense.size.macs,
-            "val": rounded(self.dense.map50_95),
-            "test": rounded(self.dense.final.map50_95 if self.dense.final else None),
-            "ms": rounded(self.dense.latency.median_ms),
+            "params": size.params,
+            "macs": size.macs,
+            "val": rounded(dense.map50_95),
+            "test": rounded(dense.final.map50_95 if dense.final else None),
+            "ms": rounded(bench.dense_latency.median_ms),
         }
 
     def signatures(self, plans: list[PruningPlan]) -> Array:
@@ -79,7 +85,6 @@ class Quality:
 
     def predicted_ratio(self, plan: PruningPlan) -> float:
         """Latency relative to dense, by the predictor."""
-        assert self.bench.predictor is not None
         return float(self.bench.predictor.predict(self.signatures([plan]))[0])
 
     def measure(self, module: nn.Module, name: str) -> LatencyResult:
@@ -108,7 +113,7 @@ def open_quality(name: str, scratch: Path) -> Quality:
 
 def _opened(name: str, scratch: Path) -> Quality:
     listener = Spoken()
-    config = StudyConfig(goal=Goal(kind="speedup", value=2.0), name=f"search-quality-{name}")
+    config = StudyConfig(goal=ANY_PLAN, name=f"search-quality-{name}")
     if name == "second":
         checkpoint = second_checkpoint(scratch)
         if not (checkpoint.parent.parent / "done").exists():
@@ -117,15 +122,14 @@ def _opened(name: str, scratch: Path) -> Quality:
             )
         changes = {"model": checkpoint, "data": second_data_yaml(scratch)}
         config = config.model_copy(update=changes)
-    bench, _ = prepare(config, scratch, listener)
-    bench, dense = measured_dense(bench, listener)
+    bench = calibrated(measured(check(config, scratch, listener), listener), listener)
     if bench.folder.predictor.exists():
         geometry = model_geometry(bench.pruner.model, bench.pruner.groups, bench.imgsz)
         predictor = LatencyPredictor.load(bench.folder.predictor, geometry)
     else:
         predictor = learn_latency(bench, shared_folder(bench), listener, LEARNING_S)
         predictor.save(bench.folder.predictor)
-    return Quality(bench.with_predictor(predictor), dense, listener)
+    return Quality(bench.grown(Informed, predictor=predictor), listener)
 
 
 def fine_tuned_scores(
@@ -150,7 +154,7 @@ def fine_tuned_scores(
     """
     bench = quality.bench
     root = bench.folder.root / "fine-tuned" / folder
-    settings = bench.fine_tune.after_losing(1 - untrained / (quality.dense.map50_95 or 1.0))
+    settings = bench.fine_tune.after_losing(1 - untrained / (bench.limit.dense_map or 1.0))
     settings = replace(settings, seed=seed, **(changes or {}))
     try:
         with quiet(root / "log.txt"):

@@ -91,7 +91,7 @@ class Confirmation:
         size = model_size(module, self.quality.bench.imgsz)
         untrained = self.quality.score(module, self.quality.bench.data.selection_images)
         sizes = {"params": size.params, "macs": size.macs}
-        scores = {"untrained": rounded(untrained.map50_95), "seeds": []}
+        scores: Row = {"untrained": rounded(untrained.map50_95), "seeds": []}
         self._put(row | choice | sizes | scores)
 
     def _chosen(self, level: float, method: str) -> Row:

@@ -99,7 +99,7 @@ class _Pool:
         bench, number = self.quality.bench, drawn["number"]
         began = time.monotonic()
         candidate = Candidate("trial", f"trial {number}", number, plan_of(self.quality, drawn))
-        record = evaluate_untrained(bench, candidate, None, self.quality.listener)
+        record = evaluate_untrained(bench, candidate, self.quality.listener)
         row: dict[str, Any] = {
             "number": number,
             "origin": drawn["origin"],
@@ -128,8 +128,6 @@ class _Pool:
     def measure(self, plans: list[dict[str, Any]]) -> None:
         """Time plans against the dense model, interleaved in one process."""
         bench = self.quality.bench
-        assert bench.dense_export is not None
-        assert bench.dense_latency is not None
         timer = PlanTimer(
             pruner=bench.pruner,
             imgsz=bench.imgsz,

@@ -12,6 +12,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,15 @@ ENOUGH = 0.95  # of the best rival's hypervolume
 REFERENCE = (1.0, 0.0)  # latency and mAP50-95, both relative to the dense model
 POPULATIONS = (10, 20, 40)
 
+
+def _nsga2(size: int, seed: int) -> BaseSampler:
+    return NSGAIISampler(population_size=size, seed=seed)
+
+
 RIVALS: dict[str, Callable[[int], BaseSampler]] = {
     "random": lambda seed: RandomSampler(seed=seed),
     "tpe": lambda seed: TPESampler(seed=seed),
-    **{
-        f"nsga2-{size}": lambda seed, size=size: NSGAIISampler(population_size=size, seed=seed)
-        for size in POPULATIONS
-    },
+    **{f"nsga2-{size}": partial(_nsga2, size) for size in POPULATIONS},
 }
 
 Rows = list[dict[str, Any]]

@@ -66,9 +66,9 @@ class Finals:
 
     def scored(self, level: float) -> list[TrialRecord]:
         """The trials of a search for a level: scored, none trained; kept in its own study."""
-        bench = with_target_space(self.quality.bench, self.quality.listener)
-        name = f"confirm-{level:g}"
-        return scored_study(self.quality, bench, name, "profile", level, SCORED, proposed=True)
+        listener, name = self.quality.listener, f"confirm-{level:g}"
+        bench = with_target_space(self.quality.bench, listener)
+        return scored_study(bench, listener, name, "profile", level, SCORED, proposed=True)
 
     def choose(self, method: str, level: float) -> Choice:
         """Find a method's plan for a level: how to make it, and its latency as measured.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from autoprune.domain.front import hypervolume
+from autoprune.domain.goal import Limit
 from autoprune.domain.record import TrialRecord
 from autoprune.search.learn.target_space import with_target_space
 from benchmarks.lib.provenance import provenance, save_results
@@ -39,9 +40,9 @@ def compare_samplers(quality: Quality, name: str, seeds: int) -> None:
         for method, (sampler, proposed) in METHODS.items():
             where, level = f"{method}-{seed}", 1 / SPEEDUP
             records = scored_study(
-                quality, bench, where, sampler, level, TRIALS, proposed=proposed, seed=seed
+                bench, quality.listener, where, sampler, level, TRIALS, proposed=proposed, seed=seed
             )
-            curves[method].append(_curve(records, quality, 1 / SPEEDUP))
+            curves[method].append(_curve(records, bench.limit, level))
             last = curves[method][-1][-1]
             print(f"{method}, seed {seed}: {last['best']:.3f} within the budget", flush=True)
             content = {"set": name, "speedup": SPEEDUP, "trials": TRIALS}
@@ -49,16 +50,15 @@ def compare_samplers(quality: Quality, name: str, seeds: int) -> None:
             save_results(f"search_quality_samplers_{name}", content | made)
 
 
-def _curve(records: list[TrialRecord], quality: Quality, limit: float) -> list[dict[str, float]]:
-    """After each trial: the best score within the limit, and the hypervolume of all scored."""
-    assert quality.dense.latency is not None
-    dense_map, dense_ms = quality.dense.map50_95 or 1.0, quality.dense.latency.median_ms
+def _curve(records: list[TrialRecord], dense: Limit, level: float) -> list[dict[str, float]]:
+    """After each trial: the best score within the level, and the hypervolume of all scored."""
+    dense_map, dense_ms = dense.dense_map or 1.0, dense.dense_ms
     points: list[tuple[float, float]] = []
     curve = []
     for record in records:
         if record.predicted_ms is not None and record.untrained_map50_95 is not None:
             points.append((record.predicted_ms / dense_ms, record.untrained_map50_95 / dense_map))
-        best = max((score for ratio, score in points if ratio <= limit), default=0.0)
+        best = max((score for ratio, score in points if ratio <= level), default=0.0)
         curve.append({"best": best * dense_map, "hypervolume": hypervolume(points, REFERENCE)})
     return curve
 

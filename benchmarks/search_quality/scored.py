@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import optuna
 
 from autoprune.domain.goal import Goal
 from autoprune.domain.record import TrialRecord
-from autoprune.search.context.workbench import Workbench
+from autoprune.search.context.budget import Allowance
+from autoprune.search.context.listener import SearchListener
+from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.trials import TrialLoop
 from autoprune.search.learn.profile import Profile
 from autoprune.search.propose.objectives import OBJECTIVES
@@ -16,12 +16,11 @@ from autoprune.search.propose.proposals import proposals
 from autoprune.search.propose.samplers import Known
 from autoprune.search.propose.study_sampler import study_sampler
 from autoprune.storage.study_folder import StudyFolder
-from benchmarks.search_quality.bench import Quality
 
 
 def scored_study(
-    quality: Quality,
-    bench: Workbench,
+    bench: Informed,
+    listener: SearchListener,
     name: str,
     sampler: str,
     level: float,
@@ -33,8 +32,8 @@ def scored_study(
     """Run or finish a study for plans within `level` of the dense latency.
 
     Args:
-        quality: The data set's model.
-        bench: The same, with the space to draw from.
+        bench: The data set's model, with the space to draw from.
+        listener: Hears what is done.
         name: Of the study's folder.
         sampler: As `--sampler`.
         level: Latency relative to dense, predicted.
@@ -42,15 +41,18 @@ def scored_study(
         proposed: Whether the profile's proposals come first, as in a search.
         seed: As `--seed`.
     """
-    assert bench.predictor is not None
-    assert quality.dense.latency is not None
     folder = StudyFolder(bench.folder.root / "scored" / name)
     folder.root.mkdir(parents=True, exist_ok=True)
     goal = Goal(kind="speedup", value=1 / level)
     changes = {"goal": goal, "sampler": sampler, "seed": seed, "trials": trials}
-    bench = replace(bench, config=bench.config.model_copy(update=changes), folder=folder)
+    bench = bench.grown(
+        Informed,
+        config=bench.config.model_copy(update=changes),
+        folder=folder,
+        limit=goal.against(bench.dense),
+    )
     profile = Profile.of(bench.pruner, bench.space, bench.predictor)
-    known = Known(profile, level, quality.dense.map50_95 or 1.0)
+    known = Known(profile, level, bench.limit.dense_map or 1.0)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         study_name="scored",
@@ -60,8 +62,8 @@ def scored_study(
         load_if_exists=True,
     )
     if proposed and not study.get_trials(deepcopy=False):
-        for kept in proposals(profile, goal, quality.dense.latency.median_ms):
+        for kept in proposals(profile, bench.limit):
             open_choices = {n: w for n, w in kept.items() if len(bench.space.choices[n]) > 1}
             study.enqueue_trial(open_choices)
-    TrialLoop(bench, study, quality.dense, [], quality.listener, None).run()
+    TrialLoop(bench, study, Allowance.unlimited(), listener).run()
     return folder.trial_records()

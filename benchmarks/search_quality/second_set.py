@@ -31,7 +31,7 @@ DENSE_SPLITS = {"train": (TRAIN_SEED, DENSE_IMAGES), "val": (VAL_SEED, 256)}
 PLACING_TRIES = 20
 _BITS = 4  # OpenCV takes coordinates scaled by 2**bits
 
-Image = NDArray[np.float32]
+Image = NDArray[Any]  # float32
 Box = tuple[int, float, float, float, float]  # class, then left, top, right, bottom in pixels
 
 TRAINING: dict[str, Any] = {
@@ -103,7 +103,7 @@ def train_second(folder: Path, epochs: int, timeout_s: float | None) -> Path:
     data = _write_set(folder / f"second-dense-data-v{VERSION}", DENSE_SPLITS)
     model = autoprune.load(demo_checkpoint())
     model.add_callback("on_train_start", lambda _: torch.set_num_threads(threads))
-    limit = {} if timeout_s is None else {"time": timeout_s / 3600}
+    limit: dict[str, Any] = {} if timeout_s is None else {"time": timeout_s / 3600}
     model.train(
         data=str(data),
         epochs=epochs,
@@ -182,7 +182,8 @@ def _texture(dice: np.random.Generator) -> Image:
     angle, period = dice.uniform(0, np.pi), dice.uniform(3, 5)
     rows, columns = np.mgrid[0:SIZE_PX, 0:SIZE_PX]
     phase = 2 * np.pi * (rows * np.sin(angle) + columns * np.cos(angle)) / period
-    return (1.4 * np.sin(phase)).astype(np.float32)
+    texture: Image = (1.4 * np.sin(phase)).astype(np.float32)
+    return texture
 
 
 def _ring(

@@ -99,7 +99,7 @@ class SequentialPruner:
                 def backward(gradient: Tensor) -> None:
                     written.energy.append(gradient.square().sum(dim=1).flatten(1)[:, at])
 
-                output.register_hook(backward)
+                output.register_hook(backward)  # type: ignore[no-untyped-call]
 
             return forward
 
@@ -108,7 +108,8 @@ class SequentialPruner:
                 module.register_forward_hook(watch(name))
         for batch in labelled_batches(data, images, imgsz, "cpu"):
             pictures = batch["img"].requires_grad_(True)
-            detection_loss(model, {**batch, "img": pictures}).backward()
+            loss = detection_loss(model, {**batch, "img": pictures})
+            loss.backward()  # type: ignore[no-untyped-call]
 
     def _fitting(self, name: str, modules: dict[str, nn.Module]) -> Callable[..., None]:
         norms = f"{name.removesuffix('.conv')}.bn"
@@ -141,6 +142,7 @@ class SequentialPruner:
         return fit
 
     def _patches(self, conv: nn.Conv2d, picture: Tensor, stays: Tensor, name: str) -> Tensor:
+        assert not isinstance(conv.padding, str)
         patches = functional.unfold(
             picture[None, stays], conv.kernel_size, conv.dilation, conv.padding, conv.stride
         )[0]

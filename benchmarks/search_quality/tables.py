@@ -268,8 +268,8 @@ def distilled(content: dict[str, Any]) -> str:
                 f"{statistics.median(row['seconds'] for row in same):.0f}",
             )
         )
-    header = ("level", "untrained, val", "test after the fine-tune", "test after it, distilled")
-    header += ("change by seed, points", "s without", "s with")
+    header = ["level", "untrained, val", "test after the fine-tune", "test after it, distilled"]
+    header += ["change by seed, points", "s without", "s with"]
     about = "Ours of `confirm`, the same start and short fine-tune with `distill=1`. mAP50-95."
     return f"{about}\n\n{table(header, rows)}"
 

@@ -20,14 +20,16 @@ class SplitC2f(nn.Module):
         half = block.cv1.conv.out_channels // 2
         self.first, self.second = (_rows(block.cv1, at, half) for at in (0, half))
         self.m, self.cv2 = block.m, block.cv2
-        self.i, self.f, self.type = block.i, block.f, block.type  # its place in the graph
+        self.i, self.f = block.i, block.f  # its place in the graph
+        self.type = block.type  # type: ignore[method-assign]  # Ultralytics names it so
 
     def forward(self, features: Tensor) -> Tensor:
         """As C2f's."""
         parts = [self.first(features), self.second(features)]
         for bottleneck in self.m:
             parts.append(bottleneck(parts[-1]))
-        return self.cv2(torch.cat(parts, 1))
+        joined: Tensor = self.cv2(torch.cat(parts, 1))
+        return joined
 
 
 def prune_uniformly(
@@ -59,7 +61,8 @@ def prune_uniformly(
         output_transform=lambda output: list(_tensors(output)),
     ).step()
     detect.training = False
-    return pruned
+    module: nn.Module = pruned
+    return module
 
 
 def _rows(conv: Any, start: int, count: int) -> Any:
