@@ -6,7 +6,8 @@ import optuna
 
 from autoprune.domain.goal import Goal
 from autoprune.domain.record import TrialRecord
-from autoprune.search.context.budget import Allowance
+from autoprune.domain.stages import TRIALS
+from autoprune.search.context.budget import Budget
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.trials import TrialLoop
@@ -65,5 +66,5 @@ def scored_study(
         for kept in proposals(profile, bench.limit):
             open_choices = {n: w for n, w in kept.items() if len(bench.space.choices[n]) > 1}
             study.enqueue_trial(open_choices)
-    TrialLoop(bench, study, Allowance.unlimited(), listener).run()
+    TrialLoop(bench, study, Budget(None).open(TRIALS), listener).run()
     return folder.trial_records()

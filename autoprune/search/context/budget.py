@@ -82,6 +82,11 @@ class Allowance:
     def __init__(self, budget: Budget, ends: float, latest: float) -> None:
         self.budget, self.ends, self.latest = budget, ends, latest
 
+    def part(self, share: float) -> Allowance:
+        """A share of what is left of the stage's time, for a part of the stage; nothing is owed."""
+        ends = self.budget.now() + share * self.left_s()
+        return Allowance(self.budget, ends, ends)
+
     def left_s(self) -> float:
         """Seconds left of the stage's time, at least 0; infinite without a limit."""
         return max(0.0, self.ends - self.budget.now())

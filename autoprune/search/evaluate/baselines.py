@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,6 +27,7 @@ RATIOS = tuple(step / 20 for step in range(1, 17))  # 0.05 .. 0.80
 FIXED_RATIOS = (0.25, 0.5)  # when the goal sets no latency
 MILDER_PROBES = 2
 SCAN_S = 3.0
+SCAN_SHARE = 0.3  # of the stage's time, for looking
 SCAN_HALF_WIDTH = 0.02  # a glance is enough to choose; the chosen are measured as all others
 
 
@@ -57,7 +59,7 @@ def evaluate_baselines(
     done = bench.folder.baseline_records()
     if len(done) >= 2 or not allowance.allows(0.0, owed=not done):
         return done
-    for uniform in _chosen(bench, listener):
+    for uniform in _chosen(bench, allowance, listener):
         if any(record.name == uniform.name for record in done):
             continue
         listener.candidate(f"baseline {uniform.name}", None, None)
@@ -102,7 +104,8 @@ def _without_protected(plan: PruningPlan, bench: Informed) -> PruningPlan:
     return replace(plan, prune_ratios=ratios)
 
 
-def _chosen(bench: Informed, listener: SearchListener) -> list[UniformPlan]:
+def _chosen(bench: Informed, allowance: Allowance, listener: SearchListener) -> list[UniformPlan]:
+    """The plans to train; looked for by measurement, or by prediction where time is short."""
     plans, limit = uniform_plans(bench), bench.limit
     if limit.latency_ms is None:
         nearest = (min(plans, key=partial(_distance, wanted)) for wanted in FIXED_RATIOS)
@@ -116,9 +119,15 @@ def _chosen(bench: Informed, listener: SearchListener) -> list[UniformPlan]:
     measured: dict[str, LatencyResult] = {}
     quick = replace(bench.timing, half_width=SCAN_HALF_WIDTH, min_s=SCAN_S / 2, cap_s=SCAN_S)
     glancing = replace(bench, timing=quick)
+    look = allowance.part(SCAN_SHARE)
+    longest_s = 0.0
 
     def fits(uniform: UniformPlan) -> bool:
+        nonlocal longest_s
         if uniform.name not in measured:
+            if not look.allows(longest_s):
+                return bool(limit.judge_predicted(bench.predicted_ms(uniform.plan)))
+            began = time.monotonic()
             listener.candidate(uniform.name, None, None)
             listener.stage("latency")
             pruned = bench.pruner.prune(uniform.plan)
@@ -127,6 +136,7 @@ def _chosen(bench: Informed, listener: SearchListener) -> list[UniformPlan]:
             except TrialFailed as failure:
                 listener.say(f"{uniform.name}: {failure}")
                 return False
+            longest_s = max(longest_s, time.monotonic() - began)
         return limit.judge_latency(measured[uniform.name]) >= Evidence.INTERVAL
 
     found = _mildest(plans, fits, _expected(bench, plans))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from autoprune.domain.record import LatencyResult
 from autoprune.domain.space import SearchSpace
 from autoprune.domain.verdict import Option, OptionKind
 from autoprune.families.siblings import smaller_siblings
+from autoprune.latency.exported_model import ExportedModel
 from autoprune.latency.measure import TimingSettings, compare
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.search.learn.learn_latency import LatencyBench, models_at_once
@@ -56,6 +58,7 @@ def timed_options(
     limit_ms: float | None,
     folder: Path,
     known: LatencyResult | None = None,
+    worth: Callable[[float], bool] = lambda cost_s: True,
 ) -> tuple[LatencyResult, tuple[Option, ...]]:
     """Time the floor, the cheapest plan, siblings and image sizes beside the dense model.
 
@@ -67,6 +70,7 @@ def timed_options(
         limit_ms: The latency limit; None where there is none, or nothing to look for.
         folder: For the runtime's files.
         known: The dense model's latency, to be relied on; None: as timed now.
+        worth: Asked, with the seconds it will cost, before each further one after the pruned ones.
 
     Returns:
         The dense model's latency, and the options, the floor first.
@@ -76,10 +80,18 @@ def timed_options(
         TargetUnreachable: The device does not answer.
     """
     share = limit_ms and limit_ms / bench.dense_latency.median_ms
-    rows = [*_pruned(bench, predictor, share), *_others(bench, share)]
-    models = [
-        bench.export(module, folder / str(number)) for number, (*_, module) in enumerate(rows)
-    ]
+    rows = list(_pruned(bench, predictor, share))
+    models: list[ExportedModel] = []
+    longest_s = 0.0
+    for row in (*rows, *_others(bench, share)):
+        number = len(models)
+        if number >= len(rows):
+            if not worth(longest_s + GLANCE.cap_s / 2 * (number + 2)):
+                break
+            rows.append(row)
+        began = time.monotonic()
+        models.append(bench.export(row[-1], folder / str(number)))
+        longest_s = max(longest_s, time.monotonic() - began)
     results: list[LatencyResult] = []
     dense = known
     together = models_at_once(bench.dense_export)

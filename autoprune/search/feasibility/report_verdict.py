@@ -26,7 +26,7 @@ def say_verdict(bench: Informed, allowance: Allowance, listener: SearchListener)
 
     Args:
         bench: The caller holds the study's lock.
-        allowance: Without any time left nothing is timed.
+        allowance: Without any time left nothing is timed; siblings and sizes only as time goes.
         listener: Told the verdict and what the others cost.
 
     Returns:
@@ -47,7 +47,7 @@ def say_verdict(bench: Informed, allowance: Allowance, listener: SearchListener)
         listener.candidate("alternatives", None, None)
         listener.stage("latency")
         try:
-            verdict = _timed(bench)
+            verdict = _timed(bench, allowance)
         except TrialFailed as failure:
             listener.say(f"What else could be run cannot be timed: {failure.detail}")
             return bench
@@ -59,12 +59,14 @@ def say_verdict(bench: Informed, allowance: Allowance, listener: SearchListener)
     return _corrected(bench, verdict, listener)
 
 
-def _timed(bench: Informed) -> Verdict:
+def _timed(bench: Informed, allowance: Allowance) -> Verdict:
     limit_ms, dense = bench.limit.latency_ms, bench.dense_latency
     met = bench.limit.judge_latency(dense) >= Evidence.INTERVAL
     with tempfile.TemporaryDirectory(prefix="autoprune-options-") as own:
         wanted_ms = None if met else limit_ms
-        dense, options = timed_options(bench, bench.predictor, wanted_ms, Path(own), known=dense)
+        dense, options = timed_options(
+            bench, bench.predictor, wanted_ms, Path(own), known=dense, worth=allowance.allows
+        )
     return verdict_of(bench.limit, dense, options)
 
 

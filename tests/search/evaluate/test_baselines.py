@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from autoprune.domain.goal import Goal
 from autoprune.domain.plan import PruningPlan
-from autoprune.domain.record import TrialRecord
+from autoprune.domain.record import LatencyResult, TrialRecord
 from autoprune.errors import ConfigError
+from autoprune.latency.measure import TimingSettings
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.evaluate import baselines
 from autoprune.search.evaluate.baselines import UniformPlan
 from autoprune.search.evaluate.candidate import Candidate
-from tests.search.fakes import ending_in, fake_bench, record, too_late, unlimited, with_goal
+from tests.search.fakes import (
+    ending_in,
+    fake_bench,
+    latency,
+    record,
+    too_late,
+    unlimited,
+    with_goal,
+)
 
 
 def test_without_a_latency_goal_two_fixed_ratios_are_taken(
@@ -27,7 +37,7 @@ def test_without_a_latency_goal_two_fixed_ratios_are_taken(
     ]
     monkeypatch.setattr(baselines, "uniform_plans", lambda bench: plans)
     bench = with_goal(fake_bench(tmp_path), Goal(kind="max_drop", value=1))
-    chosen = baselines._chosen(bench, SearchListener())
+    chosen = baselines._chosen(bench, unlimited(), SearchListener())
     assert [uniform.name for uniform in chosen] == ["uniform-0.25-r8", "uniform-0.50-r8"]
 
 
@@ -132,4 +142,33 @@ def test_a_damaged_note_of_the_scan_is_named(
     note.write_text(content)
     monkeypatch.setattr(baselines, "uniform_plans", lambda bench: _plans(2))
     with pytest.raises(ConfigError, match="baselines"):
-        baselines._chosen(bench, SearchListener())
+        baselines._chosen(bench, unlimited(), SearchListener())
+
+
+@pytest.mark.parametrize(("seconds", "looked", "chosen"), [(1e6, 3, 3), (0.0, 0, 2)])
+def test_where_time_is_short_the_prediction_chooses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, looked: int, chosen: int
+) -> None:
+    """Plan 2 of 0 .. 5 is the first that is predicted to fit 5 ms; by measurement plan 3 is."""
+    plans = [
+        UniformPlan(step / 10, 8, PruningPlan({0: step / 10}), macs=100 - step)
+        for step in range(1, 7)
+    ]
+    measured: list[float] = []
+
+    def measure(plan: PruningPlan, _: Path) -> LatencyResult:
+        ratio = plan.prune_ratios[0]
+        assert isinstance(ratio, float)
+        measured.append(ratio)
+        return latency(5.35 - ratio)
+
+    bench = fake_bench(tmp_path)
+    bench.predicted_ms = lambda plan: 5.25 - plan.prune_ratios[0]
+    bench.pruner.prune, bench.timing = (lambda plan: plan), TimingSettings()
+    monkeypatch.setattr(baselines, "uniform_plans", lambda bench: plans)
+    monkeypatch.setattr(
+        baselines, "replace", lambda *_, **changed: SimpleNamespace(measure=measure)
+    )
+    found = baselines._chosen(bench, ending_in(seconds), SearchListener())
+    assert len(measured) == looked
+    assert found[0] == plans[chosen]

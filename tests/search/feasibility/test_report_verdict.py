@@ -30,7 +30,7 @@ class Timing:
         self.calls: list[tuple[Any, ...]] = []
         self.error = error
 
-    def __call__(self, *asked: Any, known: Any) -> Any:
+    def __call__(self, *asked: Any, known: Any, worth: Any) -> Any:
         self.calls.append(asked)
         if self.error:
             raise self.error
@@ -76,7 +76,7 @@ def test_predictions_are_corrected_by_the_plan_that_was_timed(
             factors.append(factor)
             return "corrected"
 
-    def timed(*_: Any, known: Any) -> Any:
+    def timed(*_: Any, known: Any, worth: Any) -> Any:
         cheapest = option("plan", "the plan", took_ms[0], removed=0.5)
         cheapest = cheapest.model_copy(update={"plan": plan.to_mapping()})
         return known, (option("floor", "the floor", 2.0), cheapest)

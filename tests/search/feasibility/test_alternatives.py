@@ -1,0 +1,50 @@
+"""What could be run instead: the pruned ones always, the others as time goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from torch import nn
+
+from autoprune.search.feasibility import alternatives
+from autoprune.search.feasibility.alternatives import timed_options
+from tests.search.fakes import latency
+
+
+def _row(name: str) -> tuple[Any, ...]:
+    return "sibling", name, None, None, nn.Identity()
+
+
+@pytest.mark.parametrize(
+    ("most_s", "names"),
+    [
+        (1e6, ["floor", "plan", "first", "second"]),
+        (10.5, ["floor", "plan", "first"]),  # each that is timed beside the others costs 2.5 s
+        (0.0, ["floor", "plan"]),
+    ],
+)
+def test_siblings_and_sizes_are_timed_as_far_as_they_are_worth_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_s: float, names: list[str]
+) -> None:
+    pruned, others = [_row("floor"), _row("plan")], [_row("first"), _row("second")]
+    monkeypatch.setattr(alternatives, "_pruned", lambda *_: iter(pruned))
+    monkeypatch.setattr(alternatives, "_others", lambda *_: iter(others))
+    monkeypatch.setattr(alternatives, "models_at_once", lambda dense: 2)
+    monkeypatch.setattr(
+        alternatives, "compare", lambda _, part, *rest: [latency(5.0) for _ in part]
+    )
+    bench: Any = SimpleNamespace(
+        dense_export="dense",
+        dense_latency=latency(10.0),
+        export=lambda module, folder: folder.name,
+        target=None,
+        options=None,
+    )
+    predictor: Any = None
+    _, options = timed_options(
+        bench, predictor, 5.0, tmp_path, worth=lambda cost_s: cost_s <= most_s
+    )
+    assert [option.name for option in options] == names
