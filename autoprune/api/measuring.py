@@ -53,15 +53,7 @@ def measure(
         TrialFailed: A model cannot be exported or measured.
         TargetUnreachable: The device does not answer.
     """
-    from autoprune.latency.options import RuntimeOptions
-
-    options = RuntimeOptions(  # refuses wrong settings before anything heavy is loaded
-        runtime=runtime,
-        threads=threads,
-        imgsz=(640, 640),
-        provider=provider,
-        channels_last=channels_last,
-    )
+    options = _options(runtime, threads, provider, channels_last)
     where = _target(target, target_python)
     with tempfile.TemporaryDirectory() as folder:
         exported, options = _exported(models, options, imgsz, Path(folder))
@@ -97,21 +89,28 @@ def measure_self_test(
     Raises:
         ConfigError, TrialFailed, TargetUnreachable: As `measure`.
     """
-    from autoprune.latency.options import RuntimeOptions
-
-    options = RuntimeOptions(
-        runtime=runtime,
-        threads=threads,
-        imgsz=(640, 640),
-        provider=provider,
-        channels_last=channels_last,
-    )
+    options = _options(runtime, threads, provider, channels_last)
     where = _target(target, target_python)
     with tempfile.TemporaryDirectory() as folder:
         exported, options = _exported([model], options, imgsz, Path(folder))
         from autoprune.latency.self_test import self_test
 
         return self_test(where, exported[0], options, heard=heard)
+
+
+def _options(
+    runtime: str, threads: int, provider: str | None, channels_last: bool
+) -> RuntimeOptions:
+    """What was asked for, checked before anything heavy is loaded; the image size comes later."""
+    from autoprune.latency.options import RuntimeOptions
+
+    return RuntimeOptions(
+        runtime=runtime,
+        threads=threads,
+        imgsz=(640, 640),
+        provider=provider,
+        channels_last=channels_last,
+    )
 
 
 def _target(target: LatencyTarget | str, python: str) -> LatencyTarget:

@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 
 from autoprune.domain.config import StudyConfig
-from autoprune.domain.goal import Goal, Limit
+from autoprune.domain.goal import Goal, Limit, Standing
 from autoprune.domain.plan import PruningPlan, as_pair, kept_width
 from autoprune.domain.record import (
     SHORT,
@@ -26,7 +26,7 @@ from autoprune.domain.record import (
     TrialRecord,
 )
 from autoprune.domain.space import SearchSpace
-from autoprune.domain.stages import TRIALS
+from autoprune.domain.stages import TRIALS, Stage
 from autoprune.domain.verdict import Option, OptionKind
 from autoprune.search.context.budget import Allowance, Budget
 from autoprune.search.context.listener import SearchListener
@@ -252,6 +252,28 @@ def with_goal(bench: Any, goal: Goal, dense: TrialRecord = DENSE) -> Any:
     bench.config = bench.config.model_copy(update={"goal": goal})
     bench.limit = goal.against(dense)
     return bench
+
+
+class Heard(SearchListener):
+    """Keeps what a search says."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.deadlines: list[float | None] = []
+        self.bests: list[str | None] = []
+        self.begun: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def deadline(self, seconds: float | None) -> None:
+        self.deadlines.append(seconds)
+
+    def result(self, record: TrialRecord, best: Standing | None) -> None:
+        self.bests.append(best.name if best else None)
+
+    def begins(self, stage: Stage) -> None:
+        self.begun.append(stage.name)
 
 
 def unlimited() -> Allowance:

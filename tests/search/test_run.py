@@ -22,7 +22,7 @@ from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Checked
 from autoprune.search.run import STEPS, Prepared, run_search
 from autoprune.storage.study_folder import StudyFolder
-from tests.search.fakes import DENSE, fake_bench, record, too_late
+from tests.search.fakes import DENSE, Heard, fake_bench, record, too_late
 
 
 def test_every_step_needs_no_more_than_the_one_before_made() -> None:
@@ -40,14 +40,6 @@ def test_the_steps_are_the_stages_between_the_check_and_the_report() -> None:
 def test_what_is_done_once_is_done_under_a_lock() -> None:
     alone = {step.stage.name for step in STEPS if step.lock}
     assert alone == {step.stage.name for step in STEPS} - {"trials", "promotion"}
-
-
-class Heard(SearchListener):
-    def __init__(self) -> None:
-        self.deadlines: list[float | None] = []
-
-    def deadline(self, seconds: float | None) -> None:
-        self.deadlines.append(seconds)
 
 
 @pytest.mark.parametrize(("limit_s", "said"), [(100.0, [pytest.approx(100, abs=1)]), (None, [])])

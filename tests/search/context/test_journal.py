@@ -6,21 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from autoprune.domain.stages import DENSE, STAGES, TRIALS, Stage
+from autoprune.domain.stages import DENSE, STAGES, TRIALS
 from autoprune.errors import ConfigError
 from autoprune.search.context.budget import Budget
 from autoprune.search.context.journal import Journal
 from autoprune.search.context.listener import SearchListener
 from autoprune.storage.study_folder import StudyFolder
 from tests.search.context.test_budget import FakeClock
-
-
-class Heard(SearchListener):
-    def __init__(self) -> None:
-        self.begun: list[str] = []
-
-    def begins(self, stage: Stage) -> None:
-        self.begun.append(stage.name)
+from tests.search.fakes import Heard
 
 
 def test_a_stage_is_told_given_its_time_and_noted_over_all_runs(tmp_path: Path) -> None:

@@ -9,18 +9,9 @@ import pytest
 
 from autoprune.domain.goal import Goal
 from autoprune.errors import ConfigError, TargetUnreachable, TrialFailed
-from autoprune.search.context.listener import SearchListener
 from autoprune.search.feasibility import report_verdict
 from autoprune.search.feasibility.report_verdict import MOST_CORRECTED, say_verdict
-from tests.search.fakes import ending_in, fake_bench, option, unlimited, with_goal
-
-
-class Heard(SearchListener):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
+from tests.search.fakes import Heard, ending_in, fake_bench, option, unlimited, with_goal
 
 
 class Timing:

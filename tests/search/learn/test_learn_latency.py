@@ -18,6 +18,7 @@ from autoprune.search.context.listener import SearchListener
 from autoprune.search.learn import learn_latency as latency_table
 from autoprune.search.learn.learn_latency import PLANS, learn_latency
 from tests.latency.staircases import chain, law_ms, random_kept
+from tests.search.fakes import Heard
 
 GEOMETRY = chain()
 WIDTHS = {index: (width,) for index, width in enumerate(GEOMETRY.widths)}
@@ -118,14 +119,6 @@ def test_another_targets_table_is_refused(tmp_path):
     known.dense_latency = SimpleNamespace(fingerprint=other, median_ms=10.0)
     with pytest.raises(StudyMismatch, match="threads"):
         learn_latency(known, tmp_path, SearchListener())
-
-
-class Heard(SearchListener):
-    def __init__(self):
-        self.said = []
-
-    def say(self, text):
-        self.said.append(text)
 
 
 def test_a_broken_table_is_set_aside_and_learned_anew(tmp_path):

@@ -40,20 +40,10 @@ from autoprune.search.learn.stairs import space_text
 from autoprune.search.learn.target_space import with_target_space
 from autoprune.search.run import Prepared, run_search
 from autoprune.storage.study_folder import StudyFolder
-from tests.search.fakes import DENSE, FakeEvaluation, latency, scored
+from tests.search.fakes import DENSE, FakeEvaluation, Heard, latency, scored
 
 IMGSZ = (64, 64)
 SHIPPED = space_file(FAMILIES.row("yolov8", "test"))
-
-
-class Heard(SearchListener):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +102,7 @@ def _bench(root: Path, pruner: Pruner, **asked: Any) -> Calibrated:
 def _narrowed(bench: Calibrated, block: int = 16, price: float = 1.0) -> tuple[Informed, list[str]]:
     heard = Heard()
     predictor = _predictor(bench.pruner, block, price)
-    return with_target_space(bench.grown(Informed, predictor=predictor), heard), heard.lines
+    return with_target_space(bench.grown(Informed, predictor=predictor), heard), heard.said
 
 
 def test_without_a_space_the_widths_are_those_on_the_targets_steps(

@@ -24,6 +24,7 @@ from autoprune.search.select.finish import (
 )
 from tests.search.fakes import (
     DENSE,
+    Heard,
     ending_in,
     fake_bench,
     latency,
@@ -70,14 +71,6 @@ def test_the_best_that_a_fresh_process_confirms_is_recommended(
     assert best is not None
     assert best.name == "trial 1"
     assert measured == {}
-
-
-class Heard(SearchListener):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,9 @@ from autoprune.search.context.listener import SearchListener
 from autoprune.search.select import lengthen as module
 from autoprune.search.select.lengthen import LONGER, lengthen
 from tests.search.evaluation_bench import PLAN, Invented, invented_bench
-from tests.search.fakes import ending_in, record, unlimited
+from tests.search.fakes import Heard, ending_in, record, unlimited
 
 BEST = record("trial 0", 4.0, 0.6, number=0, plan=PLAN, predicted=4.0, untrained=0.4)
-
-
-class Heard(SearchListener):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
 
 
 @pytest.fixture

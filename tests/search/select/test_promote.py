@@ -12,7 +12,7 @@ from typing import Any
 import filelock
 import pytest
 
-from autoprune.domain.goal import Goal, Standing
+from autoprune.domain.goal import Goal
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import Failure, ModelSize, TrialRecord
 from autoprune.errors import TargetUnreachable, TooManyFailures
@@ -22,6 +22,7 @@ from autoprune.search.select import promote
 from autoprune.search.select.order import PROMOTIONS
 from autoprune.search.select.promote import FIRST_TRIES, Promotions, drop_weights
 from tests.search.fakes import (
+    Heard,
     ending_in,
     fake_bench,
     latency,
@@ -76,18 +77,6 @@ class Trainer:
         made = self.answer(known)
         bench.folder.save_record(made)
         return made
-
-
-class Heard(SearchListener):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.bests: list[str | None] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-    def result(self, record: TrialRecord, best: Standing | None) -> None:
-        self.bests.append(best.name if best else None)
 
 
 @pytest.fixture

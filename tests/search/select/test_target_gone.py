@@ -12,8 +12,8 @@ from autoprune.errors import TargetUnreachable
 from autoprune.search.select import promote
 from autoprune.search.select.promote import Promotions
 from tests.latency.sshd import running_sshd
-from tests.search.fakes import fake_bench, scored, unlimited
-from tests.search.select.test_promote import Heard, Trainer, complete
+from tests.search.fakes import Heard, fake_bench, scored, unlimited
+from tests.search.select.test_promote import Trainer, complete
 
 TRIALS = 4
 
