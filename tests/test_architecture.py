@@ -155,6 +155,17 @@ def test_proposing_needs_no_torch() -> None:
         assert "torch" not in {module.split(".")[0] for module in _imports(file)}, _name(file)
 
 
+def test_the_stages_leave_nothing_to_assert() -> None:
+    """What is known is in a type: a search needs no `assert ... is not None`."""
+    found = [
+        f"{_name(file)}: {line.strip()}"
+        for file in (PACKAGE / "search").rglob("*.py")
+        for line in file.read_text().splitlines()
+        if line.strip().startswith("assert ") and "is not None" in line
+    ]
+    assert found == []
+
+
 def test_no_file_but_the_runner_is_long() -> None:
     lengths = {_name(file): len(file.read_text().splitlines()) for file in _files()}
     del lengths["latency/runner"]  # stand-alone by design
