@@ -60,9 +60,9 @@ def test_the_screen_is_told_the_end_of_a_search_that_has_one(
 def test_what_later_stages_need_at_the_least_is_noted_as_soon_as_it_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beside their shares: the end as long as the dense model took, a fine-tune as a baseline."""
+    """Beside their shares: the end twice what the dense model took, a fine-tune as a baseline."""
     bench: Any = fake_bench(tmp_path)
-    bench.dense = DENSE.model_copy(update={"seconds": 30.0})
+    bench.dense = DENSE.model_copy(update={"seconds": 15.0})
     monkeypatch.setattr(run, "measured", lambda *_: bench)
     monkeypatch.setattr(run, "already_met", lambda *_: None)
     budget = Budget(100.0)
