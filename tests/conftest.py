@@ -1,12 +1,14 @@
 """Before anything else: quiet libraries and one thread; caches of results go to a folder of ours.
 
-On a busy machine two torch or BLAS threads spin and are slower.
+On a busy machine two torch or BLAS threads spin and are slower. Then: which tests are fast, and how
+several workers divide them (tests/tiers.py).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
@@ -16,6 +18,41 @@ from autoprune.evaluation.quiet import prepare_environment  # noqa: E402
 prepare_environment()
 
 import pytest  # noqa: E402
+
+from tests.tiers import is_slow, turn, unit  # noqa: E402
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What is not listed as slow is fast."""
+    item.add_marker(pytest.mark.slow if is_slow(item.nodeid) else pytest.mark.fast)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first."""
+    items.sort(key=lambda item: turn(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """For `-n auto`: every core that this process may use; one file needs no second process."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    files = {argument.partition("::")[0] for argument in config.args}
+    if len(files) == 1 and files.pop().endswith(".py"):
+        return 0
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """For `--dist loadfile`: a file is never divided, and what wants to be alone is one file."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Units(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return unit(nodeid)
+
+    return Units(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session", autouse=True)
