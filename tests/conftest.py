@@ -64,3 +64,30 @@ def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for module in (calibration, learn_latency):
             patch.setattr(module, "user_cache_path", lambda _name: folder)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_databases() -> Iterator[None]:
+    """Here SQLite does not wait for the disk, and Optuna loads its migrations once.
+
+    A test that kills a search does so in a process of its own, where nothing is changed.
+    """
+    import sqlalchemy
+    from optuna.storages._rdb.storage import _VersionManager
+
+    def quick(connection: Any, _record: object) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    load = _VersionManager._create_alembic_script
+    loaded: list[Any] = []
+
+    def load_once(manager: Any) -> Any:
+        if not loaded:
+            loaded.append(load(manager))
+        return loaded[0]
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", quick)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_VersionManager, "_create_alembic_script", load_once)
+        yield
+    sqlalchemy.event.remove(sqlalchemy.Engine, "connect", quick)
