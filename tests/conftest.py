@@ -6,7 +6,9 @@ several workers divide them (tests/tiers.py).
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,6 +57,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Units(config, log) if config.getoption("dist") == "loadfile" else None
 
 
+@pytest.fixture(autouse=True)
+def _no_training(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fast test that trains is in the wrong tier."""
+    if "fast" not in request.keywords or "ultralytics.engine.trainer" not in sys.modules:
+        return
+
+    def too_slow(*_: object, **__: object) -> None:
+        pytest.fail(f"{request.node.nodeid} trains: list it in tests/tiers.py")
+
+    monkeypatch.setattr("ultralytics.engine.trainer.BaseTrainer.train", too_slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     from autoprune.search.learn import calibration, learn_latency
@@ -91,3 +105,14 @@ def _quick_databases() -> Iterator[None]:
         patch.setattr(_VersionManager, "_create_alembic_script", load_once)
         yield
     sqlalchemy.event.remove(sqlalchemy.Engine, "connect", quick)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_exports() -> Iterator[None]:
+    """Reading the source of 500 operators is two thirds of what torch needs for a small export."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with pytest.MonkeyPatch.context() as patch:
+        read_once = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
+        patch.setattr(ONNXRegistry, "from_torchlib", read_once)
+        yield
