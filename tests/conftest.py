@@ -1,12 +1,16 @@
 """Before anything else: quiet libraries and one thread; caches of results go to a folder of ours.
 
-On a busy machine two torch or BLAS threads spin and are slower.
+On a busy machine two torch or BLAS threads spin and are slower. Then: which tests are fast, and how
+several workers divide them (tests/tiers.py).
 """
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
@@ -17,6 +21,53 @@ prepare_environment()
 
 import pytest  # noqa: E402
 
+from tests.tiers import is_slow, turn, unit  # noqa: E402
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What is not listed as slow is fast."""
+    item.add_marker(pytest.mark.slow if is_slow(item.nodeid) else pytest.mark.fast)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first."""
+    items.sort(key=lambda item: turn(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """For `-n auto`: every core that this process may use; one file needs no second process."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    files = {argument.partition("::")[0] for argument in config.args}
+    if len(files) == 1 and files.pop().endswith(".py"):
+        return 0
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """For `--dist loadfile`: a file is never divided, and what wants to be alone is one file."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Units(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return unit(nodeid)
+
+    return Units(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.fixture(autouse=True)
+def _no_training(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fast test that trains is in the wrong tier."""
+    if "fast" not in request.keywords or "ultralytics.engine.trainer" not in sys.modules:
+        return
+
+    def too_slow(*_: object, **__: object) -> None:
+        pytest.fail(f"{request.node.nodeid} trains: list it in tests/tiers.py")
+
+    monkeypatch.setattr("ultralytics.engine.trainer.BaseTrainer.train", too_slow)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -26,4 +77,50 @@ def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (calibration, learn_latency):
             patch.setattr(module, "user_cache_path", lambda _name: folder)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_databases() -> Iterator[None]:
+    """Here SQLite does not wait for the disk, and Optuna loads its migrations once.
+
+    A test that kills a search does so in a process of its own, where nothing is changed.
+    """
+    import sqlalchemy
+
+    try:
+        from optuna.storages._rdb.storage import _VersionManager
+    except ImportError:  # another Optuna: the tests are slower
+        yield
+        return
+
+    def quick(connection: Any, _record: object) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    load = _VersionManager._create_alembic_script
+    loaded: list[Any] = []
+
+    def load_once(manager: Any) -> Any:
+        if not loaded:
+            loaded.append(load(manager))
+        return loaded[0]
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", quick)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_VersionManager, "_create_alembic_script", load_once)
+        yield
+    sqlalchemy.event.remove(sqlalchemy.Engine, "connect", quick)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_exports() -> Iterator[None]:
+    """Reading the source of 500 operators is two thirds of what torch needs for a small export."""
+    try:
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+    except ImportError:  # another torch: the tests are slower
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        read_once = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
+        patch.setattr(ONNXRegistry, "from_torchlib", read_once)
         yield

@@ -14,6 +14,7 @@ python=$work/venv/bin/python
 "$python" -m pip install --quiet --disable-pip-version-check --upgrade ultralytics optuna
 "$python" -m pip list --disable-pip-version-check 2> /dev/null | grep -iE "^(ultralytics|optuna|torch) "
 cd "$checkout"
-# Without conftest.py, which loads much more; a warning of a newer version is shown, not an error.
-PYTHONPATH=$checkout "$python" -m pytest -p no:cacheprovider --noconftest -W default \
+# Without conftest.py, which loads much more, and without the options for the whole suite; a warning
+# of a newer version is shown, not an error.
+PYTHONPATH=$checkout "$python" -m pytest -p no:cacheprovider --noconftest -o addopts=-q -W default \
   tests/contracts/test_ultralytics_inside.py tests/contracts/test_optuna_inside.py

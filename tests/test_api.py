@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from autoprune.domain.plan import Calibration, PruningPlan
 from autoprune.errors import ConfigError, PlanError
 from autoprune.evaluation.regrowth_guard import sealed_info
 from autoprune.families import family_of
+from autoprune.latency import measure as timing
+from autoprune.latency.options import TimingSettings
 from autoprune.pruning.prune import uniform_plan
 
 
@@ -93,6 +96,12 @@ def shapes_model() -> YOLO:
     return dense
 
 
+@pytest.fixture(scope="module")
+def with_images(shapes_model: YOLO, data: Path) -> YOLO:
+    """Half of `shapes_model`, pruned with images and otherwise as by default. Shared."""
+    return prune_detection_model(shapes_model, prune_ratio=0.5, calibration=data)
+
+
 def _same(one: YOLO, other: YOLO) -> bool:
     ours, theirs = one.model.state_dict(), other.model.state_dict()
     return all(torch.equal(ours[name], theirs[name]) for name in {*ours, *theirs})
@@ -111,8 +120,9 @@ def test_taylor_needs_images_and_uses_them(shapes_model: YOLO, data: Path) -> No
     assert not _same(taylor, by_norm)
 
 
-def test_images_decide_the_default_and_the_result_says_so(shapes_model: YOLO, data: Path) -> None:
-    with_images = prune_detection_model(shapes_model, prune_ratio=0.5, calibration=data)
+def test_images_decide_the_default_and_the_result_says_so(
+    shapes_model: YOLO, with_images: YOLO, data: Path
+) -> None:
     without = prune_detection_model(shapes_model, prune_ratio=0.5)
     expected = f"ranked by obs, compensated (up to 256 training images of {data})"
     assert with_images.how_pruned == f"channels {expected}"
@@ -151,15 +161,16 @@ def test_the_saved_file_holds_the_plan_that_repeats_it(
     assert again.how_pruned == pruned.how_pruned
 
 
-def test_a_plans_images_may_have_moved(shapes_model: YOLO, data: Path, tmp_path: Path) -> None:
-    pruned = prune_detection_model(shapes_model, prune_ratio=0.5, calibration=data)
-    plan = PruningPlan.from_mapping(sealed_info(pruned.model)["plan"])
+def test_a_plans_images_may_have_moved(
+    shapes_model: YOLO, with_images: YOLO, data: Path, tmp_path: Path
+) -> None:
+    plan = PruningPlan.from_mapping(sealed_info(with_images.model)["plan"])
     gone = Calibration(str(tmp_path / "gone.yaml"), 256, 0)
     replace(plan, calibration=gone).save(tmp_path / "plan.yaml")
     with pytest.raises(ConfigError, match=r"gone\.yaml"):
         prune_detection_model(shapes_model, prune_yaml=tmp_path / "plan.yaml")
     moved = prune_detection_model(shapes_model, prune_yaml=tmp_path / "plan.yaml", calibration=data)
-    assert _same(moved, pruned)
+    assert _same(moved, with_images)
     found = PruningPlan.from_mapping(sealed_info(moved.model)["plan"]).calibration
     assert found == Calibration(str(data), 256, 0)
 
@@ -218,7 +229,11 @@ def test_a_plan_for_another_model_names_what_does_not_fit(tmp_path: Path) -> Non
         prune_detection_model("yolov8n.yaml", prune_yaml=tmp_path / "short.yaml")
 
 
-def test_measure_compares_a_pruned_model_with_its_dense_one(tmp_path: Path) -> None:
+def test_measure_compares_a_pruned_model_with_its_dense_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = TimingSettings(min_s=0.3, cap_s=3.0, dense_s=0.5, half_width=0.05)
+    monkeypatch.setattr(timing, "compare", partial(timing.compare, settings=quick))
     pruned = prune_detection_model("yolov8n.yaml", prune_ratio=0.6)
     pruned.save(tmp_path / "pruned.pt")
     results = measure(["yolov8n.yaml", tmp_path / "pruned.pt"], imgsz=64)

@@ -42,13 +42,26 @@ ARGUMENTS = [
 
 # The command line as it is, except that it takes less time to measure and tries fewer plans.
 PROGRAM = """\
-from functools import partial
-from autoprune.search.evaluate import baselines
+from functools import cache, partial
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 from autoprune.search.context import prepare
-from autoprune.search.select import promote
-from autoprune.search import run
-prepare.TimingSettings = partial(prepare.TimingSettings, half_width=0.03, cap_s=2.0, dense_s=1.0)
-run.LIMIT_S, promote.PROMOTIONS, baselines.RATIOS = 4.0, 3, (0.25, 0.5)
+from autoprune.search.evaluate import baselines
+from autoprune.search.feasibility import alternatives
+from autoprune.search.learn import predicting
+from autoprune.search.select import order
+
+quick = partial(prepare.TimingSettings, half_width=0.03, cap_s=2.0, dense_s=1.0)
+for module, name, value in (
+    (prepare, "TimingSettings", quick),
+    (predicting, "LIMIT_S", 4.0),
+    (alternatives, "SIZES", 1),
+    (baselines, "RATIOS", (0.25, 0.5)),
+    (baselines, "blocks_of", lambda isa: (16,)),
+    (order, "PROMOTIONS", 2),
+    (ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib))),
+):
+    assert hasattr(module, name), f"{name} has moved: this changes nothing"
+    setattr(module, name, value)
 from autoprune.cli.main import main
 main()
 """

@@ -76,7 +76,8 @@ def test_the_page_adds_one_row_to_each_table(
 def test_every_row_on_the_page_passes_the_contract_test_of_its_table(installed: str) -> None:
     run = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-vv", "tests/contracts"),
+            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-vv", "-n0"),
+            "tests/contracts",
             *("-k", " or ".join(ADDED.values())),
         ],
         cwd=ROOT,

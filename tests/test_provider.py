@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from autoprune import api, measure
 from autoprune.cli.main import app
+from autoprune.demo.dataset import Split, write_detection_set
 from autoprune.domain.config import StudyConfig
 from autoprune.domain.goal import Goal
 from autoprune.errors import ConfigError
@@ -72,6 +73,10 @@ def test_a_search_is_refused_before_it_looks_at_data_or_makes_a_folder(
     def too_late(*_: Any) -> None:
         raise AssertionError("work began")
 
+    few = {"train": Split(1, 2), "val": Split(2, 2)}
+    monkeypatch.setattr(
+        prepare, "demo_data_yaml", lambda: write_detection_set(tmp_path / "set", few)
+    )
     monkeypatch.setattr(prepare, "inspect_data", too_late)
     studies = tmp_path / "studies"
     where = ("--runtime", runtime, "--provider", provider, "--studies", str(studies))
@@ -83,8 +88,12 @@ def test_a_search_is_refused_before_it_looks_at_data_or_makes_a_folder(
 
 
 def test_a_runtime_that_falls_back_in_silence_ends_a_search_before_it_begins(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    few = {"train": Split(1, 2), "val": Split(2, 2)}
+    monkeypatch.setattr(
+        prepare, "demo_data_yaml", lambda: write_detection_set(tmp_path / "set", few)
+    )
     message = f"asked for {CUDA}, but in use: CPUExecutionProvider"
     answer = json.dumps({"error": {"kind": "provider", "message": message}})
     runner = tmp_path / "runner.py"

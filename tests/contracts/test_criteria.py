@@ -33,6 +33,12 @@ def statistics() -> CalibrationStatistics:
     return CalibrationStatistics(gradients, inputs, fisher)
 
 
+@cache
+def stock_scores(name: str) -> dict[str, torch.Tensor]:
+    """Of the shared model."""
+    return scores(name, scrambled("yolov8n"))
+
+
 def scores(name: str, model: nn.Module) -> dict[str, torch.Tensor]:
     groups = family_of(model).channel_groups(model)
     return score_groups(groups, model, name, statistics())
@@ -40,7 +46,7 @@ def scores(name: str, model: nn.Module) -> dict[str, torch.Tensor]:
 
 def test_every_channel_of_every_group_gets_one_finite_score(name: str) -> None:
     model = scrambled("yolov8n")
-    found = scores(name, model)
+    found = stock_scores(name)
     for group in family_of(model).channel_groups(model):
         assert found[group.name].shape == (group.width,)
         assert found[group.name].dtype == torch.float64
@@ -52,7 +58,7 @@ def test_every_channel_of_every_group_gets_one_finite_score(name: str) -> None:
 def test_the_same_model_gets_the_same_scores_and_is_left_as_it_was(name: str) -> None:
     model = copy.deepcopy(scrambled("yolov8n"))
     before = copy.deepcopy(model.state_dict())
-    first, second = scores(name, model), scores(name, model)
+    first, second = stock_scores(name), scores(name, model)
     assert all(torch.equal(first[group], second[group]) for group in first)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
@@ -81,4 +87,4 @@ def test_a_criterion_that_looks_at_gradients_says_so(name: str) -> None:
 
 
 def test_scores_are_costs(name: str) -> None:
-    assert all(bool((values >= 0).all()) for values in scores(name, scrambled("yolov8n")).values())
+    assert all(bool((values >= 0).all()) for values in stock_scores(name).values())

@@ -6,8 +6,11 @@ one whose trials are scored without training first.
 
 from __future__ import annotations
 
+import functools
 import json
 import random
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +252,31 @@ def learned(root: Path, **given: Any) -> None:
     write_atomic(root / "profile.json", json.dumps(profile))
 
 
+def _made_once(make: Callable[..., StudyFolder]) -> Callable[..., StudyFolder]:
+    """The same study again is a copy of the files it had the first time."""
+
+    @functools.cache
+    def files(**given: Any) -> dict[Path, bytes]:
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder) / "study"
+            make(root, **given)
+            return {
+                file.relative_to(root): file.read_bytes()
+                for file in root.rglob("*")
+                if file.is_file()
+            }
+
+    @functools.wraps(make)
+    def copy(root: Path, **given: Any) -> StudyFolder:
+        for file, content in files(**given).items():
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            (root / file).write_bytes(content)
+        return StudyFolder(root)
+
+    return copy
+
+
+@_made_once
 def rung_study(root: Path, *, kept: bool = True, seed: int = 0) -> StudyFolder:
     """30 trials scored without training, 6 promoted (one over budget), the best trained longer."""
     draw = random.Random(seed)
@@ -298,6 +326,7 @@ def finished(best: str | None, *, met: bool = True) -> Outcome:
     )
 
 
+@_made_once
 def busy_study(root: Path, trials: int = 40, seed: int = 0) -> StudyFolder:
     """A finished search with front, baselines, trials over budget, a repeat and failures."""
     draw = random.Random(seed)

@@ -74,8 +74,22 @@ def page_of(folder: StudyFolder) -> tuple[str, Page]:
     return source, page
 
 
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page]:
+    """Shared: nobody changes it."""
+    return page_of(fake.busy_study(tmp_path_factory.mktemp("busy") / "busy"))
+
+
+@pytest.fixture(scope="module")
+def rungs(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page]:
+    """Shared: nobody changes it."""
+    return page_of(fake.rung_study(tmp_path_factory.mktemp("rungs") / "s"))
+
+
 @pytest.mark.parametrize("payload", PAYLOADS)
-def test_what_users_wrote_is_shown_as_text_and_runs_nothing(tmp_path: Path, payload: str) -> None:
+def test_what_users_wrote_is_shown_as_text_and_runs_nothing(
+    tmp_path: Path, busy: tuple[str, Page], rungs: tuple[str, Page], payload: str
+) -> None:
     content = fake.settings(
         model={"file": payload, "family": payload, "hash": payload, "classes": [payload, "b"]},
         data={"file": payload, "final_split": payload, "overlap": payload, "final_images": 3},
@@ -101,8 +115,8 @@ def test_what_users_wrote_is_shown_as_text_and_runs_nothing(tmp_path: Path, payl
     ended = fake.finished(payload).model_copy(update={"message": payload, "stopped_by": payload})
     source, page = page_of(fake.write_study(tmp_path / name, records, ended, content))
 
-    _, harmless = page_of(fake.busy_study(tmp_path / "busy", trials=15))
-    _, later = page_of(fake.rung_study(tmp_path / "rungs"))
+    _, harmless = busy
+    _, later = rungs
     allowed = {tag for tag, _ in (*harmless.tags, *later.tags)}
     assert {tag for tag, _ in page.tags} <= allowed
     assert all(not key.startswith("on") for _, attrs in page.tags for key in attrs)
@@ -131,8 +145,8 @@ def test_plot_labels_carry_no_markup_of_the_users(tmp_path: Path, payload: str) 
     assert all("<" not in ours.sub("", label) for label in labels)
 
 
-def test_the_page_loads_nothing(tmp_path: Path) -> None:
-    source, page = page_of(fake.busy_study(tmp_path / "busy"))
+def test_the_page_loads_nothing(busy: tuple[str, Page]) -> None:
+    source, page = busy
     own = source.replace(get_plotlyjs(), "")
     assert "http:" not in own
     assert "https:" not in own
@@ -145,8 +159,8 @@ def test_the_page_loads_nothing(tmp_path: Path) -> None:
     assert all(link.startswith("../") for link in links)
 
 
-def test_the_security_policy_lets_only_the_pages_own_scripts_run(tmp_path: Path) -> None:
-    source, page = page_of(fake.busy_study(tmp_path / "busy", trials=15))
+def test_the_security_policy_lets_only_the_pages_own_scripts_run(busy: tuple[str, Page]) -> None:
+    source, page = busy
     policy = next(a["content"] or "" for t, a in page.tags if a.get("http-equiv"))
     assert policy.startswith("default-src 'none';")
     bodies = re.findall(r"<script>(.*?)</script>", source, flags=re.DOTALL)
@@ -191,8 +205,8 @@ def test_the_tables_numbers_are_the_records(tmp_path: Path) -> None:
         )
 
 
-def test_dense_baselines_and_the_choice_are_marked(tmp_path: Path) -> None:
-    _, page = page_of(fake.busy_study(tmp_path / "busy"))
+def test_dense_baselines_and_the_choice_are_marked(busy: tuple[str, Page]) -> None:
+    _, page = busy
     first = [" ".join(row[0].split()) for row in page.rows if len(row) == 8]
     assert "dense" in first
     assert "uniform-0.25 baseline" in first
@@ -200,9 +214,9 @@ def test_dense_baselines_and_the_choice_are_marked(tmp_path: Path) -> None:
 
 
 def test_every_amount_of_training_has_a_column_of_its_own_and_dense_stands_outside(
-    tmp_path: Path,
+    rungs: tuple[str, Page],
 ) -> None:
-    _, page = page_of(fake.rung_study(tmp_path / "s"))
+    _, page = rungs
     short, longer = "shortfine-tune", "longerfine-tune"
     assert ["withouttraining", short, longer, short, longer] in page.rows
     front = page.rows[: next(i for i, row in enumerate(page.rows) if "state" in row)]
@@ -220,8 +234,10 @@ def test_of_weights_that_were_not_kept_no_final_score_is_shown(tmp_path: Path) -
     assert chosen[2:7] == ["0.600", "0.7003 epochs", "0.688+ 9 epochs", "0.688kept", "-"]
 
 
-def test_the_table_of_all_records_tells_predicted_from_measured_latency(tmp_path: Path) -> None:
-    _, page = page_of(fake.rung_study(tmp_path / "s"))
+def test_the_table_of_all_records_tells_predicted_from_measured_latency(
+    rungs: tuple[str, Page],
+) -> None:
+    _, page = rungs
     table = [row for row in page.rows if "state" in row or row[0].startswith("trial ")]
     (head,) = (row for row in table if "state" in row)
     one = dict(zip(head, next(row for row in table if row[0] == "trial 20"), strict=True))
@@ -233,23 +249,23 @@ def test_the_table_of_all_records_tells_predicted_from_measured_latency(tmp_path
 
 
 def test_records_of_an_earlier_study_show_no_columns_for_what_it_did_not_do(
-    tmp_path: Path,
+    busy: tuple[str, Page],
 ) -> None:
-    _, page = page_of(fake.busy_study(tmp_path / "busy"))
+    _, page = busy
     assert "without training" not in page.text.replace("withouttraining", "without training")
     assert "longer" not in page.text
     assert "Thin crosses" not in page.text
     assert "shortcuts" not in page.text
 
 
-def test_the_front_is_explained_apart_from_what_was_only_scored(tmp_path: Path) -> None:
-    _, page = page_of(fake.rung_study(tmp_path / "s"))
+def test_the_front_is_explained_apart_from_what_was_only_scored(rungs: tuple[str, Page]) -> None:
+    _, page = rungs
     assert "Thin crosses were neither measured nor trained" in page.text
     assert "never across" in page.text
 
 
-def test_failures_are_listed_by_reason_with_their_details(tmp_path: Path) -> None:
-    _, page = page_of(fake.busy_study(tmp_path / "busy"))
+def test_failures_are_listed_by_reason_with_their_details(busy: tuple[str, Page]) -> None:
+    _, page = busy
     assert ["nan", "2", "trial 3", "loss became nan in epoch 2"] in page.rows
     assert ["trial 4", "loss became nan in epoch 1"] in page.rows
     assert ["export", "1", "trial 2", "torch and ONNX Runtime differ by 0.02, limit 0.001"] in (
@@ -271,8 +287,8 @@ def test_overlap_unsteady_times_and_the_demo_are_said(tmp_path: Path) -> None:
     assert "bundled demo" not in quiet.text
 
 
-def test_the_meaning_of_ms_and_the_way_of_measuring_are_said(tmp_path: Path) -> None:
-    _, page = page_of(fake.busy_study(tmp_path / "busy"))
+def test_the_meaning_of_ms_and_the_way_of_measuring_are_said(busy: tuple[str, Page]) -> None:
+    _, page = busy
     for said in (
         "forward pass of the network at batch 1",
         "pre- and post-processing) are not included",

@@ -1,0 +1,111 @@
+"""Which tests are slow, and which files one worker runs one after the other.
+
+`pytest -m fast` runs everything that is not listed here. The order matters too: with several
+workers the listed files come first and in this order, so that no long one ends alone.
+"""
+
+from __future__ import annotations
+
+# One worker runs these after one another, so that none of them disturbs another: they measure real
+# latency, listen on a port, kill processes or wait for something to happen within seconds.
+ALONE = (
+    "tests/test_end_to_end.py",
+    "tests/contracts/test_targets.py",
+    "tests/test_extending.py",
+    "tests/contracts/test_runtimes.py",
+    "tests/latency/test_self_test.py",
+    "tests/latency/test_ssh_target.py",
+    "tests/latency/test_local_target.py",
+    "tests/latency/test_device_program.py",
+    "tests/latency/test_export.py",
+    "tests/latency/test_runtimes.py",
+    "tests/latency/test_runner.py",
+    "tests/search/select/test_target_gone.py",
+    "tests/search/select/test_promote.py",
+    "tests/search/evaluate/test_trials.py",
+    "tests/storage/test_locks.py",
+    "tests/storage/test_yaml_io.py",
+)
+
+# Files, and single tests (or one case of them) of files whose other tests are fast. They train,
+# search, export, time a real model, start a process that imports torch, or just take long.
+SLOW = tuple(
+    """\
+tests/test_end_to_end.py
+tests/test_no_traces.py
+tests/test_api.py::test_channel_counts_survive_train_save_load_export_and_the_runtime
+tests/test_api.py::test_taylor_needs_images_and_uses_them
+tests/test_api.py::test_images_decide_the_default_and_the_result_says_so
+tests/test_api.py::test_the_saved_file_holds_the_plan_that_repeats_it
+tests/test_api.py::test_a_plans_images_may_have_moved
+tests/test_api.py::test_pruning_nothing_with_images_changes_nothing
+tests/test_api.py::test_measure_compares_a_pruned_model_with_its_dense_one
+tests/pruning/test_mask_equivalence.py::test_pruning_one_index_equals_silencing_its_channels
+tests/pruning/test_mask_equivalence.py::test_a_random_plan_equals_silencing_its_channels
+tests/evaluation/test_fine_tune.py
+tests/evaluation/test_full_fine_tune.py
+tests/evaluation/test_quiet.py
+tests/evaluation/test_regrowth_guard.py::test_plain_ultralytics_uses_a_sealed_file_but_never_trains_it
+tests/evaluation/test_checkpoint.py::test_malicious_files_are_refused_and_run_nothing
+tests/evaluation/test_checkpoint.py::test_another_task_is_named
+tests/evaluation/inside/test_pruned_yolo.py
+tests/evaluation/inside/test_distill.py
+tests/pruning/test_compensation.py::test_every_architecture_is_pruned_to_the_ruled_widths_with_finite_outputs
+tests/pruning/test_compensation.py::test_the_plan_alone_decides_the_widths_not_the_criterion
+tests/pruning/test_extreme_plans.py
+tests/search/context/test_prepare.py
+tests/search/feasibility/test_probe.py
+tests/search/propose/test_profile_sampler.py::test_a_wrong_profile_is_corrected_by_the_trials
+tests/contracts/test_ultralytics_inside.py
+tests/contracts/test_samplers.py::test_an_interrupted_study_draws_what_an_uninterrupted_one_does
+tests/contracts/test_criteria.py::test_every_channel_of_every_group_gets_one_finite_score[obs]
+tests/contracts/test_criteria.py::test_the_same_model_gets_the_same_scores_and_is_left_as_it_was[obs]
+tests/contracts/test_criteria.py::test_a_criterion_that_looks_at_gradients_says_so[obs]
+tests/contracts/test_criteria.py::test_scores_are_costs[obs]
+tests/test_provider.py::test_measure_names_the_providers_there_are_instead_of_falling_back
+tests/test_provider.py::test_a_search_is_refused_before_it_looks_at_data_or_makes_a_folder
+tests/cli/test_prune.py::test_with_images_it_names_the_criterion_and_the_images
+tests/cli/test_prune.py::test_an_interrupted_fine_tune_goes_on_and_leaves_only_the_model
+tests/latency/test_slim_onnx.py
+tests/report/test_write_report.py::test_reporting_imports_neither_torch_nor_ultralytics_nor_optuna
+tests/contracts/test_targets.py
+tests/contracts/test_runtimes.py
+tests/test_extending.py::test_every_row_on_the_page_passes_the_contract_test_of_its_table
+tests/test_extending.py::test_help_lists_what_the_tables_hold_with_what_packages_add
+tests/latency/test_runtimes.py
+tests/latency/test_export.py
+tests/latency/test_self_test.py::test_a_real_model_with_a_burden_takes_that_much_longer
+tests/latency/test_ssh_target.py
+tests/latency/test_local_target.py
+tests/latency/test_device_program.py
+tests/search/select/test_target_gone.py
+tests/search/select/test_promote.py::test_a_plan_whose_fine_tune_kills_its_worker_twice_is_given_up
+tests/search/select/test_promote.py::test_a_trial_that_another_worker_holds_is_passed_over
+tests/search/evaluate/test_trials.py::test_a_killed_search_loses_no_finished_trial
+tests/search/evaluate/test_trials.py::test_two_searches_on_one_study_share_the_work
+tests/search/evaluate/test_trials.py::test_an_interrupted_trial_is_finished_with_its_own_plan
+tests/search/evaluate/test_trials.py::test_a_search_that_finds_nothing_new_stops_by_itself
+tests/search/evaluate/test_trials.py::test_a_search_that_still_finds_better_plans_goes_on
+""".split()
+)
+
+
+def is_slow(nodeid: str) -> bool:
+    """Does this test belong to the slow tier?"""
+    file, _, test = nodeid.partition("::")
+    return not {file, nodeid, f"{file}::{test.partition('[')[0]}"}.isdisjoint(SLOW)
+
+
+def unit(nodeid: str) -> str:
+    """What one worker runs as a whole: the file of a test, or all that wants to be alone."""
+    file = nodeid.partition("::")[0]
+    return "alone" if file in ALONE else file
+
+
+def turn(nodeid: str) -> tuple[int, int]:
+    """Sorts tests: first what wants to be alone, then the slow files, each as listed."""
+    file = nodeid.partition("::")[0]
+    if file in ALONE:
+        return 0, ALONE.index(file)
+    listed = list(dict.fromkeys(row.partition("::")[0] for row in SLOW))
+    return (1, listed.index(file)) if file in listed else (2, 0)
