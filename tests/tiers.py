@@ -29,8 +29,7 @@ ALONE = (
 
 # Files, and single tests (or one case of them) of files whose other tests are fast. They train,
 # search, export, time a real model, start a process that imports torch, or just take long.
-SLOW = tuple(
-    """\
+_SLOW = """
 tests/test_end_to_end.py
 tests/test_no_traces.py
 tests/test_api.py::test_channel_counts_survive_train_save_load_export_and_the_runtime
@@ -86,8 +85,38 @@ tests/search/evaluate/test_trials.py::test_two_searches_on_one_study_share_the_w
 tests/search/evaluate/test_trials.py::test_an_interrupted_trial_is_finished_with_its_own_plan
 tests/search/evaluate/test_trials.py::test_a_search_that_finds_nothing_new_stops_by_itself
 tests/search/evaluate/test_trials.py::test_a_search_that_still_finds_better_plans_goes_on
-""".split()
-)
+tests/report/test_write_report.py::test_an_unfinished_study_gets_its_report_too
+tests/search/learn/test_target_space.py::test_another_goal_takes_over_widths_predictor_and_plans
+tests/search/learn/test_target_space.py::test_an_interrupted_study_goes_on_with_the_same_widths_and_the_same_plans
+tests/test_provider.py::test_a_runtime_that_falls_back_in_silence_ends_a_search_before_it_begins
+tests/test_api.py::test_a_plan_file_and_the_same_ratio_give_the_same_model
+tests/search/learn/test_target_space.py::test_a_changed_space_yaml_is_refused_before_any_trial
+tests/pruning/test_widths.py::test_every_conv_has_the_width_the_rule_gives
+tests/search/propose/test_study_sampler.py::test_a_sequence_stays_one_also_across_an_interruption
+tests/pruning/test_compensation.py::test_on_real_3x3_layers_reconstruction_gets_better_with_either_covariance
+tests/pruning/test_trace_geometry.py::test_widths_and_macs_are_those_of_the_pruned_models
+tests/pruning/test_size.py::test_params_and_macs_match_the_hand_count
+tests/search/propose/test_names.py::test_nothing_heavy_is_imported_to_refuse_a_name
+tests/report/test_write_report.py::test_every_goal_is_reported_before_dense_is_known_and_after
+tests/contracts/test_samplers.py::test_the_same_seed_draws_the_same_plans
+tests/pruning/test_prune.py::test_a_plan_that_removes_nothing_gives_a_bit_identical_copy
+tests/search/propose/test_solver.py::test_it_is_within_the_limit_and_close_to_the_cheapest_of_all_plans
+tests/contracts/test_samplers.py::test_unevenly_spaced_widths_and_an_accuracy_goal_are_no_trouble
+tests/report/test_html.py::test_what_users_wrote_is_shown_as_text_and_runs_nothing
+tests/search/propose/test_profile_sampler.py::test_the_same_seed_draws_the_same_plans_and_another_seed_others
+tests/report/test_write_report.py::test_a_finished_study_gets_exactly_the_four_files
+tests/pruning/test_mask_equivalence.py::test_every_criterion_prunes_consistently
+tests/search/learn/test_target_space.py::test_two_workers_that_start_together_have_the_same_widths
+tests/search/learn/test_calibration.py::test_a_damaged_file_is_collected_again_and_replaced
+tests/report/test_write_report.py::test_reporting_again_replaces_the_files_and_leaves_no_drafts
+tests/cli/test_prune.py::test_without_images_the_output_names_the_simple_criterion
+tests/evaluation/test_dataset.py::test_a_wrong_yaml_is_one_line_that_names_file_and_key
+tests/search/propose/test_profile_sampler.py::test_an_interrupted_study_goes_on_as_if_it_had_not_been
+tests/search/learn/test_calibration.py::test_other_images_seed_size_or_model_are_collected_anew
+tests/pruning/test_widths.py::test_any_class_count_keeps_its_outputs
+tests/search/propose/test_profile_sampler.py::test_plans_are_close_to_the_limit_as_often_as_the_limits_drawn
+"""
+SLOW = tuple(_SLOW.split())
 
 
 def is_slow(nodeid: str) -> bool:
