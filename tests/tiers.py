@@ -7,7 +7,8 @@ workers the listed files come first and in this order, so that no long one ends 
 from __future__ import annotations
 
 # One worker runs these after one another, so that none of them disturbs another: they measure real
-# latency, listen on a port, kill processes or wait for something to happen within seconds.
+# latency, run a real sshd, or wait for what a process of theirs does within seconds. No more than
+# that: together they take as long as all the others.
 ALONE = (
     "tests/test_end_to_end.py",
     "tests/contracts/test_targets.py",
@@ -17,14 +18,9 @@ ALONE = (
     "tests/latency/test_ssh_target.py",
     "tests/latency/test_local_target.py",
     "tests/latency/test_device_program.py",
-    "tests/latency/test_export.py",
     "tests/latency/test_runtimes.py",
     "tests/latency/test_runner.py",
     "tests/search/select/test_target_gone.py",
-    "tests/search/select/test_promote.py",
-    "tests/search/evaluate/test_trials.py",
-    "tests/storage/test_locks.py",
-    "tests/storage/test_yaml_io.py",
 )
 
 # Files, and single tests (or one case of them) of files whose other tests are fast. They train,
