@@ -28,9 +28,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from autoprune.errors import TrialFailed
 from autoprune.latency.exported_model import ExportedModel
+from autoprune.latency.rewrites import rewrite_in_place
 from autoprune.latency.runtimes import RUNTIMES
 
-__all__ = ["ExportedModel", "export_model", "prepared_for_export"]
+__all__ = ["ExportedModel", "export_model", "folded", "prepared_for_export"]
 
 OPSET = 18
 _REFERENCE_SEED = 0
@@ -45,8 +46,9 @@ def export_model(
 ) -> ExportedModel:
     """Write a model for a runtime at batch 1 and a fixed image size.
 
-    Next to the file, an input (fixed seed) and torch's output for it are written as .npy; the
-    measuring process compares them with the file's output before it times anything.
+    Next to the file, an input (fixed seed) and the stock layers' output for it are written as .npy;
+    the measuring process compares them with the file's output before it times anything. This
+    proves the rewrites and the exporter on this very model.
 
     Args:
         model: An Ultralytics detection module, or any module of one image input; never changed.
@@ -69,9 +71,10 @@ def export_model(
     problems: list[str] = []
     with _quietly(), torch.no_grad():
         try:
+            plain = folded(model)
+            image = _reference_image(plain, imgsz)
+            reference = _write_reference(plain, image, path)
             ready = prepared_for_export(model)
-            image = _reference_image(ready, imgsz)
-            reference = _write_reference(ready, image, path)
         except Exception as error:
             raise _failed(path, [str(error) or type(error).__name__], error) from None
     for exporter, write in writers:
@@ -88,6 +91,11 @@ def export_model(
 
 
 def prepared_for_export(model: nn.Module) -> nn.Module:
+    """The copy that is exported: `folded`, then rewritten (`autoprune.latency.rewrites`)."""
+    return rewrite_in_place(folded(model))
+
+
+def folded(model: nn.Module) -> nn.Module:
     """A float32 CPU copy as deployed: batch-norms folded, C2f split, Detect decoding to one tensor.
 
     The parts are known by their attributes, so that pruned and user-made modules work alike.
