@@ -28,6 +28,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from autoprune.errors import TrialFailed
 from autoprune.latency.exported_model import ExportedModel
+from autoprune.latency.onnx_metadata import write_metadata
 from autoprune.latency.rewrites import rewrite_in_place
 from autoprune.latency.runtimes import RUNTIMES
 
@@ -127,6 +128,7 @@ def _write_onnx(model: nn.Module, image: torch.Tensor, path: Path, dynamo: bool)
         external_data=False,
         verbose=False,
     )
+    write_metadata(model, image, path, OPSET)
 
 
 def write_dynamo(model: nn.Module, image: torch.Tensor, path: Path) -> None:
