@@ -34,13 +34,14 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_plain_ultralytics_validates_it_as_the_checkpoint(exported: Path, tmp_path: Path) -> None:
-    data = write_detection_set(tmp_path / "set", {"train": Split(1, 2), "val": Split(2, 24)})
+    splits = {"train": Split(1, 2), "val": Split(2, 24), "test": Split(3, 2)}
+    data = write_detection_set(tmp_path / "set", splits)
     summary = inspect_data(data)
     stock = load_yolo(demo_checkpoint())
     expected = validate(stock.model, summary, summary.selection_images, SIDE).map50_95
     found = YOLO(exported, task="detect").val(
         data=str(data), imgsz=SIDE, project=str(tmp_path), plots=False, verbose=False, workers=0
-    )
+    )  # whole val: where there is a test split, all of it selects
     assert expected > 0.5
     assert found.box.map == pytest.approx(expected, abs=1e-3)
 

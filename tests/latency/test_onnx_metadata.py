@@ -40,7 +40,7 @@ def test_the_file_says_what_ultralytics_own_export_says(exporter: str, tmp_path:
     )
     assert {key: ours[key] for key in READ} == {key: theirs[key] for key in READ}
     assert ours["names"][1] == yolo.names[1]
-    shared = {"batch", "dynamic", "nms"}
+    shared = {"batch", "dynamic"}
     assert {key: ours["args"][key] for key in shared} == {
         key: theirs["args"][key] for key in shared
     }
