@@ -32,7 +32,7 @@ from autoprune.latency.onnx_metadata import write_metadata
 from autoprune.latency.rewrites import rewrite_in_place
 from autoprune.latency.runtimes import RUNTIMES
 
-__all__ = ["ExportedModel", "export_model", "folded", "prepared_for_export"]
+__all__ = ["ExportedModel", "export_model", "folded"]
 
 OPSET = 18
 _REFERENCE_SEED = 0
@@ -62,7 +62,8 @@ def export_model(
         ConfigError: No such runtime.
         TrialFailed: "export" when no exporter writes a file, or none is left to try; "oom".
     """
-    writers = RUNTIMES.row(runtime, "--runtime").writers
+    row = RUNTIMES.row(runtime, "--runtime")
+    writers = row.writers
     if after is not None:
         known = [exporter for exporter, _ in writers]
         writers = writers[known.index(after) + 1 :] if after in known else ()
@@ -75,7 +76,7 @@ def export_model(
             plain = folded(model)
             image = _reference_image(plain, imgsz)
             reference = _write_reference(plain, image, path)
-            ready = prepared_for_export(model)
+            ready = rewrite_in_place(copy.deepcopy(plain)) if row.rewritten else plain
         except Exception as error:
             raise _failed(path, [str(error) or type(error).__name__], error) from None
     for exporter, write in writers:
@@ -89,11 +90,6 @@ def export_model(
             problems.append(f"{exporter}: {error or type(error).__name__}")
     path.unlink(missing_ok=True)
     raise _failed(path, problems, None)
-
-
-def prepared_for_export(model: nn.Module) -> nn.Module:
-    """The copy that is exported: `folded`, then rewritten (`autoprune.latency.rewrites`)."""
-    return rewrite_in_place(folded(model))
 
 
 def folded(model: nn.Module) -> nn.Module:

@@ -54,3 +54,16 @@ def test_the_halves_carry_a_name_that_leads_back_to_the_whole() -> None:
     assert len(halves) == 2
     assert {halved.whole_name(name) for name in halves} == {"0.cv1.conv"}
     assert {halved.whole_name(name) for name in names - halves} == names - halves
+
+
+def test_the_halves_can_be_read_as_halves_of_the_channels_alone() -> None:
+    halves = halved.replacement(ready(C2f(12, 24))).cv1(torch.zeros(1, 12, 4, 4).double())
+    assert len(halves.chunk(2, 1)) == len(halves.split((12, 12), 1)) == 2
+    for read in (
+        lambda: halves.chunk(4, 1),
+        lambda: halves.chunk(2, 2),
+        lambda: halves.split((6, 18), 1),
+        lambda: halves.split((12, 12), 2),
+    ):
+        with pytest.raises(ValueError, match="only two halves"):
+            read()
