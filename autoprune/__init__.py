@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers; a test compares it with _HOMES
+    from autoprune.api.exporting import export
     from autoprune.api.measuring import measure
     from autoprune.api.pruning import load, prune_detection_model
     from autoprune.api.reporting import write_report
@@ -59,6 +60,7 @@ __all__ = [
     "TrialFailed",
     "TrialRecord",
     "UnsupportedModel",
+    "export",
     "load",
     "measure",
     "probe",
@@ -70,6 +72,7 @@ __version__ = "0.1.0"
 
 # public name -> the module it is defined in
 _HOMES = {
+    "export": "autoprune.api.exporting",
     "load": "autoprune.api.pruning",
     "measure": "autoprune.api.measuring",
     "probe": "autoprune.api.searching",

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
+from ultralytics import YOLO
 
+from autoprune import load
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import Split, write_detection_set
 from autoprune.domain.plan import PruningPlan, kept_width
@@ -142,13 +145,17 @@ def test_the_best_plan_was_confirmed_within_its_budget(study: StudyFolder) -> No
     assert best.final.images == 12
 
 
+def test_the_best_model_is_exported_for_plain_ultralytics(study: StudyFolder) -> None:
+    exported = study.best_export(".onnx")
+    (seen,) = YOLO(exported, task="detect").predict(np.zeros((96, 96, 3), np.uint8), imgsz=96)
+    assert seen.names == load(study.best_model).names
+
+
 def test_pruning_with_the_best_plan_reproduces_its_widths(study: StudyFolder) -> None:
     root = study.root.parent.parent
     _autoprune(
         root, "prune", str(demo_checkpoint()), "--plan", str(study.best_plan), "-o", "again.pt"
     )
-    from autoprune import load
-
     again, best = load(root / "again.pt").model, load(study.best_model).model
     shapes = {name: tensor.shape for name, tensor in again.state_dict().items()}
     assert shapes == {name: tensor.shape for name, tensor in best.state_dict().items()}

@@ -92,6 +92,10 @@ from autoprune import api
 from autoprune.latency.fake_target import FakeTarget
 api.measure([checkpoint], imgsz=32, target=FakeTarget())
 """,
+    "export": """
+from autoprune import export
+export(checkpoint, "model.pt2", imgsz=32, runtime="torch")
+""",
     "measure_self_test": f"""
 from autoprune import api
 {FAKE}

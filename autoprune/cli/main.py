@@ -125,9 +125,7 @@ def probe(
     ] = None,
     budget_ms: options.BudgetMs = None,
     speedup: options.Speedup = None,
-    imgsz: Annotated[
-        Optional[str], typer.Option(help="Image size in pixels: N or HxW. Default: as trained.")
-    ] = None,
+    imgsz: options.Imgsz = None,
     target: options.Target = "local",
     target_python: options.TargetPython = options.TARGET_PYTHON,
     runtime: options.Runtime = "onnxruntime",
@@ -253,7 +251,7 @@ def measure(
     threads: options.Threads = 1,
     provider: options.Provider = None,
     channels_last: options.ChannelsLast = False,
-    imgsz: Annotated[Optional[str], typer.Option(help="Image size in pixels: N or HxW.")] = None,
+    imgsz: options.Imgsz = None,
     target: options.Target = "local",
     target_python: options.TargetPython = options.TARGET_PYTHON,
     self_test: Annotated[
@@ -297,6 +295,31 @@ def measure(
                     )
                 )
         Console(highlight=False).print(page)
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="A .pt or model .yaml.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    imgsz: options.Imgsz = None,
+    runtime: options.Runtime = "onnxruntime",
+    trust_checkpoint: options.Trust = False,
+    debug: options.Debug = False,
+) -> None:
+    """Write the file that is timed, to be deployed; Ultralytics opens a .onnx too."""
+    with exit_codes.exit_codes("export", debug=debug):
+        from autoprune import api
+        from autoprune.cli.arguments import image_size
+
+        size = image_size(imgsz, None)
+        made = api.export(
+            model,
+            output,
+            imgsz=(size[0], size[-1]) if size else None,
+            runtime=runtime,
+            trust_checkpoint=trust_checkpoint,
+        )
+        print(f"{made.path}: {made.imgsz[0]}x{made.imgsz[1]} px, for {made.runtime}")
 
 
 @app.command()

@@ -25,6 +25,10 @@ Trust = Annotated[bool, typer.Option(help="Load a .pt that may run code of its o
 BudgetMs = Annotated[Optional[float], typer.Option(help="Latency limit, ms.")]
 Speedup = Annotated[Optional[float], typer.Option(help="Or: this much faster than dense.")]
 
+Imgsz = Annotated[
+    Optional[str], typer.Option(help="Image size in pixels: N or HxW. Default: as trained.")
+]
+
 # What is pruned, and how
 Protect = Annotated[Optional[str], typer.Option(help="Indices to leave alone: 0,22.")]
 Space = Annotated[

@@ -28,9 +28,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from autoprune.errors import TrialFailed
 from autoprune.latency.exported_model import ExportedModel
+from autoprune.latency.onnx_metadata import write_metadata
+from autoprune.latency.rewrites import rewrite_in_place
 from autoprune.latency.runtimes import RUNTIMES
 
-__all__ = ["ExportedModel", "export_model", "prepared_for_export"]
+__all__ = ["ExportedModel", "export_model", "folded"]
 
 OPSET = 18
 _REFERENCE_SEED = 0
@@ -45,8 +47,9 @@ def export_model(
 ) -> ExportedModel:
     """Write a model for a runtime at batch 1 and a fixed image size.
 
-    Next to the file, an input (fixed seed) and torch's output for it are written as .npy; the
-    measuring process compares them with the file's output before it times anything.
+    Next to the file, an input (fixed seed) and the stock layers' output for it are written as .npy;
+    the measuring process compares them with the file's output before it times anything. This
+    proves the rewrites and the exporter on this very model.
 
     Args:
         model: An Ultralytics detection module, or any module of one image input; never changed.
@@ -59,7 +62,8 @@ def export_model(
         ConfigError: No such runtime.
         TrialFailed: "export" when no exporter writes a file, or none is left to try; "oom".
     """
-    writers = RUNTIMES.row(runtime, "--runtime").writers
+    row = RUNTIMES.row(runtime, "--runtime")
+    writers = row.writers
     if after is not None:
         known = [exporter for exporter, _ in writers]
         writers = writers[known.index(after) + 1 :] if after in known else ()
@@ -69,9 +73,10 @@ def export_model(
     problems: list[str] = []
     with _quietly(), torch.no_grad():
         try:
-            ready = prepared_for_export(model)
-            image = _reference_image(ready, imgsz)
-            reference = _write_reference(ready, image, path)
+            plain = folded(model)
+            image = _reference_image(plain, imgsz)
+            reference = _write_reference(plain, image, path)
+            ready = rewrite_in_place(copy.deepcopy(plain)) if row.rewritten else plain
         except Exception as error:
             raise _failed(path, [str(error) or type(error).__name__], error) from None
     for exporter, write in writers:
@@ -87,7 +92,7 @@ def export_model(
     raise _failed(path, problems, None)
 
 
-def prepared_for_export(model: nn.Module) -> nn.Module:
+def folded(model: nn.Module) -> nn.Module:
     """A float32 CPU copy as deployed: batch-norms folded, C2f split, Detect decoding to one tensor.
 
     The parts are known by their attributes, so that pruned and user-made modules work alike.
@@ -119,6 +124,7 @@ def _write_onnx(model: nn.Module, image: torch.Tensor, path: Path, dynamo: bool)
         external_data=False,
         verbose=False,
     )
+    write_metadata(model, image, path, OPSET)
 
 
 def write_dynamo(model: nn.Module, image: torch.Tensor, path: Path) -> None:

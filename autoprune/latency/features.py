@@ -65,7 +65,8 @@ def work(geometry: ModelGeometry, staircase: Staircase, kept: Array) -> Array:
     inputs, outputs = geometry.channels(kept)
     fast: Array = (_padded(inputs, staircase.align) == inputs) | (inputs < staircase.block)
     slow = ~fast
-    padded = _padded(outputs, staircase.block)
+    parts = np.array([max(1, len(conv.writes)) for conv in geometry.convs])
+    padded = parts * _padded(outputs / parts, staircase.block)  # exported as one convolution each
     given = inputs
     if staircase.pads_inputs:
         given = np.where(inputs < staircase.block, inputs, _padded(inputs, staircase.block))

@@ -30,6 +30,8 @@ class Runtime:
         channels_last: Whether the memory layout can be chosen.
         can_slim: Whether its files are .onnx files whose weights may be cut to other widths, which
             times a plan without pruning and export.
+        rewritten: Whether its files are exported from the rewritten copy (`latency.rewrites`).
+            Only where measured to be faster.
         precisions: What its files may compute in.
         loader: A Python file that is sent to the target and defines `load(path, job)`; see
             docs/extending.md. None for the runtimes that the runner itself knows.
@@ -43,6 +45,7 @@ class Runtime:
     provider: str
     channels_last: bool = False
     can_slim: bool = False
+    rewritten: bool = False
     precisions: tuple[str, ...] = ("fp32",)
     loader: Path | None = None
 
@@ -64,6 +67,7 @@ RUNTIMES = Table(
             writers=ONNX_WRITERS,
             provider="CPUExecutionProvider",
             can_slim=True,
+            rewritten=True,
         ),
         Runtime(
             name="torch",

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from autoprune.latency.rewrites.halved import whole_name
+
 _PASS_CHANNELS_ON = {
     "Sigmoid", "Mul", "HardSwish", "Relu", "LeakyRelu", "QuickGelu", "Swish", "Gelu", "Clip",
     "Mish", "Elu", "Selu", "Celu", "PRelu", "Softplus", "HardSigmoid", "Tanh", "Softsign",
@@ -39,6 +41,9 @@ class SlimmableOnnx:
             for node in graph.node
             if node.op_type == "Conv"
         }
+        self._parts: dict[str, list[str]] = {}  # name in the stock model -> those in the file
+        for name in self._convs:
+            self._parts.setdefault(whole_name(name), []).append(name)
         names = {name for tensors in self._convs.values() for name in tensors}
         numpy: Any = onnx.numpy_helper
         self._weights = {
@@ -56,15 +61,16 @@ class SlimmableOnnx:
         self._slices = self._slice_places()
 
     def covers(self, names: Iterable[str]) -> bool:
-        """Whether all these convolutions are in the file, under their module names."""
-        return set(names) <= set(self._convs)
+        """Whether all these convolutions are in the file, whole or halved."""
+        return set(names) <= set(self._parts)
 
     def write(self, widths: Mapping[str, tuple[int, int]], path: Path) -> Path:
         """Write the model with these widths.
 
         Args:
-            widths: Module name of every convolution -> input and output channels, none wider
-                than in the dense model.
+            widths: Module name of every convolution of the stock model -> input and output
+                channels, none wider than in the dense model. One that the file has as two halves
+                gives each half of its output channels.
             path: The .onnx file to write.
 
         Raises:
@@ -72,9 +78,12 @@ class SlimmableOnnx:
         """
         tensors = dict(self._weights)
         for name, (inputs, outputs) in widths.items():
-            weight, *bias = self._convs[name]
-            tensors[weight] = self._weights[weight][:outputs, :inputs]
-            tensors |= {each: self._weights[each][:outputs] for each in bias}
+            in_file = self._parts[name]
+            width = outputs // len(in_file)
+            for conv in in_file:
+                weight, *bias = self._convs[conv]
+                tensors[weight] = self._weights[weight][:width, :inputs]
+                tensors |= {each: self._weights[each][:width] for each in bias}
         model = self._onnx.ModelProto()
         model.CopyFrom(self._model)
         for position, (name, parts) in self._splits.items():

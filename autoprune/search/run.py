@@ -151,6 +151,7 @@ def _finish(bench: Searched, allowance: Allowance, listener: SearchListener) -> 
     outcome.save(bench.folder.outcome)
     recommended = [] if best is None else [best]
     score_on_new_images(bench, records, allowance, listener, *recommended)
+    publish_best(bench, best)  # again: its exported file is there now
     return bench.grown(Confirmed, best=best, outcome=outcome, compared=tuple(records))
 
 

@@ -79,6 +79,10 @@ class StudyFolder:
         """best.pt: its fine-tuned weights."""
         return self.root / "best.pt"
 
+    def best_export(self, suffix: str) -> Path:
+        """best.onnx: what was timed, to be deployed; with another runtime's suffix, its file."""
+        return self.root / f"best{suffix}"
+
     @property
     def report(self) -> Path:
         """Folder of report.html, pareto.png, trials.csv, pareto.csv."""

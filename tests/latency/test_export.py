@@ -8,7 +8,7 @@ from torch import nn
 from autoprune.errors import TrialFailed
 from autoprune.evaluation.quiet import prepare_environment
 from autoprune.latency import export
-from autoprune.latency.export import export_model, prepared_for_export
+from autoprune.latency.export import export_model, folded
 from autoprune.latency.local_target import LocalTarget
 from autoprune.latency.measure import RuntimeOptions, TimingSettings, measure_dense
 
@@ -91,7 +91,7 @@ def test_a_torch_program_equals_torch_in_both_memory_layouts(tmp_path, target):
 
 
 def test_batch_norms_are_folded_and_the_head_decodes(detector):
-    ready = prepared_for_export(detector)
+    ready = folded(detector)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in ready.modules())
     assert isinstance(ready(torch.zeros(1, 3, *SIZE)), torch.Tensor)
 

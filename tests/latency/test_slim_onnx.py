@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 
+import numpy as np
 import onnx
 import pytest
 from torch import nn
@@ -14,7 +15,7 @@ from autoprune.latency.slim_onnx import SlimmableOnnx
 from autoprune.pruning.prune import Pruner
 from autoprune.pruning.trace_geometry import model_geometry
 from tests.pruning.architectures import uniform
-from tests.pruning.networks import plan_like, stock
+from tests.pruning.networks import plan_like, scrambled, stock
 
 SIZE = (64, 64)
 
@@ -65,7 +66,25 @@ def test_an_edited_file_has_every_shape_of_the_exported_pruned_model(tmp_path):
         geometry.conv_widths(pruner.signature(plan)), tmp_path / "new" / "edited.onnx"
     )
     assert _operations(edited) == _operations(pruned.path)
+    assert slimmable.covers(conv.name for conv in geometry.convs)
     again = slimmable.write(geometry.conv_widths(geometry.widths), tmp_path / "again.onnx")
     assert _operations(again) == _operations(dense.path)
     with pytest.raises(KeyError):
         slimmable.write({"model.0.convolution": (3, 8)}, tmp_path / "wrong.onnx")
+
+
+def test_each_half_of_a_halved_convolution_keeps_half_of_the_width_asked_for(tmp_path):
+    model = scrambled("yolov8n")  # with biases
+    dense = export_model(model, tmp_path / "dense.onnx", SIZE, "onnxruntime")
+    slimmable = SlimmableOnnx(dense.path)
+    assert slimmable.covers(["model.2.cv1.conv"])
+    assert not slimmable.covers(["model.2.cv3.conv"])
+    slim = slimmable.write({"model.2.cv1.conv": (32, 12)}, tmp_path / "slim.onnx")
+    before, after = (
+        {each.name: onnx.numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
+        for path in (dense.path, slim)
+    )
+    for half in ("model.2.cv1.half0.conv", "model.2.cv1.half1.conv"):
+        for part in (f"{half}.weight", f"{half}.bias"):
+            assert len(before[part]) == 16
+            assert np.array_equal(after[part], before[part][:6])

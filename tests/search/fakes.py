@@ -28,6 +28,7 @@ from autoprune.domain.record import (
 from autoprune.domain.space import SearchSpace
 from autoprune.domain.stages import TRIALS, Stage
 from autoprune.domain.verdict import Option, OptionKind
+from autoprune.latency.options import RuntimeOptions
 from autoprune.search.context.budget import Allowance, Budget
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.evaluate.candidate import Candidate
@@ -232,6 +233,7 @@ def fake_bench(root: Path, trials: int | None = 10, sampler: str = "profile", se
     folder = StudyFolder(root)
     bench = SimpleNamespace(
         config=config,
+        options=RuntimeOptions("onnxruntime", (64, 64)),
         folder=folder,
         space=SearchSpace.load(space_file, WIDTHS),
         pruner=SimpleNamespace(signature=signature, kept_widths=kept_widths),

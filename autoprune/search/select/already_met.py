@@ -25,6 +25,7 @@ def already_met(bench: Measured, listener: SearchListener) -> Outcome | None:
         return None
     dense = dense.model_copy(update={"confirmed": confirmed})
     bench.folder.save_record(dense)
+    bench.keep_export(bench.yolo.model, bench.folder.dense)
     publish_best(bench, dense)
     outcome = outcome_of(limit, [], dense, "the dense model meets the budget already")
     outcome.save(bench.folder.outcome)

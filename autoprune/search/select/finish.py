@@ -142,9 +142,17 @@ def score_on_new_images(
 
 
 def publish_best(bench: Checked, best: TrialRecord | None) -> None:
-    """Write best.yaml and best.pt, or remove those of an earlier run when nothing qualifies."""
-    published = (("plan.yaml", bench.folder.best_plan), ("model.pt", bench.folder.best_model))
-    for name, target in published:
+    """Write best.yaml, best.pt and the exported best.onnx (or the runtime's own kind of file).
+
+    Those of an earlier run are removed where nothing qualifies.
+    """
+    suffix = bench.options.row.suffix
+    published = {
+        "plan.yaml": bench.folder.best_plan,
+        "model.pt": bench.folder.best_model,
+        f"model{suffix}": bench.folder.best_export(suffix),
+    }
+    for name, target in published.items():
         source = bench.folder.folder_of(best) / name if best else None
         if source is not None and source.exists():
             _copy(source, target)

@@ -16,6 +16,7 @@ from autoprune.domain.record import TrialRecord
 from autoprune.domain.stages import LONGER
 from autoprune.errors import ConfigError, StorageFailed, StudyMismatch, TargetUnreachable
 from autoprune.latency.fake_target import FakeTarget
+from autoprune.latency.runner import RUNNER_VERSION
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.prepare import DEMO_TIMEOUT_S, check, completed
 from autoprune.search.context.workbench import Checked
@@ -49,7 +50,9 @@ def _checked(root: Path, config: StudyConfig, target: Any = None) -> Checked:
 def _dense(checked: Checked, **changed: Any) -> TrialRecord:
     """As it would have been measured by a FakeTarget."""
     like_the_fake = {"cpu": "fake", "isa": "fake", "system": "fake", "runtime_version": "0.0"}
-    mark = FINGERPRINT.model_copy(update={**like_the_fake, "runner_version": 2, **changed})
+    mark = FINGERPRINT.model_copy(
+        update={**like_the_fake, "runner_version": RUNNER_VERSION, **changed}
+    )
     measured = latency(10.0).model_copy(update={"fingerprint": mark})
     return DENSE.model_copy(update={"latency": measured})
 

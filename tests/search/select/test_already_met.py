@@ -22,6 +22,7 @@ def _bench(root: Path, ms: float) -> Any:
         path.write_bytes(b"dense")
 
     bench.save_model, bench.measure = save, lambda *_: latency(ms)
+    bench.keep_export = lambda _, folder: (folder / "model.onnx").write_bytes(b"exported")
     bench.folder.save_record(DENSE)
     DENSE.pruning_plan().save(bench.folder.dense / "plan.yaml")
     return bench
@@ -33,6 +34,7 @@ def test_a_confirmed_dense_model_is_the_answer(tmp_path: Path) -> None:
     assert outcome is not None
     assert (outcome.best, outcome.goal_met) == ("dense", True)
     assert bench.folder.best_model.read_bytes() == b"dense"
+    assert bench.folder.best_export(".onnx").read_bytes() == b"exported"
     assert bench.folder.best_plan.exists()
     record = bench.folder.dense_record()
     assert record.confirmed.median_ms == 10.1

@@ -1,0 +1,63 @@
+"""export: a model as the file that is timed and deployed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoprune.errors import ConfigError
+from autoprune.evaluation.traces import no_traces
+
+if TYPE_CHECKING:
+    from autoprune.latency.exported_model import ExportedModel
+
+
+@no_traces()
+def export(
+    model: str | Path,
+    output: str | Path,
+    *,
+    imgsz: int | tuple[int, int] | None = None,
+    runtime: str = "onnxruntime",
+    trust_checkpoint: bool = False,
+) -> ExportedModel:
+    """Write a model's file for a runtime at batch 1, as `search` and `measure` time it.
+
+    The numbers are the .pt's; the graph is rewritten where that makes it faster. A .onnx file also
+    carries what Ultralytics reads, so that `YOLO(output, task="detect")` predicts and validates.
+
+    Args:
+        model: A .pt, dense or pruned, or a model .yaml.
+        output: The file to write, with the runtime's suffix; its folder is created.
+        imgsz: Side, or (height, width), in pixels; by default what the model was trained at.
+        runtime: A name in the table of runtimes.
+        trust_checkpoint: Load a .pt that may run code of its own.
+
+    Returns:
+        The file, with its image size and the exporter that wrote it.
+
+    Raises:
+        ConfigError: A file or setting is wrong.
+        TrialFailed: No exporter can write the model.
+    """
+    from autoprune.latency.options import RuntimeOptions
+
+    size = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
+    options = RuntimeOptions(runtime=runtime, imgsz=size or (640, 640))  # checked before loading
+    target = Path(output)
+    if target.suffix.lower() != options.row.suffix:
+        expected = f"a {options.row.suffix} file for --runtime {runtime}"
+        raise ConfigError.of("--output", "", target.name, expected)
+    from autoprune.evaluation.checkpoint import load_yolo, trained_image_size
+    from autoprune.latency.export import export_model
+
+    yolo = load_yolo(model, trust=trust_checkpoint)
+    size = size or trained_image_size(yolo)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="export-", dir=target.parent) as draft:
+        made = export_model(yolo.model, Path(draft) / target.name, size, runtime)
+        os.replace(made.path, target)
+    return replace(made, path=target, reference=None)

@@ -1,0 +1,47 @@
+"""What Ultralytics reads in a .onnx file before it runs it: class names, stride, image size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+_LICENSE = "AGPL-3.0 License (https://ultralytics.com/license)"
+
+
+def write_metadata(model: nn.Module, image: Tensor, path: Path, opset: int) -> None:
+    """Describe a detector in its .onnx file, with the keys of Ultralytics' own exporter.
+
+    `YOLO(path, task="detect")` then predicts and validates with the model's class names. A module
+    that has no class names and strides is left without.
+
+    Args:
+        model: What was exported.
+        image: What it was exported for, (batch, channels, height, width).
+        path: The file; it is written again.
+        opset: ONNX operator set of the file.
+    """
+    names, stride = getattr(model, "names", None), getattr(model, "stride", None)
+    if not names or not isinstance(stride, Tensor):
+        return
+    import onnx  # half a second: only where models are made
+
+    detector: Any = model
+    batch, channels, height, width = image.shape
+    described = {
+        "description": "Detection model exported by autoprune",
+        "license": _LICENSE,
+        "stride": int(stride.max()),
+        "task": "detect",
+        "head": type(detector.model[-1]).__name__,
+        "batch": batch,
+        "imgsz": [height, width],
+        "names": dict(names) if isinstance(names, dict) else dict(enumerate(names)),
+        "args": {"batch": batch, "dynamic": False, "opset": opset, "simplify": False, "nms": False},
+        "channels": channels,
+        "end2end": bool(getattr(detector, "end2end", False)),
+    }
+    file = onnx.load(path)
+    onnx.helper.set_model_props(file, {key: str(value) for key, value in described.items()})
+    onnx.save(file, path)
