@@ -77,7 +77,7 @@ from autoprune.latency import export
 from autoprune.latency.exported_model import ExportedModel
 from autoprune.latency.fake_target import FakeTarget
 
-def exported(module, path, imgsz, runtime, **more):
+def exported(module, path, imgsz, runtime, *_, **more):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes(sum(part.numel() for part in module.parameters())))
     return ExportedModel(path, runtime, imgsz, "torch.export")
