@@ -77,7 +77,7 @@ from autoprune.latency import export
 from autoprune.latency.exported_model import ExportedModel
 from autoprune.latency.fake_target import FakeTarget
 
-def exported(module, path, imgsz, runtime, after=None):
+def exported(module, path, imgsz, runtime, *_, **more):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes(sum(part.numel() for part in module.parameters())))
     return ExportedModel(path, runtime, imgsz, "torch.export")
@@ -140,8 +140,8 @@ from autoprune.domain.config import Goal, StudyConfig
 from autoprune.search.context.listener import SearchListener
 
 class Impatient(SearchListener):
-    def say(self, text):
-        if text.startswith("Learning what costs time"):  # the dense model is validated by then
+    def begins(self, stage):
+        if stage.name == "latency predictor":  # the dense model is validated by then
             raise KeyboardInterrupt
 
 settings = dict(model=checkpoint, data=data, imgsz=(32, 32), runtime="torch", importance="l2")
