@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.lib import exported_file
 from benchmarks.lib.markdown_table import table
 from benchmarks.search_quality import tables as quality_tables
 
@@ -315,6 +316,11 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
         "Time of a short fine-tune on a CPU",
         "python benchmarks/claims/training_speed.py",
         _training_speed,
+    ),
+    "exported_file": (
+        "Time of the exported file",
+        "python benchmarks/claims/exported_file.py --models --seconds 8 --save",
+        exported_file.render,
     ),
     "extreme_plans": (
         "Extreme plans never crash",
