@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +68,7 @@ def search(
         TrialFailed: The target cannot run even a network of one layer.
         KeyboardInterrupt: After the report of what is finished has been written.
     """
+    began = time.monotonic()  # importing torch counts too
     from autoprune.search.propose.names import check_names
 
     check_names(config)
@@ -74,10 +77,10 @@ def search(
     from autoprune.search.select.stopped import note_stop
 
     listener = listener or SearchListener()
-    prepared = prepare_search(config, Path(studies), listener, target)
+    prepared = prepare_search(config, Path(studies), listener, target, began)
     folder = prepared.checked.folder
     try:
-        outcome = run_search(prepared, listener)
+        outcome = run_search(prepared, listener, partial(write_report, folder.root))
     except BaseException as error:
         note_stop(prepared.checked, error)
         if folder.dense_record() is not None:

@@ -50,6 +50,7 @@ def search(
     compensate: options.Compensate = None,
     seed: Annotated[Optional[int], typer.Option(help="Seed of the sampler.")] = None,
     protect: options.Protect = None,
+    workers_local: options.WorkersLocal = None,
     keep: Annotated[Optional[str], typer.Option(help="Weights kept: front or all.")] = None,
     reuse: Annotated[
         Optional[bool], typer.Option(help="Start from studies that differ in the goal alone.")
@@ -86,6 +87,7 @@ def search(
                 "compensate": compensate,
                 "seed": seed,
                 "protect": layer_indices(protect),
+                "workers_local": workers_local,
                 "keep": keep,
                 "reuse": reuse,
                 "trust_checkpoint": trust_checkpoint or None,
@@ -93,9 +95,9 @@ def search(
             fine_tune=pairs,
         )
         from autoprune import api
+        from autoprune.cli.ending import print_ending
         from autoprune.cli.screen import Screen
-        from autoprune.demo.bundle import NOTICE, demo_checkpoint
-        from autoprune.report.answer import read_answer
+        from autoprune.demo.bundle import NOTICE
 
         with Screen(config.goal.text(), NOTICE) as screen:
             try:
@@ -105,17 +107,8 @@ def search(
                 raise
             finally:
                 running.study = screen.study
-        print()
-        found = read_answer(result.folder)
-        print(found.text())
-        print(f"Report: {result.report}")
-        if not result.outcome.goal_met:
+        if not print_ending(result, config.model):
             raise typer.Exit(exit_codes.NOT_MET)
-        print(f"Plan:   {result.folder.best_plan}")
-        if result.folder.best_model.exists():
-            print(f"Model:  {result.folder.best_model} ({found.weights})")
-        original = config.model or demo_checkpoint()
-        print(f"Next:   autoprune prune {original} --plan {result.folder.best_plan} -o pruned.pt")
 
 
 @app.command()

@@ -39,6 +39,10 @@ Importance = Annotated[
     Optional[str], typer.Option(help=f"How channels are ranked: {CHOICES['importance']}.")
 ]
 Sampler = Annotated[Optional[str], typer.Option(help=f"What draws plans: {CHOICES['sampler']}.")]
+WorkersLocal = Annotated[
+    Optional[int],
+    typer.Option(help="Processes that score and train side by side, 1 to 4. Default: idle cores."),
+]
 Compensate = Annotated[
     Optional[bool], typer.Option(help="Let the channels that stay take over for those removed.")
 ]

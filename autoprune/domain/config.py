@@ -18,6 +18,7 @@ from autoprune.domain.goal import Goal
 from autoprune.domain.validation import config_error
 
 GoalKind = Literal["budget_ms", "speedup", "max_drop"]
+MOST_WORKERS = 4  # processes of one search that evaluate candidates
 DEFAULT_TARGET_PYTHON = "python3"
 PROVIDER_EXPECTED = "1 to 100 printable characters, such as CUDAExecutionProvider or cuda:0"
 
@@ -57,6 +58,7 @@ class StudyConfig(BaseModel):
     compensate: bool = True
     fine_tune: dict[str, Any] = Field(default_factory=dict)
     keep: Literal["front", "all"] = "front"
+    workers_local: int | None = Field(default=None, ge=1, le=MOST_WORKERS)  # None: by idle cores
     reuse: bool = True  # trials of earlier studies that differ in the goal alone
     trust_checkpoint: bool = False
 

@@ -185,3 +185,26 @@ class Standing:
     def name(self) -> str:
         """The record's."""
         return self.record.name
+
+    @property
+    def trained(self) -> bool:
+        """Whether its mAP is of fine-tuned weights, or of the dense model's own."""
+        return self.record.map50_95 is not None
+
+    @property
+    def map50_95(self) -> float:
+        """On val: of the weights that are kept, else right after pruning; 0 where unknown."""
+        kept = self.record.kept_score
+        return kept.metrics.map50_95 if kept else self.record.untrained_map50_95 or 0.0
+
+    @property
+    def latency_ms(self) -> float:
+        """As confirmed, else as measured, else as predicted; 0 where unknown."""
+        measured = self.record.confirmed or self.record.latency
+        return measured.median_ms if measured else self.record.predicted_ms or 0.0
+
+    def words(self) -> str:
+        """What is known of it: `predicted, without training`; `confirmed, fine-tuned`."""
+        if self.record.kind == "dense":
+            return f"{self.evidence.words()}, as given"
+        return f"{self.evidence.words()}, {'fine-tuned' if self.trained else 'without training'}"

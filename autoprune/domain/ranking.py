@@ -76,6 +76,23 @@ def best_so_far(
     return None
 
 
+def best_known(records: Iterable[TrialRecord], limit: Limit) -> Standing | None:
+    """The best there is by the best kind of evidence that there is.
+
+    Fine-tuned and seen to meet the goal goes before measured without training, that before
+    predicted without training: however high the score of the lesser kind is. None: not even a
+    prediction is within the goal.
+    """
+    every = list(records)
+    if (best := best_so_far(every, limit)) is not None:
+        return Standing(best, limit.judge(best))
+    hopeful = [each for each in promising(every, limit) if limit.judge(each) > Evidence.NONE]
+    measured = [each for each in hopeful if each.latency is not None]
+    for each in (*measured, *hopeful):
+        return Standing(each, limit.judge(each))
+    return None
+
+
 def standing(best: list[TrialRecord], limit: Limit) -> Standing | None:
     """The first of a ranking with what shows that it meets the goal; None for an empty one."""
     return Standing(best[0], limit.judge(best[0])) if best else None

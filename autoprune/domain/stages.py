@@ -24,14 +24,13 @@ class Stage:
 
 CHECK = Stage("check", "loading and checking everything, greeting the target", 0.0)
 DENSE = Stage("dense", "measuring the dense model", 0.06)
-CALIBRATION = Stage("calibration", "learning what each channel is worth", 0.14)
-PREDICTOR = Stage("latency predictor", "learning what costs time on the target", 0.12)
-VERDICT = Stage("verdict", "finding out what pruning can reach", 0.08)
-BASELINES = Stage("baselines", "fine-tuning uniform plans", 0.20)
-TRIALS = Stage("trials", "scoring plans without training", 0.12)
-PROMOTION = Stage("promotion", "fine-tuning the most promising plans", 0.12)
-FINISH = Stage("finish", "confirming the best plan", 0.03, always=True)
-LONGER = Stage("longer fine-tune", "training the best plan on", 0.13)
+CALIBRATION = Stage("calibration", "learning what each channel is worth", 0.12)
+PREDICTOR = Stage("latency predictor", "learning what costs time on the target", 0.09)
+VERDICT = Stage("verdict", "finding out what pruning can reach", 0.04)
+TRIALS = Stage("trials", "scoring plans without training", 0.18)
+PROMOTION = Stage("fine-tunes", "measuring and fine-tuning the most promising plans", 0.27)
+FINISH = Stage("finish", "confirming the best plan", 0.06, always=True)
+LONGER = Stage("longer fine-tune", "training the best plan on", 0.17)
 REPORT = Stage("report", "writing the report", 0.01, always=True)
 
 STAGES = (
@@ -40,7 +39,6 @@ STAGES = (
     CALIBRATION,
     PREDICTOR,
     VERDICT,
-    BASELINES,
     TRIALS,
     PROMOTION,
     FINISH,

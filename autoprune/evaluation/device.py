@@ -15,6 +15,7 @@ import torch
 from autoprune.errors import ConfigError
 
 LOOK_AGAIN_S = 10.0  # counting takes 0.2 s
+_lent: list[int] = []  # threads that this process may use, where another one shares them out
 _NEARLY_IDLE = 0.75  # a core that others leave free this much counts as free
 
 
@@ -59,7 +60,9 @@ def idle_cores() -> Iterator[Callable[..., None]]:
 
     def use(*_: object) -> None:
         nonlocal threads, due
-        if time.monotonic() >= due:
+        if _lent:
+            threads = _lent[-1]
+        elif time.monotonic() >= due:
             threads = count_idle_cores()
             due = time.monotonic() + LOOK_AGAIN_S
         torch.set_num_threads(threads)
@@ -68,6 +71,12 @@ def idle_cores() -> Iterator[Callable[..., None]]:
         yield use
     finally:
         torch.set_num_threads(before)
+
+
+def use_threads(count: int) -> None:
+    """Give this process so many threads for good: `idle_cores` looks no more."""
+    _lent[:] = [count]
+    torch.set_num_threads(count)
 
 
 def count_idle_cores() -> int:

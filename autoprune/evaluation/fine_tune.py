@@ -49,6 +49,7 @@ def fine_tune(
     folder: Path,
     on_epoch: Progress | None = None,
     teacher: nn.Module | None = None,
+    most_s: float | None = None,
 ) -> FineTuned:
     """Train on the data's training split, without validating.
 
@@ -60,6 +61,7 @@ def fine_tune(
         folder: Gets a run folder, removed before returning.
         on_epoch: Called with (epochs done, epochs in all).
         teacher: The dense DetectionModel, to distill from as `settings.distill` says.
+        most_s: Seconds it may take: fewer epochs are trained to keep them, at the least one batch.
 
     Raises:
         TrialFailed: ("nan") The loss or a weight is not finite. ("oom") Memory ran out.
@@ -78,6 +80,8 @@ def fine_tune(
             for moment in ("on_train_start", "on_train_batch_end"):
                 trainer.add_callback(moment, use_idle_cores)
             trainer.watch(on_epoch)
+            if most_s is not None:
+                trainer.keep_within(started + most_s - time.monotonic())
             if teacher is not None and settings.distill:
                 trainer.distill_from(teacher, settings.distill)
             trainer.train()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from torch import nn
 
@@ -49,6 +50,13 @@ class Pruner:
         self.widths = self.family.widths(model)
         self.groups = self.family.channel_groups(model)
         self.scores = score_groups(self.groups, model, importance, calibration)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which looks the family up itself: its row holds functions."""
+        return {key: value for key, value in vars(self).items() if key != "family"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, family=family_of(state["model"]))
 
     def prune(self, plan: PruningPlan, where: str = "plan") -> nn.Module:
         """Return a pruned deep copy, on the same device and in the same dtype and mode.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from autoprune.domain.goal import Evidence
+from autoprune.domain.ranking import best_so_far
 from autoprune.domain.record import LONG, SHORT, UNTRAINED, LatencyResult, TrialRecord
 from autoprune.report import wording
 from autoprune.report.study import Study, is_repeat, load_study
@@ -86,7 +87,12 @@ def _title(record: TrialRecord) -> str:
 def _runs(study: Study, record: TrialRecord) -> str:
     """`runs in 4.82 ms (...), 1.72x faster than dense, with mAP50-95 0.681 on val and ...`."""
     result = record.confirmed or record.latency
-    text = f"runs in {wording.latency(result)}" if result else "has no measured latency"
+    if result is not None:
+        text = f"runs in {wording.latency(result)}"
+    elif record.predicted_ms is not None:
+        text = f"is predicted to run in {wording.milliseconds(record.predicted_ms)}"
+    else:
+        text = "has no measured latency"
     if result and record.kind != "dense":
         text += f", {_against_dense(result)}"
     text += f", {_accuracy(study, record)}"
@@ -100,12 +106,12 @@ def _against_dense(result: LatencyResult) -> str:
 
 
 def _accuracy(study: Study, record: TrialRecord) -> str:
-    score = record.kept_score
+    score = record.kept_score or record.at_rung(UNTRAINED)
     if score is None:
         return "not trained, with mAP unknown"
-    compared, dense = "", study.dense
+    compared, dense = "" if record.kept_score else " without training", study.dense
     if record.kind != "dense" and dense is not None and dense.map50_95 is not None:
-        compared = f" ({wording.points(100 * (dense.map50_95 - score.metrics.map50_95))})"
+        compared += f" ({wording.points(100 * (dense.map50_95 - score.metrics.map50_95))})"
     return f"with mAP50-95 {wording.score(score.metrics.map50_95)} on val{compared}"
 
 
@@ -120,11 +126,18 @@ def _params(study: Study, record: TrialRecord) -> str:
 def _about(study: Study, record: TrialRecord | None) -> list[str]:
     if record is None:
         return []
-    return [_confirmation(study, record), _training(study, record), _final(study, record)]
+    return [
+        _confirmation(study, record),
+        _training(study, record),
+        _final(study, record),
+        _against_uniform(study, record),
+    ]
 
 
 def _confirmation(study: Study, record: TrialRecord) -> str:
     confirmed, limit = record.confirmed, study.limit
+    if record.latency is None:
+        return "Unconfirmed: its latency is a prediction; it was not measured."
     if confirmed is None:
         return "Unconfirmed: its latency has not been measured again in fresh processes."
     again = "Its latency was measured again in fresh processes"
@@ -173,6 +186,30 @@ def _final(study: Study, record: TrialRecord) -> str:
     if dense is not None and study.dense != record:
         text += f", {wording.points(100 * (dense.map50_95 - final.map50_95))}"
     return f"{text}."
+
+
+def _against_uniform(study: Study, record: TrialRecord) -> str:
+    """Whether the search was worth it: the best uniform plan within the goal beside its answer."""
+    if study.limit is None or record.kind == "dense" or study.limit.latency_ms is None:
+        return ""
+    uniform = best_so_far(study.baselines, study.limit)
+    if uniform is None:
+        return "" if study.baselines else "No uniform plan was fine-tuned to compare with."
+    if uniform == record:
+        return "It is a uniform plan: the search did not beat it."
+    score, latency = uniform.kept_score, uniform.confirmed or uniform.latency
+    if score is None or latency is None:
+        return ""
+    own = record.kept_score
+    text = (
+        f"The best uniform plan within the budget, {uniform.name}, runs in"
+        f" {wording.milliseconds(latency.median_ms)} with mAP50-95"
+        f" {wording.score(score.metrics.map50_95)} on val"
+    )
+    if own is None:
+        return f"{text}."
+    above = 100 * (own.metrics.map50_95 - score.metrics.map50_95)
+    return f"{text}, {abs(above):.1f} points {'below' if above >= 0 else 'above'}."
 
 
 def _effort(study: Study) -> str:

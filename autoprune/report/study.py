@@ -9,7 +9,7 @@ from typing import Literal
 from autoprune.domain.front import pareto_front
 from autoprune.domain.goal import Evidence, Limit
 from autoprune.domain.outcome import Outcome
-from autoprune.domain.ranking import best_so_far, nearest_miss
+from autoprune.domain.ranking import best_known, nearest_miss
 from autoprune.domain.record import LONG, TrialRecord
 from autoprune.domain.verdict import Verdict
 from autoprune.report.asked import StudySettings, load_settings
@@ -132,7 +132,7 @@ def load_study(folder: StudyFolder) -> Study:
     limit = goal.against(dense) if goal and dense and dense.latency else None
     fitting = [record for record in (*baselines, *trials) if _may_be_on_front(record, limit)]
     front = tuple(pareto_front(fitting))
-    highlight, standing = _choose(outcome, limit, dense, (*baselines, *trials), front)
+    highlight, standing = _choose(outcome, limit, dense, (*baselines, *trials))
     return Study(
         folder=folder,
         settings=settings,
@@ -194,18 +194,16 @@ def _choose(
     limit: Limit | None,
     dense: TrialRecord | None,
     candidates: Sequence[TrialRecord],
-    front: Sequence[TrialRecord],
 ) -> tuple[TrialRecord | None, Standing | None]:
     """The search's own choice; without one, what the records say so far, or the nearest miss."""
     ended = outcome is not None and outcome.status == "finished"
     if outcome is not None and outcome.best is not None:
         for record in (*candidates, *((dense,) if dense else ())):
-            if record.name == outcome.best:
-                met: Standing = "chosen" if ended else "so far"
-                return record, met if outcome.goal_met else "nearest"
+            if record.name == outcome.best and outcome.goal_met:
+                return record, "chosen" if ended else "so far"
     if limit is None:
         return None, None
-    if not ended and (best := best_so_far(front, limit, limit.sure)) is not None:
-        return best, "so far"
+    if (best := best_known(candidates, limit)) is not None:
+        return best.record, "so far"
     nearest = nearest_miss(candidates, limit)
     return nearest, "nearest" if nearest else None

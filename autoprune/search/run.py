@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -13,7 +13,9 @@ from typing import Any
 
 from autoprune.domain import stages
 from autoprune.domain.config import StudyConfig
+from autoprune.domain.goal import Standing
 from autoprune.domain.outcome import Outcome
+from autoprune.domain.ranking import best_known
 from autoprune.domain.record import TrialRecord
 from autoprune.domain.stages import Stage
 from autoprune.errors import StorageFailed
@@ -23,20 +25,23 @@ from autoprune.search.context.journal import Journal
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.prepare import check
 from autoprune.search.context.workbench import Calibrated, Checked, Informed, Measured
-from autoprune.search.evaluate.baselines import evaluate_baselines
+from autoprune.search.evaluate.best_so_far import publish
 from autoprune.search.evaluate.open_study import database_errors, open_study
 from autoprune.search.evaluate.trials import TrialLoop
+from autoprune.search.evaluate.workers import Workers, workers_for
+from autoprune.search.feasibility.reasonable import easy_goal, short_of_time
 from autoprune.search.feasibility.report_verdict import say_verdict
 from autoprune.search.learn.calibration import calibrated
 from autoprune.search.learn.dense import measured
 from autoprune.search.learn.predicting import informed
 from autoprune.search.propose.names import check_names
 from autoprune.search.select.already_met import already_met
+from autoprune.search.select.costs import Costs
 from autoprune.search.select.finish import (
     better_published,
     confirm_best,
+    kept_trials,
     outcome_of,
-    publish_best,
     score_on_new_images,
 )
 from autoprune.search.select.lengthen import lengthen
@@ -55,9 +60,11 @@ class Searched(Informed):
 
     Attributes:
         stopped_by: What ended them, in words.
+        workers: Where candidates are evaluated.
     """
 
     stopped_by: str
+    workers: Workers
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,7 @@ class Step:
         makes: What is known afterwards; an Outcome ends the search.
         run: (what is known, the stage's time, listener) -> what is known afterwards.
         lock: File in the study's folder that one search at a time holds; "" where several may work.
+        shown: Whether a report is worth writing afterwards.
     """
 
     stage: Stage
@@ -92,12 +100,18 @@ class Step:
     makes: type
     run: Callable[[Any, Allowance, SearchListener], Any]
     lock: str = ""
+    shown: bool = False
 
 
 def _dense(bench: Checked, allowance: Allowance, listener: SearchListener) -> Measured | Outcome:
     found = measured(bench, listener)
     allowance.budget.expect(stages.FINISH, FINISH_COSTS * found.dense.seconds)
-    return already_met(found, listener) or found
+    if (met := already_met(found, listener)) is not None:
+        return met
+    for sentence in (easy_goal(found.limit), short_of_time(found, allowance.budget)):
+        if sentence is not None:
+            listener.say(sentence)
+    return found
 
 
 def _calibration(
@@ -123,48 +137,57 @@ def _too_late(bench: Measured, allowance: Allowance) -> Outcome | None:
     return ended_early(bench, reason)
 
 
-def _baselines(bench: Informed, allowance: Allowance, listener: SearchListener) -> Informed:
-    done = evaluate_baselines(bench, allowance, listener)
-    longest_s = max((record.seconds for record in done), default=0.0)
-    allowance.budget.expect(stages.PROMOTION, longest_s)  # a fine-tune takes as long
+def _verdict(bench: Informed, allowance: Allowance, listener: SearchListener) -> Informed:
+    bench = say_verdict(bench, allowance, listener)
+    one_round_s = bench.dense.seconds + Costs(bench, 1).training_s
+    allowance.budget.expect(stages.PROMOTION, one_round_s)
     with database_errors(bench):
         open_study(bench, listener)  # once, under the lock: its proposals and what is taken over
     return bench
 
 
 def _trials(bench: Informed, allowance: Allowance, listener: SearchListener) -> Searched:
-    with database_errors(bench):
-        loop = TrialLoop(bench, open_study(bench, listener), allowance, listener)
-        return bench.grown(Searched, stopped_by=loop.run())
+    workers = workers_for(bench, listener)
+    try:
+        with database_errors(bench):
+            loop = TrialLoop(bench, open_study(bench, listener), allowance, listener, workers)
+            return bench.grown(Searched, stopped_by=loop.run(), workers=workers)
+    except BaseException:
+        workers.close()
+        raise
 
 
 def _promotion(bench: Searched, allowance: Allowance, listener: SearchListener) -> Searched:
-    Promotions(bench, allowance, listener).run()
+    with closing(bench.workers):
+        Promotions(bench, allowance, listener, bench.workers).run()
     return bench
 
 
 def _finish(bench: Searched, allowance: Allowance, listener: SearchListener) -> Confirmed:
     records = bench.records()
     best = confirm_best(bench, records, allowance, listener)
-    publish_best(bench, best)
+    records = bench.records()
     outcome = outcome_of(bench.limit, records, best, bench.stopped_by)
     outcome.save(bench.folder.outcome)
+    publish(bench, best_known(records, bench.limit))
+    baselines = [record for record in records if record.kind == "baseline"]
     recommended = [] if best is None else [best]
-    score_on_new_images(bench, records, allowance, listener, *recommended)
-    publish_best(bench, best)  # again: its exported file is there now
+    score_on_new_images(bench, baselines, allowance, listener, *recommended)
+    publish(bench, best_known(bench.records(), bench.limit))  # its exported file is there now
     return bench.grown(Confirmed, best=best, outcome=outcome, compared=tuple(records))
 
 
 def _longer(bench: Confirmed, allowance: Allowance, listener: SearchListener) -> Outcome:
-    outcome, best = bench.outcome, bench.best
+    outcome, best, compared = bench.outcome, bench.best, list(bench.compared)
     if best is not None:
         best = lengthen(bench, bench.folder.reread(best), allowance, listener)
         best = better_published(bench, best)
-        publish_best(bench, best)
+        publish(bench, Standing(best, bench.limit.judge(best)))
         outcome = outcome.model_copy(update={"best": best.name})
         outcome.save(bench.folder.outcome)
+    score_on_new_images(bench, kept_trials(bench, compared), allowance, listener)
     if bench.config.keep == "front":
-        drop_weights(bench, bench.compared, [] if best is None else [best])
+        drop_weights(bench, compared, [] if best is None else [best])
     return outcome
 
 
@@ -174,10 +197,9 @@ STEPS = (
     Step(stages.DENSE, Checked, Measured, _dense, _PREPARE),
     Step(stages.CALIBRATION, Measured, Calibrated, _calibration, _PREPARE),
     Step(stages.PREDICTOR, Calibrated, Informed, _predictor, _PREPARE),
-    Step(stages.VERDICT, Informed, Informed, say_verdict, _PREPARE),
-    Step(stages.BASELINES, Informed, Informed, _baselines, _PREPARE),
-    Step(stages.TRIALS, Informed, Searched, _trials),
-    Step(stages.PROMOTION, Searched, Searched, _promotion),
+    Step(stages.VERDICT, Informed, Informed, _verdict, _PREPARE),
+    Step(stages.TRIALS, Informed, Searched, _trials, shown=True),
+    Step(stages.PROMOTION, Searched, Searched, _promotion, shown=True),
     Step(stages.FINISH, Searched, Confirmed, _finish, _FINISH),
     Step(stages.LONGER, Confirmed, Outcome, _longer, _FINISH),
 )
@@ -196,14 +218,22 @@ def prepare_search(
     studies: Path,
     listener: SearchListener,
     target: LatencyTarget | None = None,
+    began: float | None = None,
 ) -> Prepared:
-    """Load and check everything, and open the study's folder. The time limit counts from here.
+    """Load and check everything, and open the study's folder.
+
+    Args:
+        config: What the user asked.
+        studies: Folder that holds one folder per study.
+        listener: Hears what happens.
+        target: Where latency is measured, instead of what `config.target` names.
+        began: When the time limit began to count, by `time.monotonic`; now if left out.
 
     Raises:
         ConfigError, UnsupportedModel, StudyMismatch, StorageFailed: As `check`.
         TargetUnreachable, TrialFailed: Likewise.
     """
-    began = time.monotonic()
+    began = time.monotonic() if began is None else began
     check_names(config)
     listener.begins(stages.CHECK)
     checked = check(config, studies, listener, target)
@@ -214,8 +244,15 @@ def prepare_search(
     return Prepared(checked, journal)
 
 
-def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
+def run_search(
+    prepared: Prepared, listener: SearchListener, report: Callable[[], object] = lambda: None
+) -> Outcome:
     """Run or continue a search until it stops by itself.
+
+    Args:
+        prepared: What `prepare_search` returned.
+        listener: Hears what happens.
+        report: Writes a report of what is known; called now and then.
 
     Raises:
         KeyboardInterrupt: Passed on; the study can be continued by the same command.
@@ -236,6 +273,9 @@ def run_search(prepared: Prepared, listener: SearchListener) -> Outcome:
             for step in steps:
                 with journal.stage(step.stage) as allowance:
                     known = step.run(known, allowance, listener)
+                if step.shown:
+                    with journal.stage(stages.REPORT):
+                        report()
                 if isinstance(known, Outcome):
                     return known
     raise AssertionError("the last stage makes the outcome")

@@ -33,6 +33,7 @@ class Invented:
         self.broken: dict[str, BaseException] = {}
         self.asked: list[str] = []
         self.settings: FineTuneSettings | None = None
+        self.most_s: float | None = None  # that the fine-tune may take
 
     def ask(self, stage: str) -> None:
         self.asked.append(stage)
@@ -59,9 +60,11 @@ class Invented:
         size: int,
         settings: FineTuneSettings,
         *_: Any,
+        most_s: float | None = None,
         **__: Any,
     ) -> Any:
         self.ask("fine-tune")
+        self.most_s = most_s
         self.settings = settings
         return SimpleNamespace(module=module, epochs=settings.epochs, images_seen=24)
 

@@ -28,11 +28,13 @@ from autoprune.domain.record import (
 from autoprune.domain.space import SearchSpace
 from autoprune.domain.stages import TRIALS, Stage
 from autoprune.domain.verdict import Option, OptionKind
+from autoprune.evaluation.fine_tune_settings import FineTuneSettings
 from autoprune.latency.options import RuntimeOptions
 from autoprune.search.context.budget import Allowance, Budget
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.evaluate.trials import TrialLoop
+from autoprune.search.evaluate.workers import Here
 from autoprune.search.learn.profile import Profile
 from autoprune.search.propose.objectives import OBJECTIVES
 from autoprune.search.propose.samplers import Known
@@ -237,6 +239,10 @@ def fake_bench(root: Path, trials: int | None = 10, sampler: str = "profile", se
         folder=folder,
         space=SearchSpace.load(space_file, WIDTHS),
         pruner=SimpleNamespace(signature=signature, kept_widths=kept_widths),
+        predictor=SimpleNamespace(error=SimpleNamespace(mape=0.01)),
+        device="cpu",
+        data=SimpleNamespace(train=(), selection_images=(Path("a.png"),)),
+        fine_tune=FineTuneSettings(),
         annotated=lambda plan: plan,
         trial_limit=trials,
         dense=DENSE,
@@ -337,4 +343,6 @@ def fake_study(bench: Any) -> optuna.Study:
 
 def fake_loop(bench: Any, allowance: Allowance | None = None) -> TrialLoop:
     """A loop over the fake bench."""
-    return TrialLoop(bench, fake_study(bench), allowance or unlimited(), SearchListener())
+    listener = SearchListener()
+    workers = Here(bench, listener)
+    return TrialLoop(bench, fake_study(bench), allowance or unlimited(), listener, workers)

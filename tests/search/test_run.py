@@ -21,8 +21,9 @@ from autoprune.search.context.journal import Journal
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Checked
 from autoprune.search.run import STEPS, Prepared, run_search
+from autoprune.search.select.costs import TRAINING
 from autoprune.storage.study_folder import StudyFolder
-from tests.search.fakes import DENSE, Heard, fake_bench, record, too_late
+from tests.search.fakes import DENSE, Heard, fake_bench, too_late
 
 
 def test_every_step_needs_no_more_than_the_one_before_made() -> None:
@@ -39,7 +40,7 @@ def test_the_steps_are_the_stages_between_the_check_and_the_report() -> None:
 
 def test_what_is_done_once_is_done_under_a_lock() -> None:
     alone = {step.stage.name for step in STEPS if step.lock}
-    assert alone == {step.stage.name for step in STEPS} - {"trials", "promotion"}
+    assert alone == {step.stage.name for step in STEPS} - {"trials", "fine-tunes"}
 
 
 @pytest.mark.parametrize(("limit_s", "said"), [(100.0, [pytest.approx(100, abs=1)]), (None, [])])
@@ -60,7 +61,7 @@ def test_the_screen_is_told_the_end_of_a_search_that_has_one(
 def test_what_later_stages_need_at_the_least_is_noted_as_soon_as_it_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beside their shares: the end twice what the dense model took, a fine-tune as a baseline."""
+    """Beside their shares: the end twice what the dense model took, fine-tunes one of them."""
     bench: Any = fake_bench(tmp_path)
     bench.dense = DENSE.model_copy(update={"seconds": 15.0})
     monkeypatch.setattr(run, "measured", lambda *_: bench)
@@ -68,12 +69,15 @@ def test_what_later_stages_need_at_the_least_is_noted_as_soon_as_it_is_known(
     budget = Budget(100.0)
     _step("dense").run(bench, budget.open(stages.DENSE), SearchListener())
     assert budget.open(stages.FINISH).left_s() == pytest.approx(30, abs=1)
-    done = [record("uniform-0.50", 4.0, 0.5, kind="baseline", seconds=60.0)]
-    monkeypatch.setattr(run, "evaluate_baselines", lambda *_: done)
+    monkeypatch.setattr(run, "say_verdict", lambda bench, *_: bench)
     monkeypatch.setattr(run, "open_study", lambda *_: None)
-    _step("baselines").run(bench, budget.open(stages.BASELINES), SearchListener())
-    assert budget.open(stages.PROMOTION).left_s() == pytest.approx(60, abs=1)
-    assert budget.open(stages.TRIALS).left_s() == pytest.approx(100 * 0.12 / 0.41, abs=1)
+    bench.data.train = bench.data.selection_images * 10
+    seconds = sum(score.seconds for score in DENSE.rungs)
+    one_s = 15.0 + seconds * (3 * 10 * TRAINING + 1)
+    budget = Budget(1000.0)
+    _step("verdict").run(bench, budget.open(stages.VERDICT), SearchListener())
+    floors = budget.open(replace(stages.PROMOTION, share=0.0))
+    assert floors.left_s() == pytest.approx(one_s, abs=1)
 
 
 def _step(name: str) -> run.Step:

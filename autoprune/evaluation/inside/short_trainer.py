@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,30 @@ class ShortTrainer(KeepShapeTrainer):
             if on_epoch is not None:
                 on_epoch(trainer.epoch + 1, trainer.epochs)
 
+        self.add_callback("on_train_batch_end", after_batch)
+        self.add_callback("on_train_epoch_end", after_epoch)
+
+    def keep_within(self, seconds: float) -> None:
+        """Train fewer epochs than planned where those would take longer; stop then at the latest.
+
+        The learning rate falls by the epochs that are left; one that is cut off keeps its own.
+        """
+        ends = time.monotonic() + seconds
+
+        def after_batch(trainer: ShortTrainer) -> None:
+            trainer.stop |= time.monotonic() >= ends
+
+        def after_epoch(trainer: ShortTrainer) -> None:
+            done, now = trainer.epoch + 1, time.monotonic()
+            per_epoch_s = (now - began[0]) / done
+            affordable = done + max(0, int((ends - now) / per_epoch_s))
+            if affordable < trainer.epochs:
+                trainer.epochs = trainer.args.epochs = affordable
+                trainer._setup_scheduler()
+                trainer.scheduler.last_epoch = trainer.epoch
+
+        began = [time.monotonic()]
+        self.add_callback("on_train_start", lambda _: began.insert(0, time.monotonic()))
         self.add_callback("on_train_batch_end", after_batch)
         self.add_callback("on_train_epoch_end", after_epoch)
 

@@ -19,7 +19,15 @@ from autoprune.storage.study_folder import StudyFolder
 from autoprune.storage.yaml_io import dump_yaml, write_atomic
 
 # What may change between two runs of one study; every other setting is compared on resume.
-_FREE_SETTINGS = ("trials", "timeout_s", "keep", "name", "trust_checkpoint", "reuse")
+_FREE_SETTINGS = (
+    "trials",
+    "timeout_s",
+    "keep",
+    "name",
+    "trust_checkpoint",
+    "reuse",
+    "workers_local",
+)
 # What is compared in another form than it was asked in.
 _COMPARED_BELOW = ("model", "data", "space", "imgsz", "fine_tune", "provider", "channels_last")
 _VERSIONED = ("autoprune", "torch", "ultralytics", "optuna", "onnxruntime")

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from statistics import median
 
 import numpy as np
 
 from autoprune.domain.goal import Evidence
 from autoprune.domain.plan import PruningPlan
-from autoprune.domain.record import LatencyResult, TrialRecord
-from autoprune.errors import ConfigError, TrialFailed
+from autoprune.domain.record import TrialRecord
 from autoprune.pruning.prune import uniform_plan
 from autoprune.pruning.trace_geometry import model_geometry
-from autoprune.search.context.budget import Allowance
-from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
-from autoprune.search.evaluate.candidate import Candidate, evaluate_trained
-from autoprune.search.evaluate.reuse import take_baseline
-from autoprune.storage.yaml_io import dump_yaml, load_yaml, write_atomic
+from autoprune.search.evaluate.candidate import Candidate
 
 RATIOS = tuple(step / 20 for step in range(1, 17))  # 0.05 .. 0.80
 FIXED_RATIOS = (0.25, 0.5)  # when the goal sets no latency
-MILDER_PROBES = 2
-SCAN_S = 3.0
-SCAN_SHARE = 0.3  # of the stage's time, for looking
-SCAN_HALF_WIDTH = 0.02  # a glance is enough to choose; the chosen are measured as all others
+BASELINES = 2  # one within the latency limit, and the next milder one
 
 
 @dataclass(frozen=True)
@@ -46,34 +37,76 @@ class UniformPlan:
         return f"uniform-{self.ratio:.2f}-r{self.block}"
 
 
-def evaluate_baselines(
-    bench: Informed, allowance: Allowance, listener: SearchListener
-) -> list[TrialRecord]:
-    """Prune uniformly, measure and fine-tune two baselines; finished ones are read back.
+@dataclass(frozen=True)
+class NextBaseline:
+    """A uniform plan to be measured next.
 
-    One that an earlier study has is taken over from there. Where time is short there is only one.
-
-    With a latency budget they bracket it: the mildest block-aligned uniform plan within it, ratio
-    and rounding tuned by measurement, and the next milder aligned one, which is above it.
+    Attributes:
+        however_slow: It is to be fine-tuned even if it is over the latency limit.
     """
-    done = bench.folder.baseline_records()
-    if len(done) >= 2 or not allowance.allows(0.0, owed=not done):
-        return done
-    for uniform in _chosen(bench, allowance, listener):
-        if any(record.name == uniform.name for record in done):
-            continue
-        listener.candidate(f"baseline {uniform.name}", None, None)
-        candidate = Candidate("baseline", uniform.name, None, uniform.plan)
-        record = take_baseline(bench, candidate)
-        if record is None:
-            longest_s = max((each.seconds for each in done), default=0.0)
-            if not allowance.allows(longest_s, owed=not done):
-                listener.say(f"No time for the baseline {uniform.name}.")
-                break
-            record = evaluate_trained(bench, candidate, listener, however_slow=True)
-        listener.result(record, None)
-        done.append(record)
-    return done
+
+    candidate: Candidate
+    however_slow: bool
+
+
+def next_baseline(bench: Informed, done: Sequence[TrialRecord]) -> NextBaseline | None:
+    """The uniform plan to measure next; None where there are enough.
+
+    With a latency limit first the mildest one that is predicted to be within it, then stronger
+    ones until one is measured to be; and then the next milder one with whole channel blocks, so
+    that a trained one lies on either side of the limit. Without a limit, those of FIXED_RATIOS.
+
+    Args:
+        bench: The study.
+        done: Its baselines so far.
+    """
+    plans, names = uniform_plans(bench), {record.name for record in done}
+    if bench.limit.latency_ms is None:
+        nearest = (min(plans, key=partial(_distance, wanted)) for wanted in FIXED_RATIOS)
+        fresh = [uniform for uniform in nearest if uniform.name not in names]
+        return _next(fresh[0], however_slow=True) if fresh else None
+    known = {record.name: record for record in done}
+    within = [u for u in plans if u.name in names and _is_within(bench, known[u.name])]
+    if not within:
+        return _within_the_limit(bench, plans, known)
+    if sum(record.state != "over_budget" for record in done) >= BASELINES:
+        return None
+    aligned = max(uniform.block for uniform in plans)
+    mildest = plans.index(within[0])
+    beside = [u for u in plans[:mildest] if u.block == aligned][-1:] or plans[mildest + 1 :][:1]
+    fresh = [uniform for uniform in beside if uniform.name not in names]
+    return _next(fresh[0], however_slow=True) if fresh else None
+
+
+def _within_the_limit(
+    bench: Informed, plans: list[UniformPlan], known: dict[str, TrialRecord]
+) -> NextBaseline | None:
+    """The mildest plan predicted to fit, stronger than all that were tried."""
+    slower = [
+        record.latency.median_ms / record.predicted_ms
+        for record in known.values()
+        if record.latency and record.predicted_ms
+    ]
+    bias = median(slower or [1.0])
+    tried = [position for position, uniform in enumerate(plans) if uniform.name in known]
+    stronger = plans[max(tried, default=-1) + 1 :]
+    fitting = (
+        uniform
+        for uniform in stronger
+        if bench.limit.judge_predicted(bench.predicted_ms(uniform.plan) * bias)
+    )
+    chosen = next(fitting, stronger[-1] if stronger else None)
+    return None if chosen is None else _next(chosen, however_slow=False)
+
+
+def _is_within(bench: Informed, record: TrialRecord) -> bool:
+    latency = record.latency
+    return latency is not None and bench.limit.judge_latency(latency) >= Evidence.INTERVAL
+
+
+def _next(uniform: UniformPlan, *, however_slow: bool) -> NextBaseline:
+    candidate = Candidate("baseline", uniform.name, None, uniform.plan)
+    return NextBaseline(candidate, however_slow)
 
 
 def blocks_of(isa: str) -> tuple[int, ...]:
@@ -104,92 +137,5 @@ def _without_protected(plan: PruningPlan, bench: Informed) -> PruningPlan:
     return replace(plan, prune_ratios=ratios)
 
 
-def _chosen(bench: Informed, allowance: Allowance, listener: SearchListener) -> list[UniformPlan]:
-    """The plans to train; looked for by measurement, or by prediction where time is short."""
-    plans, limit = uniform_plans(bench), bench.limit
-    if limit.latency_ms is None:
-        nearest = (min(plans, key=partial(_distance, wanted)) for wanted in FIXED_RATIOS)
-        return list({uniform.name: uniform for uniform in nearest}.values())
-    if (noted := scan_file(bench)).exists():  # a resumed study keeps its baselines
-        names = load_yaml(noted).get("baselines")
-        if not isinstance(names, list):
-            raise ConfigError.of(str(noted), "baselines", names, "a list of names")
-        return [uniform for uniform in plans if uniform.name in names]
-    listener.say("Looking for the mildest uniform plan within the budget.")
-    measured: dict[str, LatencyResult] = {}
-    quick = replace(bench.timing, half_width=SCAN_HALF_WIDTH, min_s=SCAN_S / 2, cap_s=SCAN_S)
-    glancing = replace(bench, timing=quick)
-    look = allowance.part(SCAN_SHARE)
-    longest_s = 0.0
-
-    def fits(uniform: UniformPlan) -> bool:
-        nonlocal longest_s
-        if uniform.name not in measured:
-            if not look.allows(longest_s):
-                return bool(limit.judge_predicted(bench.predicted_ms(uniform.plan)))
-            began = time.monotonic()
-            listener.candidate(uniform.name, None, None)
-            listener.stage("latency")
-            pruned = bench.pruner.prune(uniform.plan)
-            try:
-                measured[uniform.name] = glancing.measure(pruned, bench.folder.root / "baselines")
-            except TrialFailed as failure:
-                listener.say(f"{uniform.name}: {failure}")
-                return False
-            longest_s = max(longest_s, time.monotonic() - began)
-        return limit.judge_latency(measured[uniform.name]) >= Evidence.INTERVAL
-
-    found = _mildest(plans, fits, _expected(bench, plans))
-    aligned = max(uniform.block for uniform in plans)
-    milder = [uniform for uniform in plans[:found] if uniform.block == aligned]
-    chosen = [plans[found], *(milder[-1:] or plans[found + 1 : found + 2])]
-    note = {
-        "baselines": [uniform.name for uniform in chosen],
-        "measured": [
-            {"name": u.name, "block": u.block, "macs": u.macs, "ms": measured[u.name].median_ms}
-            for u in plans
-            if u.name in measured
-        ],
-    }
-    write_atomic(noted, dump_yaml(note))
-    return chosen
-
-
-def scan_file(bench: Informed) -> Path:
-    """baselines/scan.yaml: the uniform plans timed on the way, and which became baselines."""
-    return bench.folder.root / "baselines" / "scan.yaml"
-
-
 def _distance(wanted: float, uniform: UniformPlan) -> float:
     return abs(uniform.ratio - wanted)
-
-
-def _expected(bench: Informed, plans: list[UniformPlan]) -> int:
-    """Position of the mildest plan predicted to fit; the last one if none is."""
-    within = (
-        position
-        for position, uniform in enumerate(plans)
-        if bench.limit.judge_predicted(bench.predicted_ms(uniform.plan))
-    )
-    return next(within, len(plans) - 1)
-
-
-def _mildest(plans: list[UniformPlan], fits: Callable[[UniformPlan], bool], expected: int) -> int:
-    """Position of the mildest plan that fits, by measurement, looking around the expected one.
-
-    Latency does not fall strictly with MACs, so a few milder plans are tried beyond the first that
-    does not fit. The last plan when none fits.
-    """
-    found = expected
-    while not fits(plans[found]):
-        if found == len(plans) - 1:
-            return found
-        found += 1
-    milder, misses = found - 1, 0
-    while milder >= 0 and misses < MILDER_PROBES:
-        if fits(plans[milder]):
-            found, misses = milder, 0
-        else:
-            misses += 1
-        milder -= 1
-    return found

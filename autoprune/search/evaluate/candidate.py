@@ -65,13 +65,13 @@ def evaluate_untrained(
         The record, already on disk; a failure is data, not an exception.
 
     Raises:
-        TargetUnreachable, StudyMismatch, ConfigError: The setup is at fault, not the candidate.
+        StudyMismatch, ConfigError: The setup is at fault, not the candidate.
         StorageFailed: The disk is full.
     """
-    return _Run(bench, candidate, listener).guarded(_Run.score_untrained)
+    return _Run(bench, candidate, listener).attempted(_Run.score_untrained)
 
 
-def evaluate_trained(
+def measure_candidate(
     bench: Informed,
     candidate: Candidate,
     listener: SearchListener,
@@ -79,29 +79,52 @@ def evaluate_trained(
     *,
     however_slow: bool = False,
 ) -> TrialRecord:
-    """Rung SHORT: prune, measure the latency on the target, fine-tune shortly and validate.
+    """Prune and measure the latency on the target, where nothing else may be running.
 
     Args:
         bench: The study; a plan not surely within its latency limit, by the measured interval,
-            is not trained.
+            is over budget.
         candidate: Plan and name.
         listener: Hears the stages.
-        known: The candidate's record of rung UNTRAINED; without it that rung comes first.
-        however_slow: Train it all the same.
+        known: The candidate's record of rung UNTRAINED, if it has one.
+        however_slow: It is to be trained all the same.
 
     Returns:
-        The record, already on disk; a failure is data, not an exception.
+        The record, already on disk: "over_budget", "failed", or "scored", which can be trained.
 
     Raises:
         TargetUnreachable, StudyMismatch, ConfigError: The setup is at fault, not the candidate.
         StorageFailed: The disk is full.
     """
     run = _Run(bench, candidate, listener, known)
-    with attempt(run.folder) as allowed:
-        if not allowed:
-            detail = f"its worker died {MAX_ATTEMPTS} times while working on it"
-            return run.save("failed", Failure(reason="exception", detail=detail))
-        return run.guarded(lambda run: run.measure_and_train(however_slow=however_slow))
+    return run.attempted(lambda run: run.measure(however_slow=however_slow))
+
+
+def train_candidate(
+    bench: Informed,
+    candidate: Candidate,
+    listener: SearchListener,
+    known: TrialRecord,
+    most_s: float | None = None,
+) -> TrialRecord:
+    """Rung SHORT: fine-tune a measured candidate shortly and validate it.
+
+    Args:
+        bench: The study.
+        candidate: Plan and name.
+        listener: Hears the stages.
+        known: What `measure_candidate` returned.
+        most_s: Seconds that the fine-tune may take: it is cut short to keep them.
+
+    Returns:
+        The record, already on disk; a failure is data, not an exception.
+
+    Raises:
+        StudyMismatch, ConfigError: The setup is at fault, not the candidate.
+        StorageFailed: The disk is full.
+    """
+    run = _Run(bench, candidate, listener, known)
+    return run.attempted(lambda run: run.train(most_s))
 
 
 class _Run:
@@ -130,6 +153,14 @@ class _Run:
         )
         self.seconds_before = self.record.seconds
 
+    def attempted(self, work: Callable[[_Run], State]) -> TrialRecord:
+        """Do the work, unless it took its worker down too often."""
+        with attempt(self.folder) as allowed:
+            if allowed:
+                return self.guarded(work)
+            detail = f"its worker died {MAX_ATTEMPTS} times while working on it"
+            return self.save("failed", Failure(reason="exception", detail=detail))
+
     def guarded(self, work: Callable[[_Run], State]) -> TrialRecord:
         """Do the work; write the record, whatever comes of it."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +184,7 @@ class _Run:
         self._add_score(self._untrained_score(pruned))
         return "scored"
 
-    def measure_and_train(self, *, however_slow: bool) -> State:
+    def measure(self, *, however_slow: bool) -> State:
         bench = self.bench
         pruned = self._pruned()
         if self.record.size is None:
@@ -162,13 +193,19 @@ class _Run:
         self.listener.stage("latency")
         latency = bench.measure(pruned, self.folder)
         self._note(latency=latency)
-        if not however_slow and bench.limit.judge_latency(latency) < Evidence.INTERVAL:
-            return "over_budget"
+        slow = bench.limit.judge_latency(latency) < Evidence.INTERVAL
+        return "over_budget" if slow and not however_slow else "scored"
+
+    def train(self, most_s: float | None) -> State:
+        began = time.monotonic()
+        pruned = self._pruned()
         if self.record.at_rung(UNTRAINED) is None:
             self._add_score(self._untrained_score(pruned))
         self.listener.stage("fine-tune")
-        trained = self._fine_tuned(pruned)
-        bench.save_model(trained, self.folder / "model.pt", self.candidate.plan)
+        if most_s is not None:
+            most_s -= time.monotonic() - began
+        trained = self._fine_tuned(pruned, most_s)
+        self.bench.save_model(trained, self.folder / "model.pt", self.candidate.plan)
         return "complete"
 
     def _pruned(self) -> nn.Module:
@@ -190,12 +227,14 @@ class _Run:
         seconds = time.monotonic() - began
         return RungScore(rung=UNTRAINED, epochs=0, images_seen=0, seconds=seconds, metrics=metrics)
 
-    def _fine_tuned(self, pruned: nn.Module) -> nn.Module:
+    def _fine_tuned(self, pruned: nn.Module, most_s: float | None) -> nn.Module:
         bench, untrained = self.bench, self.record.untrained_map50_95 or 0.0
         dense_map = bench.limit.dense_map
         lost = 1 - untrained / dense_map if dense_map else 0.0
         settings = bench.fine_tune.after_losing(lost)
-        module, score = train_and_score(bench, pruned, self.folder, self.listener, settings, SHORT)
+        module, score = train_and_score(
+            bench, pruned, self.folder, self.listener, settings, SHORT, most_s
+        )
         if score.metrics.map50_95 <= 0:
             raise TrialFailed("collapsed", "mAP50-95 is 0 after the fine-tune")
         self._add_score(score)
@@ -222,8 +261,12 @@ def train_and_score(
     listener: SearchListener,
     settings: FineTuneSettings,
     rung: int,
+    most_s: float | None = None,
 ) -> tuple[nn.Module, RungScore]:
     """Fine-tune a module, the dense one being the teacher, and validate it.
+
+    Args:
+        most_s: Seconds that the fine-tune may take; None for as long as `settings` says.
 
     Raises:
         TrialFailed: Training failed, or changed a shape.
@@ -237,6 +280,7 @@ def train_and_score(
         folder,
         listener.epoch,
         teacher=bench.yolo.model,
+        most_s=most_s,
     )
     _require_same_shapes(module, tuned.module)
     listener.stage("validate")
@@ -251,11 +295,6 @@ def train_and_score(
         metrics=metrics,
     )
     return tuned.module, score
-
-
-def failed_record(bench: Informed, candidate: Candidate, failure: Failure) -> TrialRecord:
-    """Write the record of a candidate that is given up without being evaluated."""
-    return _Run(bench, candidate, SearchListener()).save("failed", failure)
 
 
 def _clear_leftovers(folder: Path) -> None:

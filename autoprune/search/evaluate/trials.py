@@ -1,26 +1,28 @@
-"""The trial loop: ask Optuna for a plan, score it untrained, tell Optuna; survive being killed."""
+"""The trial loop: ask Optuna for plans, score them untrained, tell Optuna; survive being killed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
 import optuna
 from optuna.trial import Trial, TrialState
 
+from autoprune.domain.config import MOST_WORKERS
 from autoprune.domain.front import hypervolume
 from autoprune.domain.plan import PruningPlan
-from autoprune.domain.ranking import promising, standing
-from autoprune.domain.record import Failure, TrialRecord
+from autoprune.domain.record import TrialRecord
 from autoprune.search.context.budget import Allowance
 from autoprune.search.context.failures import FailureStreak
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.optuna_inside import running_trial
 from autoprune.search.context.workbench import Informed
-from autoprune.search.evaluate.attempts import MAX_ATTEMPTS, attempt
-from autoprune.search.evaluate.candidate import Candidate, evaluate_untrained, failed_record
+from autoprune.search.evaluate.best_so_far import BestSoFar
+from autoprune.search.evaluate.candidate import Candidate, evaluate_untrained
 from autoprune.search.evaluate.reuse import count_taken
+from autoprune.search.evaluate.workers import Workers
 from autoprune.search.propose.distributions import suggested
 from autoprune.search.propose.objectives import constraint_of, values_of
 from autoprune.storage.locks import Held, alone
@@ -29,15 +31,30 @@ STAGNANT_TRIALS = 16  # this many without STAGNANT_GAIN more hypervolume end the
 STAGNANT_GAIN = 0.002
 
 
+@dataclass
+class _Open:
+    """A trial that Optuna has not been told the result of."""
+
+    trial: Trial
+    plan: PruningPlan
+    lock: ExitStack
+    result: Future[TrialRecord]
+    shown: bool = False
+
+
 class TrialLoop:
     """Runs trials of one study until it is told to stop.
 
+    A plan is drawn when exactly the results of the trials MOST_WORKERS and more before it are told,
+    however many workers there are and whichever is done first: their number changes no plan.
+
     Args:
-        bench: The study; a trial that draws a baseline's plan reuses it.
+        bench: The study; a trial that draws a plan that is known reuses its result.
         study: The Optuna study.
         allowance: No trial is started that would, going by the longest one so far, end later; one
             is owed.
         listener: Hears what happens.
+        workers: Where plans are scored.
     """
 
     def __init__(
@@ -46,14 +63,17 @@ class TrialLoop:
         study: optuna.Study,
         allowance: Allowance,
         listener: SearchListener,
+        workers: Workers,
     ) -> None:
         self.bench, self.study = bench, study
-        self.allowance, self.listener = allowance, listener
+        self.allowance, self.listener, self.workers = allowance, listener, workers
         self.baselines = bench.folder.baseline_records()
         self.streak = FailureStreak("trials")
+        self.best = BestSoFar(bench)
         self.taken = count_taken(study)  # they do not count: this goal has its own plans
         limit = bench.trial_limit
         self.limit = None if limit is None else limit + self.taken
+        self._open: dict[int, _Open] = {}
 
     def run(self) -> str:
         """Run trials; returns in words why it stopped.
@@ -61,54 +81,116 @@ class TrialLoop:
         Raises:
             TooManyFailures: Trials of this run failed one after another.
         """
-        while True:
-            for number in self._unfinished():
-                self._adopt(number)
-            if (reason := self._stop_reason()) is not None:
-                if not self.allowance.budget.limited:
-                    self.listener.deadline(None)  # the estimate was of the trials alone
-                return reason
-            self._evaluate_if_ours(self.study.ask())
-
-    def _unfinished(self) -> list[int]:
-        """Trials that are running somewhere or were left so by a worker that died."""
-        running = self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
-        return [trial.number for trial in running]
-
-    def _adopt(self, number: int) -> None:
-        """Finish a trial, with its own plan, that another worker began and will not finish."""
-        self._evaluate_if_ours(running_trial(self.study, number))
-
-    def _evaluate_if_ours(self, trial: Trial) -> None:
-        """Evaluate a running trial unless a living worker holds it or has just finished it."""
-        with self._worker_lock(trial.number) as mine:
-            frozen = self.study.get_trials(deepcopy=False)[trial.number]
-            if mine and frozen.state == TrialState.RUNNING:
-                self._evaluate(trial)
-
-    @contextmanager
-    def _worker_lock(self, number: int) -> Iterator[bool]:
-        """Hold a trial's lock; yields False when a living worker holds it.
-
-        The operating system releases the lock when its holder dies, however it dies.
-        """
-        folder = self.bench.folder.trial(number)
         try:
-            with alone(folder / ".lock", timeout_s=0):
-                yield True
+            while (reason := self._stop_reason()) is None:
+                self._begin(self.study.ask())
+            while self._open:
+                self._finish_oldest()
+        finally:
+            for each in self._open.values():
+                each.lock.close()
+        if not self.allowance.budget.limited:
+            self.listener.deadline(None)  # the estimate was of the trials alone
+        return reason
+
+    def _adopt_unfinished(self) -> None:
+        """Go on with trials, and their own plans, that a worker began who is gone."""
+        running = self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+        for trial in running:
+            if trial.number not in self._open:
+                self._make_room()
+                self._begin(running_trial(self.study, trial.number))
+
+    def _begin(self, trial: Trial) -> None:
+        """Evaluate a running trial unless a living worker holds it or has just finished it."""
+        folder = self.bench.folder.trial(trial.number)
+        lock = ExitStack()
+        try:
+            # the operating system releases it when its holder dies, however it dies
+            lock.enter_context(alone(folder / ".lock", timeout_s=0))
         except Held:
-            yield False
+            return
+        try:
+            if self.study.get_trials(deepcopy=False)[trial.number].state == TrialState.RUNNING:
+                plan = self._draw(trial)
+                self._wait_for_the_same(plan)
+                self.listener.candidate(f"trial {trial.number}", trial.number + 1, self.limit)
+                result = self._result(trial, plan)
+                self._open[trial.number] = _Open(trial, plan, lock.pop_all(), result)
+        finally:
+            lock.close()
+
+    def _result(self, trial: Trial, plan: PruningPlan) -> Future[TrialRecord]:
+        bench, number = self.bench, trial.number
+        path = bench.folder.trial(number) / "record.json"
+        if path.exists():  # measured, but its search died before Optuna was told
+            return _done(TrialRecord.load(path))
+        if (known := self._known(plan)) is not None:
+            record = _copy_of(known, number)
+            plan.save(path.with_name("plan.yaml"))
+            bench.folder.save_record(record)
+            return _done(record)
+        candidate = Candidate("trial", f"trial {number}", number, plan)
+        return self.workers.begin(evaluate_untrained, candidate)
+
+    def _wait_for_the_same(self, plan: PruningPlan) -> None:
+        """One plan is not scored twice side by side."""
+        signature = self.bench.pruner.signature(plan)
+        same = [
+            each.result
+            for each in self._open.values()
+            if self.bench.pruner.signature(each.plan) == signature
+        ]
+        while not all(result.done() for result in same):
+            self.workers.wait([result for result in same if not result.done()])
+
+    def _make_room(self) -> None:
+        """Wait until a worker is free and so few results are untold that a plan may be drawn."""
+        while len(self._open) >= MOST_WORKERS:
+            self._finish_oldest()
+        while len(busy := self._busy()) >= self.workers.count:
+            self.workers.wait(busy)
+
+    def _busy(self) -> list[Future[TrialRecord]]:
+        return [each.result for each in self._open.values() if not each.result.done()]
+
+    def _finish_oldest(self) -> None:
+        """Wait for the result of the oldest trial, and tell it."""
+        number = min(self._open)
+        while not self._open[number].result.done():
+            self.workers.wait([self._open[number].result])
+        self._show_done()
+        done = self._open[number]
+        self._tell(done.trial, done.result.result())
+        del self._open[number]
+        done.lock.close()
+
+    def _show_done(self) -> None:
+        """Take note of results, in the order of the trials."""
+        for _, each in sorted(self._open.items()):
+            if not each.result.done():
+                return
+            if not each.shown:
+                each.shown = True
+                record = each.result.result()
+                self.listener.result(record, self.best.update())
+                self.streak.note(record)
 
     def _stop_reason(self) -> str | None:
-        finished = self._records()
+        self._adopt_unfinished()
+        self._make_room()
+        self._show_done()
+        started = len(self.study.get_trials(deepcopy=False, states=_STARTED))
         if self.limit is not None:
-            if len(finished) + len(self._unfinished()) >= self.limit:
+            if started >= self.limit:
                 return f"{self.limit - self.taken} trials done"
-            self._estimate_deadline(finished, self.limit)
+            self._estimate_deadline(self.limit - started)
+        finished = self._records()
         scored = any(record.taken_from is None for record in finished)
         if not self.allowance.allows(self._longest_trial(finished), owed=not scored):
             return "no time left for another trial (--timeout)" if scored else self._too_short()
-        if self.bench.config.trials is None and self._stagnant(finished):
+        told = [record for record in finished if record.number not in self._open]
+        if self.bench.config.trials is None and self._stagnant(told):
             return f"{STAGNANT_TRIALS} trials in a row hardly widened the front"
         return None
 
@@ -120,63 +202,31 @@ class TrialLoop:
             " continues"
         )
 
-    def _stagnant(self, finished: list[TrialRecord]) -> bool:
+    def _stagnant(self, told: list[TrialRecord]) -> bool:
         """Whether the last trials added no more than STAGNANT_GAIN to the hypervolume.
 
         Of predicted latency (as a share of dense) and untrained mAP50-95, both relative to the
         dense model; the reference point is the dense latency at mAP 0.
         """
-        if len(finished) < max(2 * STAGNANT_TRIALS, self.taken + STAGNANT_TRIALS):
+        if len(told) < max(2 * STAGNANT_TRIALS, self.taken + STAGNANT_TRIALS):
             return False
-        before, now = (self._hypervolume(part) for part in (finished[:-STAGNANT_TRIALS], finished))
+        before, now = (
+            untrained_volume(self.bench, part) for part in (told[:-STAGNANT_TRIALS], told)
+        )
         return now - before <= STAGNANT_GAIN * now
 
-    def _hypervolume(self, records: list[TrialRecord]) -> float:
-        dense_ms, dense_map = self.bench.limit.dense_ms, self.bench.limit.dense_map or 1.0
-        points = [
-            (record.predicted_ms / dense_ms, record.untrained_map50_95 / dense_map)
-            for record in records
-            if record.predicted_ms is not None and record.untrained_map50_95 is not None
-        ]
-        return hypervolume(points, (1.0, 0.0))
-
-    def _estimate_deadline(self, finished: list[TrialRecord], limit: int) -> None:
+    def _estimate_deadline(self, left: int) -> None:
         spent = [
             record.seconds
-            for record in finished
+            for record in self._records()
             if record.same_as is None and record.taken_from is None
         ]
         if spent and not self.allowance.budget.limited:
-            self.listener.deadline((limit - len(finished)) * sum(spent) / len(spent))
+            self.listener.deadline(left * sum(spent) / len(spent) / self.workers.count)
 
     def _longest_trial(self, finished: list[TrialRecord]) -> float:
         """Seconds a trial may take: the longest so far."""
         return max((r.seconds for r in finished if r.state == "scored"), default=0.0)
-
-    def _evaluate(self, trial: Trial) -> None:
-        bench, listener = self.bench, self.listener
-        listener.candidate(f"trial {trial.number}", trial.number + 1, self.limit)
-        plan = self._draw(trial)
-        candidate = Candidate("trial", f"trial {trial.number}", trial.number, plan)
-        path = bench.folder.trial(trial.number) / "record.json"
-        if path.exists():  # measured, but its worker died before Optuna was told
-            record = TrialRecord.load(path)
-        elif (known := self._known(plan)) is not None:
-            record = _copy_of(known, trial.number)
-            plan.save(path.with_name("plan.yaml"))
-            bench.folder.save_record(record)
-        else:
-            with attempt(path.parent) as allowed:
-                if allowed:
-                    record = evaluate_untrained(bench, candidate, listener)
-                else:
-                    detail = f"its worker died {MAX_ATTEMPTS} times while working on it"
-                    failure = Failure(reason="exception", detail=detail)
-                    record = failed_record(bench, candidate, failure)
-        self._tell(trial, record)
-        best = standing(promising(self._records(), bench.limit), bench.limit)
-        listener.result(record, best)
-        self.streak.note(record)
 
     def _draw(self, trial: Trial) -> PruningPlan:
         return self.bench.annotated(self.bench.space.draw(partial(suggested, trial)))
@@ -201,6 +251,26 @@ class TrialLoop:
         name, value = constraint_of(record, self.bench.limit)
         trial.set_constraint(name, value)
         self.study.tell(trial, values_of(record))
+
+
+_STARTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
+
+
+def untrained_volume(bench: Informed, records: list[TrialRecord]) -> float:
+    """Hypervolume, 0 to 1, of predicted latency and untrained mAP50-95, relative to dense."""
+    dense_ms, dense_map = bench.limit.dense_ms, bench.limit.dense_map or 1.0
+    points = [
+        (record.predicted_ms / dense_ms, record.untrained_map50_95 / dense_map)
+        for record in records
+        if record.predicted_ms is not None and record.untrained_map50_95 is not None
+    ]
+    return hypervolume(points, (1.0, 0.0))
+
+
+def _done(record: TrialRecord) -> Future[TrialRecord]:
+    future: Future[TrialRecord] = Future()
+    future.set_result(record)
+    return future
 
 
 def _copy_of(known: TrialRecord, number: int) -> TrialRecord:

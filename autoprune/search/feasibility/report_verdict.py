@@ -14,6 +14,7 @@ from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
 from autoprune.search.feasibility.alternatives import timed_options
 from autoprune.search.feasibility.decide import verdict_of
+from autoprune.search.feasibility.reasonable import sensible_speedup
 
 MOST_CORRECTED = 1.15  # of the predictions, by one measurement
 
@@ -53,6 +54,9 @@ def say_verdict(bench: Informed, allowance: Allowance, listener: SearchListener)
             return bench
         verdict.save(path)
     listener.say(verdict.text)
+    hint = None if verdict.good else sensible_speedup(bench.limit, verdict.options)
+    if hint is not None:
+        listener.say(hint)
     if verdict.others:
         beside = (f"{each.name} {each.latency.median_ms:.2f} ms" for each in verdict.others)
         listener.say(f"Without pruning: {', '.join(beside)} (latency only, not trained).")

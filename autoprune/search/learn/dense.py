@@ -54,13 +54,15 @@ def _record(
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     latency = measure_dense(bench.target, exported, bench.options, bench.timing)
     listener.stage("validate")
-    metrics, final = (
-        validate(bench.yolo.model, bench.data, images, bench.train_size, bench.device)
-        for images in (bench.data.selection_images, bench.data.final_images)
-    )
+    model, data, size = bench.yolo.model, bench.data, bench.train_size
+    validating = time.monotonic()
+    metrics = validate(model, data, data.selection_images, size, bench.device)
+    validated_s = time.monotonic() - validating
+    final = validate(model, data, data.final_images, size, bench.device)
     widths = dict(bench.space.widths)
     plan = bench.annotated(uniform_plan(widths, 0.0))
     plan.save(bench.folder.dense / "plan.yaml")
+    score = RungScore(rung=0, epochs=0, images_seen=0, seconds=validated_s, metrics=metrics)
     record = TrialRecord(
         kind="dense",
         name="dense",
@@ -68,9 +70,9 @@ def _record(
         state="complete",
         plan=plan.to_mapping(),
         kept=widths,
-        size=model_size(bench.yolo.model, bench.imgsz),
+        size=model_size(model, bench.imgsz),
         latency=latency,
-        rungs=(RungScore(rung=0, epochs=0, images_seen=0, seconds=0.0, metrics=metrics),),
+        rungs=(score,),
         final=final,
         started=started,
         seconds=time.monotonic() - began,

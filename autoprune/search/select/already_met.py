@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from autoprune.domain.goal import Evidence
+from autoprune.domain.goal import Evidence, Standing
 from autoprune.domain.outcome import Outcome
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Measured
-from autoprune.search.select.finish import CONFIRMING_PROCESSES, outcome_of, publish_best
+from autoprune.search.evaluate.best_so_far import publish
+from autoprune.search.select.finish import CONFIRMING_PROCESSES, outcome_of
 
 
 def already_met(bench: Measured, listener: SearchListener) -> Outcome | None:
@@ -26,7 +27,7 @@ def already_met(bench: Measured, listener: SearchListener) -> Outcome | None:
     dense = dense.model_copy(update={"confirmed": confirmed})
     bench.folder.save_record(dense)
     bench.keep_export(bench.yolo.model, bench.folder.dense)
-    publish_best(bench, dense)
+    publish(bench, Standing(dense, Evidence.CONFIRMED))
     outcome = outcome_of(limit, [], dense, "the dense model meets the budget already")
     outcome.save(bench.folder.outcome)
     listener.say("The dense model is within the budget already: nothing to prune.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -13,7 +12,7 @@ from torch import nn
 from autoprune.domain.front import pareto_front
 from autoprune.domain.goal import Evidence, Limit
 from autoprune.domain.outcome import Outcome
-from autoprune.domain.ranking import nearest_miss, ranked
+from autoprune.domain.ranking import best_known, nearest_miss, ranked
 from autoprune.domain.record import LatencyResult, TrialRecord
 from autoprune.evaluation.checkpoint import load_yolo
 from autoprune.evaluation.quiet import quiet
@@ -25,7 +24,7 @@ from autoprune.search.context.workbench import Calibrated, Checked, Measured
 
 MAX_DOUBTFUL = 5
 CONFIRMING_PROCESSES = 3  # a ratio differs more between processes than an interval of one says
-CONFIRMING_S = 2.0  # in each of them, at least
+CONFIRMING_S = 2.0, 6.0  # in each of them, at least and at most
 
 
 def confirm_best(
@@ -37,9 +36,9 @@ def confirm_best(
     measurement left no doubt. One is measured however late it is, further ones as time goes.
 
     Returns:
-        The first record whose upper bound, measured in CONFIRMING_PROCESSES fresh processes, is
-        within the latency limit; None when there is none. An accuracy goal sets no latency
-        limit: its best record is re-measured and returned.
+        The first record whose upper bound, measured in CONFIRMING_PROCESSES fresh processes (in
+        one where time is short), is within the latency limit; None when there is none. An accuracy
+        goal sets no latency limit: its best record is re-measured and returned.
     """
     limit = bench.limit
     misses = sum(_missed(record, limit) for record in records)
@@ -55,7 +54,10 @@ def confirm_best(
                 left_out += 1
                 continue
             measured += 1
-            latency = _measured_again(bench, record, listener)
+            # the dense model's measurement and validation take longer than one process does
+            enough = allowance.left_s() > (CONFIRMING_PROCESSES - 1) * bench.dense.seconds
+            processes = CONFIRMING_PROCESSES if enough else 1
+            latency = _measured_again(bench, record, listener, processes)
         if latency is None:
             continue
         confirmed = record.model_copy(update={"confirmed": latency})
@@ -97,6 +99,12 @@ def better_published(bench: Measured, best: TrialRecord) -> TrialRecord:
     return max([best, *rivals], key=_kept_map)
 
 
+def kept_trials(bench: Checked, records: list[TrialRecord]) -> list[TrialRecord]:
+    """The trials whose weights are kept: of the front, or all of them if that was asked for."""
+    kept = records if bench.config.keep == "all" else pareto_front(records)
+    return [record for record in kept if record.kind == "trial"]
+
+
 def score_on_new_images(
     bench: Measured,
     records: list[TrialRecord],
@@ -104,16 +112,20 @@ def score_on_new_images(
     listener: SearchListener,
     *recommended: TrialRecord,
 ) -> None:
-    """Score what is recommended, then baselines and front, on images the search never used.
+    """Score what is recommended, then others, on images the search never used.
 
     Their exported files are left beside them. The recommended ones are scored however late it is,
     the others as far as the time goes.
+
+    Args:
+        bench: The study.
+        records: The others, in this order.
+        allowance: Of the stage.
+        listener: Hears the stages.
+        recommended: What is scored in any case.
     """
-    baselines = [record for record in records if record.kind == "baseline" and record.rungs]
-    kept = records if bench.config.keep == "all" else [*pareto_front(records), *recommended]
-    trials = (record for record in kept if record.kind == "trial")
     longest_s, left_out = 0.0, 0
-    for record in {each.name: each for each in (*recommended, *baselines, *trials)}.values():
+    for record in {each.name: each for each in (*recommended, *records)}.values():
         folder = bench.folder.folder_of(record)
         latest = bench.folder.reread(record)
         if latest.final is not None or not (folder / "model.pt").exists():
@@ -141,30 +153,12 @@ def score_on_new_images(
         listener.say(f"No time left for the final score of {left_out} more; continue to get them.")
 
 
-def publish_best(bench: Checked, best: TrialRecord | None) -> None:
-    """Write best.yaml, best.pt and the exported best.onnx (or the runtime's own kind of file).
-
-    Those of an earlier run are removed where nothing qualifies.
-    """
-    suffix = bench.options.row.suffix
-    published = {
-        "plan.yaml": bench.folder.best_plan,
-        "model.pt": bench.folder.best_model,
-        f"model{suffix}": bench.folder.best_export(suffix),
-    }
-    for name, target in published.items():
-        source = bench.folder.folder_of(best) / name if best else None
-        if source is not None and source.exists():
-            _copy(source, target)
-        else:
-            target.unlink(missing_ok=True)
-
-
 def outcome_of(
     limit: Limit, records: list[TrialRecord], best: TrialRecord | None, stopped_by: str
 ) -> Outcome:
-    """Sum a search up; without a best record, the nearest miss is named."""
-    named = best or nearest_miss(records, limit)
+    """Sum a search up; without a best record, the best so far or the nearest miss is named."""
+    known = best_known(records, limit)
+    named = best or (known.record if known else nearest_miss(records, limit))
     return Outcome(
         status="finished",
         stopped_by=stopped_by,
@@ -184,7 +178,7 @@ def _kept_map(record: TrialRecord) -> float:
 
 
 def _measured_again(
-    bench: Calibrated, record: TrialRecord, listener: SearchListener
+    bench: Calibrated, record: TrialRecord, listener: SearchListener, processes: int
 ) -> LatencyResult | None:
     """Time a record's model longer, in fresh processes; None when that fails."""
     listener.candidate(f"confirm {record.name}", None, None)
@@ -195,9 +189,10 @@ def _measured_again(
             module = _trained(bench, folder)
         else:  # weights dropped: the plan applied afresh takes the same time
             module = bench.pruner.prune(record.pruning_plan(), record.name)
-        timing = replace(bench.timing, dense_s=CONFIRMING_S).for_dense()
+        least_s, most_s = CONFIRMING_S
+        timing = replace(bench.timing, dense_s=least_s, cap_s=most_s).for_dense()
         try:
-            return replace(bench, timing=timing).measure(module, folder, CONFIRMING_PROCESSES)
+            return replace(bench, timing=timing).measure(module, folder, processes)
         except Exception as error:
             failure = candidate_failure(error, folder)
             listener.say(
@@ -210,9 +205,3 @@ def _trained(bench: Checked, folder: Path) -> nn.Module:
     trust = bench.config.trust_checkpoint
     module: nn.Module = load_yolo(folder / "model.pt", trust=trust).model
     return module
-
-
-def _copy(source: Path, target: Path) -> None:
-    draft = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, draft)
-    draft.replace(target)

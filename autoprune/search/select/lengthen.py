@@ -15,6 +15,7 @@ from autoprune.search.context.failures import candidate_failure
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.candidate import train_and_score
+from autoprune.search.select.costs import Costs
 
 LONGER = 3  # times the epochs of the short fine-tune
 DISTILL = 1.0
@@ -62,7 +63,10 @@ def lengthen(
             settings = bench.fine_tune.after_losing(0.0)
             share = DISTILL if settings.distill is None else settings.distill
             settings = replace(settings, epochs=epochs, distill=share)
-            trained, score = train_and_score(bench, module, folder, listener, settings, LONG)
+            most_s = Costs(bench, 1).most_s(allowance)
+            trained, score = train_and_score(
+                bench, module, folder, listener, settings, LONG, most_s
+            )
             if score.metrics.map50_95 > short.metrics.map50_95:
                 images = bench.data.final_images
                 final = validate(trained, bench.data, images, bench.train_size, bench.device)

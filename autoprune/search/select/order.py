@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from statistics import median
+from dataclasses import dataclass
+from statistics import NormalDist, median
 
 from autoprune.domain.agreement import POOR_AGREEMENT, agreement
 from autoprune.domain.goal import Evidence, Limit
@@ -11,35 +13,92 @@ from autoprune.domain.ranking import promising
 from autoprune.domain.record import TrialRecord
 
 PROMOTIONS = 6
-SAFE = 0.975  # of the limit, for the first plan to be trained: its interval must fit in, twice
+LOOK_COSTS = 0.02  # of the dense mAP: what a measurement is worth beside a fine-tune
+PRIOR_LEFT = 0.5  # share of what pruning lost that a fine-tune leaves, before any is known
+LEAST_ERROR = 0.01  # of a prediction, however well the predictor did
+HALF_INTERVAL = 0.01  # of a measurement: its upper bound must be within the limit
+ONE_MEASURED = 2 / 3  # of a first miss is put down to all predictions, the rest to its plan
 
 
-def order(records: Sequence[TrialRecord], limit: Limit) -> list[TrialRecord]:
+@dataclass(frozen=True)
+class Correction:
+    """How predictions of this study's plans are wrong, by the plans measured so far.
+
+    Attributes:
+        factor: Times that plans take longer than predicted.
+        spread: Standard deviation of what is left, in the logarithm.
+    """
+
+    factor: float
+    spread: float
+
+    @classmethod
+    def of(cls, records: Sequence[TrialRecord], error: float) -> Correction:
+        """Weigh the measured plans against the predictor's own error.
+
+        The misses share one cause, unknown and normally distributed, and have one of their own
+        each; the factor is the posterior mean of the shared one, by their median.
+
+        Args:
+            records: Those with a measured and a predicted latency count, repeats do not.
+            error: The predictor's mean relative error.
+        """
+        misses = [
+            math.log(record.latency.median_ms / record.predicted_ms)
+            for record in records
+            if record.latency and record.predicted_ms and record.same_as is None
+        ]
+        shared = ONE_MEASURED / (1 - ONE_MEASURED)  # variance, in units of a plan's own
+        deviation = error * math.sqrt(math.pi / 2)  # a normal one's, of this mean error
+        single = max(LEAST_ERROR, deviation / math.sqrt(1 + shared))
+        shrunk = len(misses) / (len(misses) + 1 / shared)
+        mean = shrunk * median(misses or [0.0])  # one odd plan must not move it
+        left = 1 / (len(misses) + 1 / shared)
+        return cls(math.exp(mean), single * math.sqrt(1 + left))
+
+    def chance(self, predicted_ms: float, limit_ms: float) -> float:
+        """How likely a plan is to be measured within a limit, its interval included."""
+        room = math.log(limit_ms / predicted_ms / self.factor) - HALF_INTERVAL
+        return NormalDist().cdf(room / self.spread)
+
+
+def order(records: Sequence[TrialRecord], limit: Limit, error: float) -> list[TrialRecord]:
     """Scored trials worth a measurement and a fine-tune, the next one first.
 
-    Predictions are corrected by how measured plans compare with theirs. For a latency goal the most
-    accurate go first, as long as fewer than `wanted(records)` better ones were trained; the very
-    first is one that is surely within the limit. For an accuracy goal the fastest go first, of
-    those that may meet it and beat the fastest that does.
+    For a latency goal, a plan is a closed box: opening it, which is a measurement, costs a little;
+    inside is the mAP expected of its fine-tune if the latency is within the limit, else nothing.
+    The best order of opening is by `expected mAP - cost / chance` (Weitzman 1979, "Optimal search
+    for the best alternative"): a promising plan that may be too slow is looked at first, one that
+    most likely is too slow is not. Those that were measured to fit are open boxes: their mAP counts
+    in full. Only as long as fewer than `wanted(records)` better ones were trained.
+
+    For an accuracy goal the fastest go first, of those that may meet it and beat the fastest that
+    does.
 
     Args:
         records: All baselines and trials of the study.
         limit: The goal.
+        error: The latency predictor's mean relative error.
 
     Returns:
         Empty when enough were trained or nothing fits.
     """
-    bias = correction(records)
-    waiting = [
-        record
-        for record in promising(records, limit)
-        if record.state == "scored"
-        and limit.judge_predicted((record.predicted_ms or 0.0) * bias) >= Evidence.PREDICTED
-    ]
+    waiting = [record for record in promising(records, limit) if record.state == "scored"]
+    correction = Correction.of(records, error)
     if limit.latency_ms is None:
         enough = len(_trained_here(records)) >= wanted(records)
-        return [] if enough else _possibly_faster(records, waiting, limit, bias)
-    return _not_behind(records, _one_safe_first(records, waiting, limit, bias), limit)
+        return [] if enough else _possibly_faster(records, waiting, limit, correction.factor)
+    left, latency_ms = _share_left(records, limit.dense_map, PRIOR_LEFT), limit.latency_ms
+
+    def worth(record: TrialRecord) -> float:
+        expected = limit.dense_map - left * (limit.dense_map - (record.untrained_map50_95 or 0.0))
+        if record.latency is not None:
+            return expected
+        chance = correction.chance(record.predicted_ms or 0.0, latency_ms)
+        return expected - LOOK_COSTS * limit.dense_map / max(chance, 1e-9)
+
+    hopeful = [record for record in _not_behind(records, waiting, limit) if worth(record) > 0]
+    return sorted(hopeful, key=lambda record: -worth(record))
 
 
 def wanted(records: Sequence[TrialRecord]) -> int:
@@ -55,18 +114,6 @@ def misleading(records: Sequence[TrialRecord]) -> float | None:
     return agreed.overall
 
 
-def correction(records: Sequence[TrialRecord]) -> float:
-    """How many times longer plans took than predicted, in the middle."""
-    return median(
-        [
-            record.latency.median_ms / record.predicted_ms
-            for record in records
-            if record.latency and record.predicted_ms and record.same_as is None
-        ]
-        or [1.0]
-    )
-
-
 def _trained_here(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Trials that this study itself fine-tuned."""
     return [
@@ -76,25 +123,6 @@ def _trained_here(records: Sequence[TrialRecord]) -> list[TrialRecord]:
         and record.map50_95 is not None
         and not (record.same_as or record.taken_from)
     ]
-
-
-def _one_safe_first(
-    records: Sequence[TrialRecord], waiting: list[TrialRecord], limit: Limit, bias: float
-) -> list[TrialRecord]:
-    """Until one that is surely within the limit is trained, such plans go first.
-
-    There may be time for one alone, and its latency is measured once more at the end.
-    """
-
-    def safe(record: TrialRecord) -> bool:
-        expected_ms = (record.predicted_ms or 0.0) * max(1.0, bias)
-        if record.latency is not None:
-            expected_ms = record.latency.median_ms
-        return limit.judge_predicted(expected_ms, SAFE) >= Evidence.PREDICTED
-
-    if any(r.kind == "trial" and r.map50_95 is not None and safe(r) for r in records):
-        return waiting
-    return sorted(waiting, key=lambda record: not safe(record))
 
 
 def _not_behind(
@@ -129,7 +157,7 @@ def _possibly_faster(
     Training leaves a share of what pruning lost. Until a trial meets the goal, those that meet it
     without training go first: there may be time for one alone.
     """
-    share, lost = _share_left(records, limit.dense_map), _lost(limit.dense_map)
+    share, lost = _share_left(records, limit.dense_map, 1.0), _lost(limit.dense_map)
     met = [
         record
         for record in records
@@ -147,8 +175,8 @@ def _possibly_faster(
     return hopeful or ([] if met else waiting)
 
 
-def _share_left(records: Sequence[TrialRecord], dense_map: float) -> float:
-    """Share of what pruning lost that a fine-tune leaves, in the middle; 1 before any is known."""
+def _share_left(records: Sequence[TrialRecord], dense_map: float, unknown: float) -> float:
+    """Share of what pruning lost that a fine-tune leaves, in the middle; `unknown` before any."""
     shares = [
         (dense_map - record.map50_95) / (dense_map - record.untrained_map50_95)
         for record in records
@@ -157,7 +185,7 @@ def _share_left(records: Sequence[TrialRecord], dense_map: float) -> float:
         and record.kind != "dense"
         and record.untrained_map50_95 < dense_map
     ]
-    return min(1.0, max(0.0, median(shares))) if shares else 1.0
+    return min(1.0, max(0.0, median(shares))) if shares else unknown
 
 
 def _lost(dense_map: float) -> Callable[[TrialRecord], float]:

@@ -1,63 +1,142 @@
-"""Rung SHORT: the most promising trials are measured on the target and fine-tuned."""
+"""Rung SHORT: the most promising trials, and uniform plans beside them, are measured and trained.
+
+In rounds: while nothing else runs, plans are measured until there is one for each worker; then they
+are fine-tuned side by side.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 from autoprune.domain.front import pareto_front
-from autoprune.domain.ranking import ranked, standing
+from autoprune.domain.ranking import ranked
 from autoprune.domain.record import TrialRecord
 from autoprune.search.context.budget import Allowance
 from autoprune.search.context.failures import FailureStreak
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Checked, Informed
-from autoprune.search.evaluate.candidate import Candidate, evaluate_trained
+from autoprune.search.evaluate.baselines import next_baseline
+from autoprune.search.evaluate.best_so_far import BestSoFar
+from autoprune.search.evaluate.candidate import Candidate, measure_candidate, train_candidate
+from autoprune.search.evaluate.reuse import take_baseline
+from autoprune.search.evaluate.workers import Workers
+from autoprune.search.select.costs import Costs
 from autoprune.search.select.order import misleading, order
 from autoprune.search.select.sentinel import Sentinel
 from autoprune.storage.locks import Held, alone
 
-FIRST_TRIES = 3  # owed, so that a plan is trained even if the first is too slow
+FIRST_TRIES = 3  # measurements owed, so that a plan is trained even if the first is too slow
+TRIALS_BEFORE = (1, 3)  # fine-tuned trials before the first and before the second baseline
 KEPT_CONTENDERS = 5  # weights kept besides the front's, in case confirmation falls back on them
 
 
+@dataclass(frozen=True)
+class _Ready:
+    """A measured candidate that is worth a fine-tune; its lock is held."""
+
+    candidate: Candidate
+    record: TrialRecord
+    lock: ExitStack
+
+
 class Promotions:
-    """Promotes trials of one study, best first, until enough are trained or time is up.
+    """Measures and trains plans of one study, best first, until enough are trained or time is up.
 
     Args:
         bench: The study.
-        allowance: None is begun that would, going by the longest fine-tune so far, end later; the
-            first is owed, for FIRST_TRIES of them.
+        allowance: None is begun that would, by what they cost here, end later; a first fine-tune is
+            owed, with FIRST_TRIES measurements for it.
         listener: Hears what happens.
+        workers: Where plans are trained.
     """
 
-    def __init__(self, bench: Informed, allowance: Allowance, listener: SearchListener) -> None:
+    def __init__(
+        self, bench: Informed, allowance: Allowance, listener: SearchListener, workers: Workers
+    ) -> None:
         self.bench, self.allowance, self.listener = bench, allowance, listener
+        self.workers = workers
+        self.costs = Costs(bench, workers.count)
+        self.best = BestSoFar(bench)
         self.warned = False
-        self.begun = 0
-        self.held: set[str] = set()  # by another worker
+        self.looks = 0
+        self.held: set[str] = set()  # by another search
         self.streak = FailureStreak("fine-tunes")
         self.sentinel = Sentinel(listener)
 
     def run(self) -> None:
-        """Promote until the limit, the time or the candidates are exhausted.
+        """Measure and train until the limit, the time or the candidates are exhausted.
 
         Raises:
             TargetUnreachable, StudyMismatch, ConfigError, StorageFailed: The setup is at fault.
-            TooManyFailures: Fine-tunes failed one after another.
+            TooManyFailures: Candidates failed one after another.
         """
-        while (record := self._next()) is not None:
-            self._promote(record)
+        while self._round():
+            pass
 
-    def _next(self) -> TrialRecord | None:
+    def _round(self) -> bool:
+        """Measure plans and train those within the limit; False where nothing could be trained."""
+        with ExitStack() as locks:
+            ready: list[_Ready] = []
+            while len(ready) < self.workers.count and self._has_time(ready):
+                named = {each.record.name for each in ready}
+                chosen = self._next(ready, named)
+                if chosen is None:
+                    break
+                candidate, known, however_slow = chosen
+                found = self._measured(candidate, known, however_slow=however_slow)
+                if found is not None:
+                    locks.push(found.lock)
+                    ready.append(found)
+            if ready:
+                self._train(ready)
+            return bool(ready)
+
+    def _has_time(self, ready: Sequence[_Ready]) -> bool:
+        ours = any(not (r.same_as or r.taken_from) for r in self._trained())
+        owed = not ours and not ready and self.looks < FIRST_TRIES
+        return self.allowance.allows(self.costs.look_s + self.costs.training_s, owed=owed)
+
+    def _trained(self) -> list[TrialRecord]:
+        records = self.bench.folder.trial_records()
+        return [record for record in records if record.map50_95 is not None]
+
+    def _next(
+        self, ready: Sequence[_Ready], named: set[str]
+    ) -> tuple[Candidate, TrialRecord | None, bool] | None:
+        """What to look at next: candidate, what is known of it, whether it may be too slow."""
         records = self.bench.records()
         self._warn_if_misleading(records)
-        trained = [r for r in records if r.kind == "trial" and r.map50_95 is not None]
-        ours = any(not (r.same_as or r.taken_from) for r in trained)
-        longest_s = max((r.seconds for r in records if r.map50_95 is not None), default=0.0)
-        if not self.allowance.allows(longest_s, owed=not ours and self.begun < FIRST_TRIES):
+        skipped = named | self.held
+        error = self.bench.predictor.error.mape
+        waiting = [r for r in order(records, self.bench.limit, error) if r.name not in skipped]
+        trials = len(self._trained()) + sum(each.record.kind == "trial" for each in ready)
+        baseline = self._baseline(skipped, trials if waiting else max(TRIALS_BEFORE))
+        if baseline is not None:
+            return baseline
+        return (Candidate.of(waiting[0]), waiting[0], False) if waiting else None
+
+    def _baseline(
+        self, skipped: set[str], trials: int
+    ) -> tuple[Candidate, TrialRecord | None, bool] | None:
+        """The baseline that it is time for after so many fine-tuned trials."""
+        done = self.bench.folder.baseline_records()
+        for record in done:
+            if record.state == "scored" and record.latency and record.name not in skipped:
+                return Candidate.of(record), record, True  # measured before an interruption
+        begun = sum(record.state != "over_budget" for record in done)
+        if begun >= len(TRIALS_BEFORE) or trials < TRIALS_BEFORE[begun]:
             return None
-        waiting = (r for r in order(records, self.bench.limit) if r.name not in self.held)
-        return next(waiting, None)
+        wanted = next_baseline(self.bench, done)
+        if wanted is None or wanted.candidate.name in skipped:
+            return None
+        taken = take_baseline(self.bench, wanted.candidate)
+        if taken is not None:
+            self.listener.result(taken, self.best.update())
+            return self._baseline(skipped, trials)
+        return wanted.candidate, None, wanted.however_slow
 
     def _warn_if_misleading(self, records: list[TrialRecord]) -> None:
         if self.warned or (overall := misleading(records)) is None:
@@ -68,28 +147,57 @@ class Promotions:
             " more plans are fine-tuned."
         )
 
-    def _promote(self, record: TrialRecord) -> None:
-        bench, listener = self.bench, self.listener
-        folder = bench.folder.folder_of(record)
+    def _measured(
+        self, candidate: Candidate, known: TrialRecord | None, *, however_slow: bool
+    ) -> _Ready | None:
+        """Measure a candidate, unless it was; None where it is not to be trained."""
+        folder, lock = candidate.folder(self.bench.folder), ExitStack()
         try:
-            with alone(folder / ".lock", timeout_s=0):
-                record = bench.folder.reread(record)
-                if record.state != "scored":  # another worker was faster
-                    return
-                listener.candidate(record.name, None, None)
-                candidate = Candidate.of(record)
-                record = record.model_copy(update={"taken_from": None})  # the rest is made here
-                self.begun += 1
-                record = evaluate_trained(bench, candidate, listener, record)
-                self.sentinel.look(record.latency)
+            lock.enter_context(alone(folder / ".lock", timeout_s=0))
         except Held:
-            self.held.add(record.name)
-            return
-        records = bench.records()
-        best = ranked(records, bench.limit)
-        listener.result(record, standing(best, bench.limit))
-        if bench.config.keep == "front":
-            drop_weights(bench, records, best[:KEPT_CONTENDERS])
+            self.held.add(candidate.name)
+            return None
+        with lock:
+            if (folder / "record.json").exists():
+                record = TrialRecord.load(folder / "record.json")
+                if record.state != "scored":  # another search was faster
+                    return None
+                known = record.model_copy(update={"taken_from": None})  # the rest is made here
+            if known is not None and known.latency is not None:
+                return _Ready(candidate, known, lock.pop_all())
+            self.looks += 1
+            self.listener.candidate(candidate.name, None, None)
+            with self.costs.looking():
+                record = measure_candidate(
+                    self.bench, candidate, self.listener, known, however_slow=however_slow
+                )
+            self.sentinel.look(record.latency)
+            self.listener.result(record, self.best.update())
+            self.streak.note(record)
+            if record.state != "scored":
+                return None
+            return _Ready(candidate, record, lock.pop_all())
+
+    def _train(self, ready: Sequence[_Ready]) -> None:
+        """Fine-tune candidates side by side, and note what came of each as soon as it is done."""
+        most_s = self.costs.most_s(self.allowance)
+        under_way: list[Future[TrialRecord]] = []
+        for each in ready:
+            self.listener.candidate(each.candidate.name, None, None)
+            arguments = (train_candidate, each.candidate, each.record, most_s)
+            under_way.append(self.workers.begin(*arguments))
+        while under_way:
+            self.workers.wait(under_way)
+            for future in [each for each in under_way if each.done()]:
+                under_way.remove(future)
+                self._note(future.result())
+
+    def _note(self, record: TrialRecord) -> None:
+        records = self.bench.records()
+        self.listener.result(record, self.best.update())
+        if self.bench.config.keep == "front":
+            best = ranked(records, self.bench.limit)
+            drop_weights(self.bench, records, best[:KEPT_CONTENDERS])
         self.streak.note(record)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from autoprune.domain.outcome import Outcome
-from autoprune.domain.ranking import best_so_far
+from autoprune.domain.ranking import best_known, best_so_far
 from autoprune.errors import StorageFailed, TargetUnreachable
 from autoprune.search.context.workbench import Checked, Measured
+from autoprune.search.evaluate.best_so_far import publish
 from autoprune.search.select.finish import outcome_of
 
 
@@ -24,6 +25,7 @@ def note_stop(bench: Checked, error: BaseException) -> None:
     if known is not None and known.status == "finished":  # by then only a longer fine-tune is open
         return
     limit, records = bench.config.goal.against(dense), bench.records()
+    publish(bench, best_known(records, limit))
     outcome = outcome_of(limit, records, best_so_far(records, limit), status)
     outcome = outcome.model_copy(update={"status": status, "message": message})
     outcome.save(bench.folder.outcome)

@@ -9,13 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from autoprune.domain.stages import (
-    BASELINES,
+    CALIBRATION,
     DENSE,
     FINISH,
+    LONGER,
+    PREDICTOR,
     PROMOTION,
     REPORT,
     STAGES,
     TRIALS,
+    VERDICT,
     Stage,
 )
 from autoprune.search.context.budget import Budget
@@ -156,16 +159,13 @@ def test_what_is_not_used_is_the_last_ones(spent: list[float]) -> None:
     assert budget.open(STAGES[-1]).left_s() == pytest.approx(budget.left_s())
 
 
-def test_trials_keep_their_share_however_much_the_baselines_take() -> None:
-    for baselines_s in (0.0, 50.0, 150.0, 300.0):
-        clock = FakeClock()
-        budget = Budget(460.0, now=clock)
-        budget.open(DENSE)
-        clock.seconds += 100.0
-        budget.open(BASELINES)
-        clock.seconds += baselines_s
-        left_s = budget.left_s()
-        assert budget.open(TRIALS).left_s() >= 0.25 * left_s
+def test_what_comes_before_the_trials_has_a_third_of_the_time_and_leaves_the_rest() -> None:
+    clock = FakeClock()
+    budget = Budget(460.0, now=clock)
+    for stage in (DENSE, CALIBRATION, PREDICTOR, VERDICT):
+        clock.seconds += budget.open(stage).left_s()
+    assert clock() - budget.began <= 0.35 * 460
+    assert budget.open(TRIALS).left_s() == pytest.approx(460 * TRIALS.share, rel=0.01)
 
 
 def test_trials_keep_their_time_whatever_a_fine_tune_will_take() -> None:
@@ -174,18 +174,11 @@ def test_trials_keep_their_time_whatever_a_fine_tune_will_take() -> None:
     clock.seconds += 280
     for stage, floor_s in ((PROMOTION, 150), (FINISH, 30), (REPORT, 5)):
         budget.expect(stage, floor_s)
+    share = TRIALS.share / sum(each.share for each in STAGES_LEFT)
     trials = budget.open(TRIALS)
-    assert trials.left_s() == pytest.approx(180 * TRIALS.share / 0.41)
+    assert trials.left_s() == pytest.approx(180 * share)
     clock.seconds += trials.left_s()
-    assert budget.open(PROMOTION).left_s() == pytest.approx(180 - 180 * TRIALS.share / 0.41 - 35)
+    assert budget.open(PROMOTION).left_s() == pytest.approx(180 - 180 * share - 35)
 
 
-def test_after_the_baselines_trials_and_fine_tunes_have_equal_parts_and_the_end_its_floor() -> None:
-    clock = FakeClock()
-    budget = Budget(400.0, now=clock)
-    clock.seconds += 300
-    trials = budget.open(TRIALS).left_s()
-    assert trials == pytest.approx(100 * TRIALS.share / 0.41)
-    clock.seconds += trials
-    budget.expect(FINISH, 60)
-    assert budget.open(PROMOTION).left_s() == pytest.approx(100 - trials - 60)
+STAGES_LEFT = (TRIALS, PROMOTION, FINISH, LONGER, REPORT)

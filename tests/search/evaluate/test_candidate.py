@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,13 +12,31 @@ from autoprune.domain.goal import Goal
 from autoprune.domain.record import SHORT, UNTRAINED, TrialRecord
 from autoprune.errors import ConfigError, StorageFailed, TargetUnreachable, TrialFailed
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.evaluate.candidate import Candidate, evaluate_trained, evaluate_untrained
+from autoprune.search.evaluate.attempts import MAX_ATTEMPTS
+from autoprune.search.evaluate.candidate import (
+    Candidate,
+    evaluate_untrained,
+    measure_candidate,
+    train_candidate,
+)
 from tests.search.evaluation_bench import PLAN, Invented, invented_bench
 from tests.search.fakes import with_goal
 
 TRIAL = Candidate("trial", "trial 3", 3, PLAN)
 BASELINE = Candidate("baseline", "uniform-0.50-r8", None, PLAN)
 SILENT = SearchListener()
+
+
+def evaluate_trained(
+    bench: Any,
+    candidate: Candidate,
+    listener: SearchListener,
+    known: TrialRecord | None = None,
+    however_slow: bool = False,
+) -> TrialRecord:
+    """Measured, and fine-tuned where that is worth it."""
+    made = measure_candidate(bench, candidate, listener, known, however_slow=however_slow)
+    return train_candidate(bench, candidate, listener, made) if made.state == "scored" else made
 
 
 def test_without_training_a_plan_is_pruned_predicted_and_validated(
@@ -88,7 +107,7 @@ def test_promotion_adds_latency_and_fine_tune_to_what_is_known(
     known = evaluate_untrained(bench, TRIAL, SILENT)
     invented.asked.clear()
     made = evaluate_trained(bench, Candidate.of(known), SILENT, known)
-    assert invented.asked == ["prune", "latency", "fine-tune", "validate", "save"]
+    assert invented.asked == ["prune", "latency", "prune", "fine-tune", "validate", "save"]
     assert made.state == "complete"
     assert [(score.rung, score.metrics.map50_95) for score in made.rungs] == [
         (UNTRAINED, 0.3),
@@ -123,7 +142,8 @@ def test_a_baseline_goes_through_all_rungs_at_once(
     invented = Invented(predicted_ms=9.0, ms=9.1)
     bench = invented_bench(tmp_path, invented, monkeypatch)
     made = evaluate_trained(bench, BASELINE, SILENT, however_slow=True)
-    assert invented.asked == ["prune", "latency", "validate", "fine-tune", "validate", "save"]
+    asked = ["prune", "latency", "prune", "validate", "fine-tune", "validate", "save"]
+    assert invented.asked == asked
     assert (made.untrained_map50_95, made.map50_95, made.predicted_ms) == (0.3, 0.6, 9.0)
     assert bench.folder.baseline_records() == [made]
 
@@ -218,7 +238,7 @@ def test_a_full_disk_stops_the_search_and_blames_no_plan(
     invented.broken["save"] = OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(StorageFailed, match="disk is full"):
         evaluate_trained(bench, TRIAL, SILENT)
-    assert bench.folder.trial_records() == []
+    assert [each.state for each in bench.folder.trial_records()] == ["scored"]
 
 
 def test_leftovers_of_a_killed_worker_are_removed_before_the_next_attempt(
@@ -234,6 +254,32 @@ def test_leftovers_of_a_killed_worker_are_removed_before_the_next_attempt(
     assert {path.name for path in folder.iterdir()} == {
         "plan.yaml", "record.json", "log.txt", "model.pt",
     }  # fmt: skip
+
+
+def test_a_fine_tune_is_told_how_long_it_may_take_less_what_went_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invented = Invented()
+    bench = invented_bench(tmp_path, invented, monkeypatch)
+    made = measure_candidate(bench, TRIAL, SILENT)
+    train_candidate(bench, TRIAL, SILENT, made, 50.0)
+    assert invented.most_s is not None
+    assert 45 < invented.most_s <= 50
+
+
+def test_a_candidate_that_took_two_workers_down_is_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invented = Invented()
+    bench = invented_bench(tmp_path, invented, monkeypatch)
+    marker = bench.folder.trial(3) / ".attempts"
+    marker.parent.mkdir(parents=True)
+    marker.write_text(str(MAX_ATTEMPTS))  # what as many deaths leave
+    made = evaluate_untrained(bench, TRIAL, SILENT)
+    assert made.state == "failed"
+    assert made.failure is not None
+    assert f"died {MAX_ATTEMPTS} times" in made.failure.detail
+    assert invented.asked == []
 
 
 def test_a_records_candidate_is_the_one_it_was_made_of(

@@ -15,7 +15,6 @@ from optuna.trial import TrialState
 from autoprune.domain.record import TrialRecord
 from autoprune.errors import TooManyFailures
 from autoprune.search.evaluate import trials
-from autoprune.search.evaluate.attempts import MAX_ATTEMPTS
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.evaluate.trials import STAGNANT_TRIALS
 from tests.search.fakes import (
@@ -175,30 +174,9 @@ def test_a_record_written_before_the_kill_is_told_without_a_second_evaluation(
     monkeypatch.setattr(loop, "_tell", killed)
     with pytest.raises(KeyboardInterrupt):
         loop.run()
-    assert len(bench.folder.trial_records()) == 1
+    assert len(bench.folder.trial_records()) == 3  # told in their order, when it is time
     fake_loop(bench).run()
     assert len(evaluation.plans) == len(bench.folder.trial_records()) == 3
-
-
-def test_a_trial_that_kills_its_worker_is_given_up(
-    tmp_path: Path, evaluation: FakeEvaluation
-) -> None:
-    def interrupted(candidate: Candidate) -> TrialRecord:
-        if candidate.number == 1:
-            raise KeyboardInterrupt
-        return FakeEvaluation.by_kept_share(candidate)
-
-    evaluation.answer = interrupted
-    for _ in range(3):  # by its user, as often as they like
-        with pytest.raises(KeyboardInterrupt):
-            fake_loop(fake_bench(tmp_path, trials=3)).run()
-    marker = fake_bench(tmp_path).folder.trial(1) / ".attempts"
-    assert not marker.exists()
-    marker.write_text(str(MAX_ATTEMPTS))  # what as many deaths leave
-    fake_loop(fake_bench(tmp_path, trials=3)).run()
-    states = [record.state for record in fake_bench(tmp_path).folder.trial_records()]
-    assert states[1] == "failed"
-    assert "failed" not in (states[0], states[2])
 
 
 def test_no_time_left_stops_before_the_next_trial(

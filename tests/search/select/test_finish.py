@@ -20,7 +20,6 @@ from autoprune.search.select.finish import (
     MAX_DOUBTFUL,
     better_published,
     confirm_best,
-    publish_best,
     score_on_new_images,
 )
 from tests.search.fakes import (
@@ -153,22 +152,6 @@ def test_a_model_published_earlier_gives_way_only_to_a_better_one(tmp_path: Path
     assert better_published(bench, new).name == "trial 2"
 
 
-def test_what_is_published_is_plan_weights_and_exported_file_or_nothing(tmp_path: Path) -> None:
-    best = _record(0, 4.5, 0.7)
-    bench = _bench(tmp_path, best)
-    best.pruning_plan().save(bench.folder.trial(0) / "plan.yaml")
-    study = bench.folder
-    publish_best(bench, best)
-    assert study.best_plan.exists()
-    assert study.best_model.read_bytes() == b"weights"
-    assert not study.best_export(".onnx").exists()
-    (study.trial(0) / "model.onnx").write_bytes(b"exported")
-    publish_best(bench, best)
-    assert study.best_export(".onnx").read_bytes() == b"exported"
-    publish_best(bench, None)
-    assert not list(study.root.glob("best.*"))
-
-
 def _misses(count: int, ms: float, worse_from: float = 0.7) -> list[TrialRecord]:
     return [_record(number, ms, worse_from - number / 100) for number in range(count)]
 
@@ -259,7 +242,7 @@ def test_the_recommended_plan_is_scored_on_new_images_before_the_others(
 ) -> None:
     bench = _scoring_bench(tmp_path, *RECORDS)
     score_on_new_images(bench, RECORDS, unlimited(), SearchListener(), RECORDS[1])
-    assert scored == ["0001", "uniform-0.30", "0000"]
+    assert scored == ["0001", "0000", "uniform-0.30"]
     assert all(bench.folder.reread(each).final is not None for each in RECORDS)
     score_on_new_images(bench, RECORDS, unlimited(), SearchListener(), RECORDS[1])
     assert len(scored) == 3  # once each

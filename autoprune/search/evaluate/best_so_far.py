@@ -1,0 +1,71 @@
+"""The best so far: published whenever it changes, so that it is there however a search ends."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from autoprune.domain.goal import Standing
+from autoprune.domain.ranking import best_known
+from autoprune.search.context.workbench import Checked, Measured
+from autoprune.storage.yaml_io import write_atomic
+
+
+class BestSoFar:
+    """Follows the best record of a study.
+
+    Args:
+        bench: The study.
+    """
+
+    def __init__(self, bench: Measured) -> None:
+        self.bench = bench
+        self._published: tuple[str, str, float] | None = None
+
+    def update(self) -> Standing | None:
+        """Look at the records again, and publish what is best now; None where nothing is yet."""
+        best = best_known(self.bench.records(), self.bench.limit)
+        if best is None:
+            return None
+        shown = (best.name, best.words(), best.map50_95)
+        if shown != self._published:
+            publish(self.bench, best)
+            self._published = shown
+        return best
+
+
+def publish(bench: Checked, best: Standing | None) -> None:
+    """Write best.yaml, best.pt and the exported best.onnx (or the runtime's own kind of file).
+
+    best.yaml begins with what is known of the plan. Weights and exported file are there once it is
+    fine-tuned. What an earlier best left is removed.
+    """
+    suffix = bench.options.row.suffix
+    published = {
+        "model.pt": bench.folder.best_model,
+        f"model{suffix}": bench.folder.best_export(suffix),
+    }
+    folder = None if best is None else bench.folder.folder_of(best.record)
+    if folder is None or best is None or not (folder / "plan.yaml").exists():
+        bench.folder.best_plan.unlink(missing_ok=True)
+    else:
+        plan = (folder / "plan.yaml").read_text("utf-8")
+        write_atomic(bench.folder.best_plan, f"# {described(best)}\n{plan}")
+    for name, target in published.items():
+        source = None if folder is None else folder / name
+        if source is not None and source.exists():
+            _copy(source, target)
+        else:
+            target.unlink(missing_ok=True)
+
+
+def described(best: Standing) -> str:
+    """One line about a plan: `trial 7 (measured, fine-tuned): 4.81 ms, mAP50-95 0.712 on val`."""
+    numbers = f"{best.latency_ms:.2f} ms, mAP50-95 {best.map50_95:.3f} on val"
+    return f"{best.name} ({best.words()}): {numbers}"
+
+
+def _copy(source: Path, target: Path) -> None:
+    draft = target.with_name(f".{target.name}.part")
+    shutil.copyfile(source, draft)
+    draft.replace(target)

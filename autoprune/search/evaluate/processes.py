@@ -1,0 +1,227 @@
+"""Processes: workers in processes of their own; the model and its statistics are loaded once each.
+
+They are started as programs, not forked: no threads are inherited, and the caller's own main module
+is not imported again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Collection
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autoprune.domain.record import TrialRecord
+from autoprune.errors import TooManyFailures
+from autoprune.search.context.listener import SearchListener
+from autoprune.search.context.workbench import Informed
+from autoprune.search.evaluate.attempts import MAX_ATTEMPTS
+from autoprune.search.evaluate.candidate import Candidate
+
+PROGRAM = "from autoprune.search.evaluate.worker import main; main()"
+_LOOK_S = 0.2  # between two looks at what the workers say
+
+
+class CannotStart(Exception):
+    """A worker did not come up; says why."""
+
+
+class _Died(Exception):
+    """A worker ended in the middle of its work."""
+
+
+class Processes:
+    """So many worker processes.
+
+    A worker that dies is replaced, and its candidate is tried again until its attempts are used up.
+
+    Args:
+        bench: The study; each worker gets a copy that measures nothing.
+        count: Workers.
+        threads: Of each.
+        listener: Hears the stages, from the thread that waits.
+
+    Raises:
+        CannotStart: A worker does not come up.
+        OSError, RuntimeError, PicklingError: The copy for the workers cannot be written.
+    """
+
+    def __init__(self, bench: Informed, count: int, threads: int, listener: SearchListener) -> None:
+        self.count, self.listener = count, listener
+        self._own = tempfile.TemporaryDirectory(prefix="autoprune-workers-")
+        self._events: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="autoprune-worker")
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._all: list[_Worker] = []
+        self._working: list[str] = []
+        try:
+            file = Path(self._own.name) / "bench.pt"
+            torch.save(_for_workers(bench), file)
+            self._all = [_Worker(file, threads, self._events.put) for _ in range(count)]
+            for worker in self._all:
+                worker.started()
+                self._idle.put(worker)
+        except BaseException:
+            self.close()
+            raise
+
+    def begin(
+        self, work: Callable[..., TrialRecord], candidate: Candidate, *more: Any
+    ) -> Future[TrialRecord]:
+        """See `Workers.begin`."""
+        self._working.append(candidate.name)
+        self.listener.candidate(", ".join(self._working), None, None)
+        future = self._threads.submit(self._ask, work, candidate, more)
+        future.add_done_callback(lambda _: self._working.remove(candidate.name))
+        return future
+
+    def wait(self, futures: Collection[Future[TrialRecord]]) -> None:
+        """See `Workers.wait`."""
+        done: Collection[Future[TrialRecord]] = ()
+        while not done:
+            done, _ = wait_for(futures, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    name, given = self._events.get_nowait()
+                    getattr(self.listener, name)(*given)
+
+    def close(self) -> None:
+        """See `Workers.close`."""
+        for worker in self._all:
+            worker.end()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._own.cleanup()
+
+    def _ask(
+        self, work: Callable[..., TrialRecord], candidate: Candidate, more: tuple[Any, ...]
+    ) -> TrialRecord:
+        worker = self._idle.get()
+        try:
+            for left in reversed(range(MAX_ATTEMPTS + 1)):
+                try:
+                    return worker.do(work, candidate, more)
+                except _Died as death:
+                    if worker.ended or not left:
+                        raise TooManyFailures(f"workers die one after another: {death}") from death
+                    worker.start_again()
+            raise AssertionError("the last attempt returns or raises")
+        finally:
+            self._idle.put(worker)
+
+
+class _Worker:
+    """One worker process, seen from the search."""
+
+    def __init__(
+        self, bench: Path, threads: int, heard: Callable[[tuple[str, tuple[Any, ...]]], None]
+    ) -> None:
+        self.bench, self.threads, self.heard = bench, threads, heard
+        self.ended = False
+        self._start()
+
+    def _start(self) -> None:
+        path = os.pathsep.join(each or os.getcwd() for each in sys.path)
+        self._complaint = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the process)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(self.bench), str(self.threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._complaint,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+
+    def started(self) -> None:
+        """Wait until the worker is ready.
+
+        Raises:
+            CannotStart: It ended before that.
+        """
+        try:
+            self._heard()
+        except _Died as death:
+            raise CannotStart(str(death)) from death
+
+    def start_again(self) -> None:
+        """Replace the process that died.
+
+        Raises:
+            CannotStart: The new one does not come up.
+        """
+        self._close()
+        self._start()
+        self.started()
+
+    def do(
+        self, work: Callable[..., TrialRecord], candidate: Candidate, more: tuple[Any, ...]
+    ) -> TrialRecord:
+        """Let it evaluate a candidate, and wait for the record.
+
+        Raises:
+            _Died: It did not survive that.
+            Exception: What the work raised.
+        """
+        assert self._process.stdin is not None
+        try:
+            pickle.dump((work, candidate, more), self._process.stdin)
+            self._process.stdin.flush()
+        except OSError as error:
+            raise _Died(self._epitaph()) from error
+        found: TrialRecord = self._heard()
+        return found
+
+    def end(self) -> None:
+        """Kill it, whatever it does."""
+        self.ended = True
+        self._close()
+
+    def _heard(self) -> Any:
+        """The next thing it says that is no event."""
+        assert self._process.stdout is not None
+        while True:
+            try:
+                kind, content = pickle.load(self._process.stdout)  # noqa: S301 (our own process)
+            except (EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+                raise _Died(self._epitaph()) from error
+            if kind == "event":
+                self.heard(content)
+            elif kind == "error":
+                raise content
+            else:
+                return content
+
+    def _epitaph(self) -> str:
+        """How it ended, and the last thing that it printed."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        printed = b""
+        with contextlib.suppress(OSError, ValueError):
+            self._complaint.seek(0)
+            printed = self._complaint.read()
+        last = printed.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no message"]
+        return f"exit status {self._process.returncode}, {last[0][:200]}"
+
+    def _close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._complaint):
+            with contextlib.suppress(OSError, ValueError):
+                if stream is not None:
+                    stream.close()
+
+
+def _for_workers(bench: Informed) -> Informed:
+    """What a worker needs to know: all but the connection to the target."""
+    known = {field.name: getattr(bench, field.name) for field in fields(Informed)}
+    return Informed(**known | {"target": None})

@@ -1,0 +1,103 @@
+"""Workers evaluate candidates: one after the other here, or side by side in processes."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+import psutil
+
+from autoprune.domain.config import MOST_WORKERS
+from autoprune.domain.record import TrialRecord
+from autoprune.evaluation.device import count_idle_cores
+from autoprune.search.context.listener import SearchListener
+from autoprune.search.context.workbench import Informed
+from autoprune.search.evaluate.candidate import Candidate
+from autoprune.search.evaluate.processes import CannotStart, Processes
+
+FEWEST_TRIALS = 8  # starting processes takes as long as scoring a few plans
+_MEMORY = 1.5  # times what this process takes now, for one that trains
+_LEAST_BYTES = 1_000_000_000
+
+Work = Callable[..., TrialRecord]
+"""(bench, candidate, listener, more ...) -> the candidate's record, written to disk."""
+
+
+class Workers(Protocol):
+    """Where candidates are evaluated."""
+
+    @property
+    def count(self) -> int:
+        """How many at once."""
+
+    def begin(self, work: Work, candidate: Candidate, *more: Any) -> Future[TrialRecord]:
+        """Begin to evaluate a candidate; it is done at once where there is one worker only."""
+
+    def wait(self, futures: Collection[Future[TrialRecord]]) -> None:
+        """Return when at least one of those is done."""
+
+    def close(self) -> None:
+        """End whatever is under way; nothing can begin any more."""
+
+
+class Here:
+    """The one worker that is this process.
+
+    Args:
+        bench: The study.
+        listener: Hears the stages.
+    """
+
+    count = 1
+
+    def __init__(self, bench: Informed, listener: SearchListener) -> None:
+        self.bench, self.listener = bench, listener
+
+    def begin(self, work: Work, candidate: Candidate, *more: Any) -> Future[TrialRecord]:
+        """See `Workers.begin`."""
+        future: Future[TrialRecord] = Future()
+        future.set_result(work(self.bench, candidate, self.listener, *more))
+        return future
+
+    def wait(self, futures: Collection[Future[TrialRecord]]) -> None:
+        """See `Workers.wait`: all are done."""
+
+    def close(self) -> None:
+        """See `Workers.close`: nothing is under way."""
+
+
+def workers_for(bench: Informed, listener: SearchListener) -> Workers:
+    """As many workers as were asked for; else as idle cores and free memory allow.
+
+    Processes that cannot be started are said, and this one works alone.
+    """
+    asked = bench.config.workers_local
+    count = useful_workers(bench) if asked is None else asked
+    if count == 1:
+        return Here(bench, listener)
+    try:
+        workers = Processes(bench, count, threads_of_one(), listener)
+    except (CannotStart, OSError, RuntimeError, pickle.PicklingError) as error:
+        reason = " ".join(str(error).split())[:200]
+        listener.say(f"Worker processes do not start ({reason}): this process works alone.")
+        return Here(bench, listener)
+    listener.say(f"{count} processes score and train side by side; none while latency is measured.")
+    return workers
+
+
+def useful_workers(bench: Informed) -> int:
+    """How many workers idle cores and memory allow; one where a GPU or few trials say so."""
+    limit = bench.trial_limit
+    if bench.device != "cpu" or (limit is not None and limit < FEWEST_TRIALS):
+        return 1
+    own = psutil.Process().memory_info().rss
+    by_memory = psutil.virtual_memory().available // max(_LEAST_BYTES, int(_MEMORY * own))
+    return max(1, min(MOST_WORKERS, count_idle_cores() // threads_of_one(), by_memory))
+
+
+def threads_of_one() -> int:
+    """Threads of one worker: the same whatever the number of workers is, for the same results."""
+    return max(1, (os.cpu_count() or 1) // MOST_WORKERS)

@@ -1,0 +1,69 @@
+"""Costs: what a measurement and a fine-tune take here, by those so far or by the dense model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from autoprune.domain.record import SHORT
+from autoprune.search.context.budget import Allowance
+from autoprune.search.context.workbench import Measured
+
+TRAINING = 3.0  # times what validation takes, per image: forward, backward, and the update
+VALIDATIONS = 2.0  # kept free after a fine-tune: to score it, and to save and load
+
+
+class Costs:
+    """What units of work cost in one study.
+
+    Args:
+        bench: The study.
+        side_by_side: How many fine-tunes run at once.
+    """
+
+    def __init__(self, bench: Measured, side_by_side: int) -> None:
+        self.bench, self.side_by_side = bench, side_by_side
+        self.look_s = 0.0  # the longest measurement so far
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """One measurement."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.look_s = max(self.look_s, time.monotonic() - began)
+
+    @property
+    def training_s(self) -> float:
+        """Seconds of a fine-tune with its validation: the longest so far, else an estimate."""
+        known = [
+            score.seconds
+            for record in self.bench.records()
+            if record.taken_from is None and record.same_as is None
+            for score in record.rungs
+            if score.rung == SHORT
+        ]
+        return max(known, default=self._estimated_s())
+
+    def most_s(self, allowance: Allowance) -> float | None:
+        """Seconds that a fine-tune may take at the most; None without a limit.
+
+        Beyond its stage's own time it may go on as long as what always comes still fits in.
+        """
+        if not allowance.budget.limited:
+            return None
+        left_s = allowance.latest - allowance.budget.now()
+        return max(0.0, left_s - VALIDATIONS * self._validation_s())
+
+    def _estimated_s(self) -> float:
+        data = self.bench.data
+        images = self.bench.fine_tune.epochs * len(data.train)
+        per_image_s = self._validation_s() / max(1, len(data.selection_images))
+        one_s = images * TRAINING * per_image_s + self._validation_s()
+        return one_s * self.side_by_side  # the dense model had all cores
+
+    def _validation_s(self) -> float:
+        """Of the dense model: an upper bound of any plan's."""
+        return sum(score.seconds for score in self.bench.dense.rungs)
