@@ -17,8 +17,8 @@ from benchmarks.lib.first_run import (
     command,
     gain,
     read_run,
-    render,
 )
+from benchmarks.lib.first_run_table import render
 from tests.report import fake_study as fake
 
 STARTED = datetime.fromisoformat("2026-01-05T10:00:00+00:00")  # of the made-up trials
@@ -172,7 +172,7 @@ def test_what_was_not_run_is_neither_met_nor_missed(rows: list[dict[str, Any]]) 
 
 def test_the_table_has_a_line_for_each_run_and_each_goal(rows: list[dict[str, Any]]) -> None:
     rows[0] |= {"exit_code": 3, "best": None}
-    text = render({"rows": rows[::-1], "budget_ms": 5.0})
+    text = render({"rows": rows[::-1], "budget_ms": 5.0, "timeout_s": None})
     lines = text.splitlines()
     first = next(line for line in lines if line.startswith("| quiet | 0 "))
     assert (
@@ -181,9 +181,21 @@ def test_the_table_has_a_line_for_each_run_and_each_goal(rows: list[dict[str, An
     second = next(line for line in lines if line.startswith("| quiet | 1 "))
     assert "| 4.30, 0.701 | 3.97, 0.582 | +11.9 |" in second
     assert second.endswith("| - | 0.570 p | 0.600 p | 0.670 f | 0.710 c |")
-    assert sum(line.startswith(tuple(f"| {name} |" for name in SITUATIONS)) for line in lines) == 15
+    assert sum(line.startswith(tuple(f"| {name} |" for name in SITUATIONS)) for line in lines) == 20
     assert "| 30 plans scored or more, quiet | yes | fewest 30 |" in lines
     assert sum("| **no** |" in line for line in lines) == 2
+
+
+def test_the_curve_is_the_mean_of_the_runs_that_had_a_best_so_far(
+    rows: list[dict[str, Any]],
+) -> None:
+    rows[0]["at"] = {**rows[0]["at"], "60": None}
+    rows[1]["at"] = {**rows[1]["at"], "60": {"val": 0.61, "kind": "measured", "hypervolume": 0.1}}
+    lines = render({"rows": rows, "budget_ms": 5.0, "timeout_s": 25.0}).splitlines()
+    assert lines[0].startswith("`autoprune search --budget-ms 5 --timeout 25` on the demo")
+    head = lines.index("| situation | 30 s | 60 s | 120 s | 240 s | 480 s |")
+    curve = next(line for line in lines[head:] if "quiet" in line)
+    assert curve.startswith("| quiet | - | 0.590 / 0.05 pm, 2 of 3 runs | 0.600 / 0.00 p | ")
 
 
 def test_the_command_is_the_readmes() -> None:

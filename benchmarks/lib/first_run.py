@@ -1,4 +1,4 @@
-"""The first run: a finished study folder as a row, the goals that the rows meet, and the table."""
+"""The first run: a finished study folder as a row, and the goals that the rows meet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from autoprune.domain.record import SHORT, TrialRecord
 from autoprune.errors import ConfigError
 from autoprune.report.study import Study, load_study
 from autoprune.storage.study_folder import StudyFolder
-from benchmarks.lib.markdown_table import table
 
 SITUATIONS = {
     "quiet": "nothing else runs",
@@ -31,11 +30,14 @@ GAIN_IN = ("quiet", "one-core", "busy", "speedup2")
 LEAST_SCORED = {"quiet": 30, "one-core": 12, "half-speed": 12}
 
 
-def command(situation: str, budget_ms: float, seed: int, timeout_s: float | None) -> list[str]:
-    """The arguments of autoprune, without the studies folder."""
+def command(
+    situation: str, budget_ms: float, seed: int | None, timeout_s: float | None
+) -> list[str]:
+    """The arguments of autoprune, without the studies folder; None leaves an option out."""
     goal = ["--speedup", "2"] if situation == "speedup2" else ["--budget-ms", f"{budget_ms:g}"]
     limit = [] if timeout_s is None else ["--timeout", f"{timeout_s:g}"]
-    return ["search", *goal, "--seed", str(seed), *limit]
+    seeded = [] if seed is None else ["--seed", str(seed)]
+    return ["search", *goal, *seeded, *limit]
 
 
 def read_run(studies: Path, began: datetime) -> dict[str, Any]:
@@ -225,82 +227,3 @@ def _every(
 def _points(row: Mapping[str, Any]) -> float | None:
     compared = gain(row)
     return compared[0] if compared else None
-
-
-def render(content: Mapping[str, Any]) -> str:
-    """How benchmarks/README.md shows the runs and the goals."""
-    rows = sorted(
-        content["rows"], key=lambda row: (list(SITUATIONS).index(row["situation"]), row["seed"])
-    )
-    there = {row["situation"] for row in rows}
-    meant = "; ".join(f"{name}: {text}" for name, text in SITUATIONS.items() if name in there)
-    about = (
-        f"`autoprune search --budget-ms {content['budget_ms']:g}` on the demo, each run with empty"
-        f" caches. {meant}. The limit counts for the whole process, from its start to its exit."
-        " mAP50-95 on test images, of the weights that were kept (val: on val, where the search"
-        " scored neither on test). Best so far: mAP50-95 on val and what it is known by; p:"
-        " latency predicted, not trained; m: measured, not trained; f: fine-tuned; c: confirmed."
-    )
-    marks = [f"{float(mark):g} s" for mark in _marks(rows)]
-    header = (
-        "situation",
-        "seed",
-        "wall s / limit",
-        "s before trial 0",
-        "plans scored",
-        "fine-tuned",
-        "best.yaml: ms, mAP",
-        "best uniform: ms, mAP",
-        "gain, points",
-        "dense: ms, mAP",
-        *(f"best so far at {mark}" for mark in marks),
-    )
-    runs = table(header, (_cells(row, _marks(rows)) for row in rows))
-    answer = {True: "yes", False: "**no**", None: "-"}
-    goals = table(
-        ("goal", "holds", "found"),
-        ((goal.text, answer[goal.holds], goal.found) for goal in check_goals(rows)),
-    )
-    return f"{about}\n\n{runs}\n\n{goals}"
-
-
-def _marks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    return sorted({mark for row in rows for mark in row["at"]}, key=float)
-
-
-def _cells(row: Mapping[str, Any], marks: Sequence[str]) -> tuple[object, ...]:
-    limit, before, compared = row["limit_s"], row["before_trials_s"], gain(row)
-    shown = "-"
-    if compared is not None:
-        shown = f"{compared[0]:+.1f}{'' if compared[1] == 'test' else ' (val)'}"
-    wall = f"{row['wall_s']:.0f} / {limit:.0f} = {row['wall_s'] / limit:.2f}" if limit else "-"
-    ended = "" if row["exit_code"] == 0 else f" (exit {row['exit_code']})"
-    return (
-        row["situation"],
-        row["seed"],
-        wall + ended,
-        "-" if before is None else f"{before:.0f}",
-        row["scored"],
-        row["fine_tuned"],
-        _plan(row["best"]),
-        _plan(row["uniform"]),
-        shown,
-        _plan(row["dense"]),
-        *(_mark(row["at"].get(mark)) for mark in marks),
-    )
-
-
-def _plan(told: Mapping[str, Any] | None) -> str:
-    if told is None:
-        return "-"
-    ms = (
-        "-" if told["ms"] is None else f"{told['ms']:.2f}{'' if told['measured'] else ' predicted'}"
-    )
-    if told["test"] is not None:
-        return f"{ms}, {told['test']:.3f}"
-    untrained = "" if told["trained"] else ", untrained"
-    return f"{ms}, -" if told["val"] is None else f"{ms}, {told['val']:.3f} (val{untrained})"
-
-
-def _mark(best: Mapping[str, Any] | None) -> str:
-    return "-" if best is None else f"{best['val']:.3f} {best['kind'][0]}"
