@@ -62,6 +62,7 @@ tests/test_provider.py::test_a_search_is_refused_before_it_looks_at_data_or_make
 tests/cli/test_prune.py::test_with_images_it_names_the_criterion_and_the_images
 tests/cli/test_prune.py::test_an_interrupted_fine_tune_goes_on_and_leaves_only_the_model
 tests/latency/test_slim_onnx.py
+tests/test_benchmark_disturbance.py
 tests/report/test_write_report.py::test_reporting_imports_neither_torch_nor_ultralytics_nor_optuna
 tests/contracts/test_targets.py
 tests/contracts/test_runtimes.py

@@ -58,5 +58,23 @@ def hypervolume(points: Iterable[tuple[float, float]], reference: tuple[float, f
     return area
 
 
+def untrained_volume(records: Iterable[TrialRecord], dense_ms: float, dense_map: float) -> float:
+    """Hypervolume of predicted latency and untrained mAP50-95, both relative to dense; 0 to 1.
+
+    The reference point is the dense latency at mAP 0.
+
+    Args:
+        records: Those that have both count.
+        dense_ms: Latency of the dense model.
+        dense_map: Its mAP50-95.
+    """
+    points = [
+        (record.predicted_ms / dense_ms, record.untrained_map50_95 / dense_map)
+        for record in records
+        if record.predicted_ms is not None and record.untrained_map50_95 is not None
+    ]
+    return hypervolume(points, (1.0, 0.0))
+
+
 def _dominates(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
     return all(a <= b for a, b in zip(first, second, strict=True)) and first != second

@@ -10,10 +10,11 @@ from autoprune.storage.study_folder import StudyFolder
 def write_report(folder: StudyFolder) -> Path:
     """Write report.html, pareto.png, trials.csv and pareto.csv into the study's report folder.
 
-    May be called at any time, also on a study that was interrupted or has no finished trial.
+    Where the search noted how its best so far changed, progress.png too. May be called at any time,
+    also on a study that was interrupted or has no finished trial.
 
     Args:
-        folder: The study; only study.yaml, outcome.yaml and the record.json files are read.
+        folder: The study; of its files only YAML and JSON are read.
 
     Returns:
         Path of report.html.
@@ -30,6 +31,8 @@ def write_report(folder: StudyFolder) -> Path:
     write_atomic(folder.report / "trials.csv", tables.as_csv(tables.trials_table(study)))
     write_atomic(folder.report / "pareto.csv", tables.as_csv(tables.pareto_table(study)))
     write_atomic(folder.report / "pareto.png", png.draw_front(study))
+    if study.moments:
+        write_atomic(folder.report / "progress.png", png.draw_progress(study))
     page = folder.report / "report.html"
     write_atomic(page, html.render(study))
     return page

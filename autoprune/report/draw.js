@@ -4,12 +4,12 @@
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const touch = window.matchMedia("(pointer: coarse)").matches;
 
-  function theme() {
+  function theme(layout) {
     const axis = { gridcolor: colour("--rule"), linecolor: colour("--rule"), zeroline: false };
+    const axes = Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key));
     return {
+      ...Object.fromEntries(axes.map((key) => [key, axis])),
       font: { color: colour("--ink") },
-      xaxis: axis,
-      yaxis: axis,
       hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--rule"), font: { color: colour("--ink") } },
     };
   }
@@ -24,7 +24,7 @@
 
   for (const box of document.querySelectorAll("[data-figure]")) {
     const figure = JSON.parse(document.getElementById(box.dataset.figure).textContent);
-    merge(figure.layout, theme());
+    merge(figure.layout, theme(figure.layout));
     if (!touch) figure.layout.dragmode = "zoom";
     box.textContent = "";
     Plotly.newPlot(box, figure.data, figure.layout, {
@@ -34,7 +34,7 @@
       showSendToCloud: false,
     });
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-      merge(figure.layout, theme());
+      merge(figure.layout, theme(figure.layout));
       Plotly.react(box, figure.data, figure.layout);
     });
   }

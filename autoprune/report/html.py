@@ -16,6 +16,8 @@ from autoprune.report.answer import answer
 from autoprune.report.front_plot import front_figure
 from autoprune.report.kept_plot import kept_figure
 from autoprune.report.profile_plot import profile_figure
+from autoprune.report.progress import mark_rows
+from autoprune.report.progress_plot import progress_figure
 from autoprune.report.rows import failures, on_front, rows, rungs_reached
 from autoprune.report.shortcut_plots import latency_figure, training_figure
 from autoprune.report.shortcuts import shortcuts
@@ -55,6 +57,7 @@ def render(study: Study) -> str:
         "latency": latency_figure(study),
         "training": training_figure(study),
         "profile": profile_figure(study),
+        "progress": progress_figure(study),
     }
     shown = on_front(study)
     return environment.get_template("template.html.j2").render(
@@ -67,6 +70,7 @@ def render(study: Study) -> str:
         shortcuts=shortcuts(study),
         front_rows=rows(study, shown),
         front_rungs=rungs_reached(shown),
+        mark_rows=mark_rows(study.moments),
         all_rows=rows(study, study.records),
         failures=failures(study),
         rungs=rungs_reached(study.records),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from autoprune.domain.progress import Kind
 from autoprune.domain.record import TrialRecord
 
 FRONT = "#1f77b4"
@@ -12,6 +13,13 @@ BASELINE = "#1b9e77"
 DENSE = "#8a5cc2"
 OTHER = "#9aa3ad"
 BUDGET = "#c0392b"
+EVIDENCE: dict[Kind, str] = {
+    "predicted": OTHER,
+    "measured": FRONT,
+    "fine-tuned": FRONT,
+    "confirmed": CHOSEN,
+}
+"""Of the best so far."""
 
 
 def marker_diameter(record: TrialRecord, dense: TrialRecord | None) -> float:

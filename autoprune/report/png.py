@@ -1,10 +1,10 @@
-"""The front as a PNG, for places where the page cannot go."""
+"""The front, and how soon it was good, as PNGs, for places where the page cannot go."""
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from matplotlib.axes import Axes
@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from autoprune.domain.progress import KINDS, Kind
 from autoprune.domain.record import LONG, TrialRecord
 from autoprune.report import palette, wording
 from autoprune.report.front_plot import (
@@ -20,8 +21,15 @@ from autoprune.report.front_plot import (
     UNTRAINED,
     best_at_each_latency,
 )
+from autoprune.report.progress import KIND_NAMES, pieces
 from autoprune.report.study import Study, is_comparable
 
+_LINES: dict[Kind, str] = {
+    "predicted": ":",
+    "measured": "--",
+    "fine-tuned": "-",
+    "confirmed": "-",
+}
 _BASELINE_MARKERS = ("D", "s", "^", "p")
 _CORNERS: tuple[tuple[tuple[int, int], Literal["left", "right"], Literal["bottom", "top"]], ...] = (
     ((-5, 5), "right", "bottom"),
@@ -33,27 +41,92 @@ _CORNERS: tuple[tuple[tuple[int, int], Literal["left", "right"], Literal["bottom
 
 def draw_front(study: Study) -> bytes:
     """The page's first plot, latency x mAP50-95, as PNG bytes of 1600 x 1000 px."""
-    figure = Figure(figsize=(10, 6.25), dpi=160, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _empty_figure()
     axes = figure.add_subplot()
     axes.set_xlabel("latency in ms (batch 1, forward pass)")
-    axes.set_ylabel("mAP50-95 on val")
-    axes.set_title(wording.short(study.name, 80), parse_math=False)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    _frame(axes, study, "mAP50-95 on val")
     _draw(axes, study)
     if axes.collections or axes.lines:
-        legend = figure.legend(loc="outside lower center", ncols=3, frameon=False)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        _legend(figure)
     else:
         axes.text(0.5, 0.5, "nothing measured yet", ha="center", transform=axes.transAxes)
+    return _saved(figure, lambda: _number_front(axes, study))
+
+
+def draw_progress(study: Study) -> bytes:
+    """Minutes x mAP50-95 of the best so far, as PNG bytes of 1600 x 1000 px.
+
+    Below it the front's hypervolume, where it is known.
+    """
+    figure = _empty_figure()
+    grown = any(moment.hypervolume for moment in study.moments)
+    heights = [3, 1] if grown else [1]
+    rows = figure.subplots(len(heights), sharex=True, height_ratios=heights, squeeze=False)
+    axes, lowest = rows[0, 0], rows[-1, 0]
+    _frame(axes, study, "mAP50-95 on val")
+    found = pieces(study.moments)
+    x = [piece.from_s / 60 for piece in found]
+    y = [piece.moment.map50_95 for piece in found]
+    axes.step(x, y, where="post", color=palette.OTHER, linewidth=0.8)
+    for kind in KINDS:
+        mine = [piece for piece in found if piece.moment.kind == kind]
+        for place, piece in enumerate(mine):
+            axes.plot(
+                [piece.from_s / 60, piece.to_s / 60],
+                [piece.moment.map50_95] * 2,
+                _LINES[kind],
+                marker="o",
+                markevery=[0],
+                markersize=4,
+                linewidth=2,
+                color=palette.EVIDENCE[kind],
+                label="" if place else KIND_NAMES[kind],
+            )
+    if study.dense is not None and study.dense.map50_95 is not None:
+        score = study.dense.map50_95
+        label = f"dense {wording.score(score)}"
+        axes.axhline(score, color=palette.DENSE, linestyle="--", linewidth=1, label=label)
+    if grown:
+        volumes = [moment.hypervolume for moment in study.moments]
+        minutes = [moment.at_s / 60 for moment in study.moments]
+        lowest.step(minutes, volumes, where="post", color=palette.BASELINE, linewidth=1.5)
+        _frame(lowest, None, "hypervolume\nof the front")
+        lowest.set_ylim(bottom=0)
+    lowest.set_xlabel("minutes since the start")
+    lowest.set_xlim(left=0)
+    _legend(figure)
+    return _saved(figure)
+
+
+def _empty_figure() -> Figure:
+    figure = Figure(figsize=(10, 6.25), dpi=160, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _frame(axes: Axes, study: Study | None, y: str) -> None:
+    """Grid and names; with a study, its name above."""
+    axes.set_ylabel(y)
+    if study is not None:
+        axes.set_title(wording.short(study.name, 80), parse_math=False)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _legend(figure: Figure) -> None:
+    legend = figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _saved(figure: Figure, finish: Callable[[], None] = lambda: None) -> bytes:
+    """PNG bytes; `finish` is called when everything else has its place."""
     content = io.BytesIO()
     with warnings.catch_warnings():
         # a study named in a script the font lacks draws boxes: not worth a warning on the screen
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
         figure.draw_without_rendering()
-        _number_front(axes, study)
+        finish()
         figure.savefig(content, format="png", metadata={"Software": None})
     return content.getvalue()
 

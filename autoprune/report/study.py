@@ -9,6 +9,7 @@ from typing import Literal
 from autoprune.domain.front import pareto_front
 from autoprune.domain.goal import Evidence, Limit
 from autoprune.domain.outcome import Outcome
+from autoprune.domain.progress import Moment, read_moments
 from autoprune.domain.ranking import best_known, nearest_miss
 from autoprune.domain.record import LONG, TrialRecord
 from autoprune.domain.verdict import Verdict
@@ -40,6 +41,7 @@ class Study:
         profile: about accuracy; None where a study has none.
         verdict: What was timed before the first trial; None where nothing was.
         stage_seconds: Stage -> seconds spent in it; empty where none were noted.
+        moments: The best so far over time, the earliest first; empty where none were noted.
     """
 
     folder: StudyFolder
@@ -57,6 +59,7 @@ class Study:
     profile: SavedProfile | None = None
     verdict: Verdict | None = None
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    moments: tuple[Moment, ...] = ()
 
     @property
     def name(self) -> str:
@@ -149,6 +152,7 @@ def load_study(folder: StudyFolder) -> Study:
         profile=load_profile(folder),
         verdict=load_verdict(folder),
         stage_seconds=folder.stage_seconds(),
+        moments=tuple(read_moments(folder.progress)),
     )
 
 

@@ -25,7 +25,7 @@ from autoprune.search.context.journal import Journal
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.prepare import check
 from autoprune.search.context.workbench import Calibrated, Checked, Informed, Measured
-from autoprune.search.evaluate.best_so_far import publish
+from autoprune.search.evaluate.best_so_far import BestSoFar, publish
 from autoprune.search.evaluate.open_study import database_errors, open_study
 from autoprune.search.evaluate.trials import TrialLoop
 from autoprune.search.evaluate.workers import Workers, workers_for
@@ -169,7 +169,7 @@ def _finish(bench: Searched, allowance: Allowance, listener: SearchListener) -> 
     records = bench.records()
     outcome = outcome_of(bench.limit, records, best, bench.stopped_by)
     outcome.save(bench.folder.outcome)
-    publish(bench, best_known(records, bench.limit))
+    BestSoFar(bench).update()
     baselines = [record for record in records if record.kind == "baseline"]
     recommended = [] if best is None else [best]
     score_on_new_images(bench, baselines, allowance, listener, *recommended)
@@ -182,7 +182,7 @@ def _longer(bench: Confirmed, allowance: Allowance, listener: SearchListener) ->
     if best is not None:
         best = lengthen(bench, bench.folder.reread(best), allowance, listener)
         best = better_published(bench, best)
-        publish(bench, Standing(best, bench.limit.judge(best)))
+        BestSoFar(bench).show(Standing(best, bench.limit.judge(best)))
         outcome = outcome.model_copy(update={"best": best.name})
         outcome.save(bench.folder.outcome)
     score_on_new_images(bench, kept_trials(bench, compared), allowance, listener)

@@ -65,6 +65,11 @@ class StudyFolder:
         return self.root / "stages.json"
 
     @property
+    def progress(self) -> Path:
+        """progress.jsonl: the best so far over time, one moment a line."""
+        return self.root / "progress.jsonl"
+
+    @property
     def dense(self) -> Path:
         """Folder of the dense model's record."""
         return self.root / "dense"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.lib import exported_file
+from benchmarks.lib import exported_file, first_run_table
 from benchmarks.lib.markdown_table import table
 from benchmarks.search_quality import tables as quality_tables
 
@@ -311,6 +311,11 @@ _QUALITY: tuple[tuple[str, str, str, Callable[[dict[str, Any]], str]], ...] = (
 )
 
 SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
+    "first_run": (
+        "The first run",
+        "python benchmarks/claims/first_run.py",
+        first_run_table.render,
+    ),
     "prune_speed": ("Time of one prune", "python benchmarks/claims/prune_speed.py", _prune_speed),
     "training_speed": (
         "Time of a short fine-tune on a CPU",

@@ -26,7 +26,11 @@ def provenance(*packages: str) -> dict[str, Any]:
 
 def save_results(name: str, content: dict[str, Any]) -> Path:
     """Write `results/<name>.json` atomically and return its path."""
-    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    write_atomic(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_results(path, content)
     return path
+
+
+def write_results(path: Path, content: dict[str, Any]) -> None:
+    """Write a results file atomically; its folder is made."""
+    write_atomic(path, json.dumps(content, indent=1, allow_nan=False) + "\n")

@@ -16,6 +16,7 @@ from typing import Any
 
 from autoprune.domain.outcome import Outcome
 from autoprune.domain.plan import PruningPlan, ratio_for
+from autoprune.domain.progress import Moment, append_moment
 from autoprune.domain.record import (
     DetectionMetrics,
     Failure,
@@ -250,6 +251,49 @@ def learned(root: Path, **given: Any) -> None:
     }
     write_atomic(root / "latency_predictor.json", json.dumps({**predictor, **given}))
     write_atomic(root / "profile.json", json.dumps(profile))
+
+
+def moment(at_s: float, name: str = "trial 3", **given: Any) -> Moment:
+    """The best so far, by default a plan that was only scored."""
+    values: dict[str, Any] = {
+        "at_s": at_s,
+        "name": name,
+        "evidence": "predicted",
+        "trained": False,
+        "latency_ms": 4.71,
+        "map50_95": 0.41,
+        "hypervolume": 0.0,
+        "scored": 1,
+        "fine_tuned": 0,
+    }
+    return Moment(**{**values, **given})
+
+
+def progress() -> list[Moment]:
+    """What a search of seven and a half minutes notes: every kind of evidence, and stages' ends."""
+    measured: dict[str, Any] = {"evidence": "measured", "latency_ms": 4.83}
+    tuned: dict[str, Any] = {**measured, "trained": True, "fine_tuned": 1}
+    confirmed: dict[str, Any] = {**tuned, "evidence": "confirmed", "latency_ms": 4.86}
+    return [
+        moment(48, "trial 0", map50_95=0.52),
+        moment(55, "trial 1", map50_95=0.57, scored=2),
+        moment(83, "trial 4", map50_95=0.60, scored=5),
+        moment(150, "trial 4", map50_95=0.60, scored=30),
+        moment(160, "trial 4", map50_95=0.60, scored=30, **measured),
+        moment(200, "trial 4", map50_95=0.67, scored=30, hypervolume=0.31, **tuned),
+        moment(251, "trial 7", map50_95=0.69, scored=30, hypervolume=0.34, **tuned),
+        moment(300, "trial 7", map50_95=0.69, scored=30, hypervolume=0.36, **tuned),
+        moment(330, "trial 7", map50_95=0.69, scored=30, hypervolume=0.36, **confirmed),
+        moment(446, "trial 7", map50_95=0.71, scored=30, hypervolume=0.37, **confirmed),
+        moment(449, "trial 7", map50_95=0.71, scored=30, hypervolume=0.37, **confirmed),
+    ]
+
+
+def note(folder: StudyFolder, moments: list[Moment]) -> StudyFolder:
+    """Leave a progress.jsonl in the study."""
+    for one in moments:
+        append_moment(folder.progress, one)
+    return folder
 
 
 def _made_once(make: Callable[..., StudyFolder]) -> Callable[..., StudyFolder]:

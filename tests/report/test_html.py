@@ -113,14 +113,15 @@ def test_what_users_wrote_is_shown_as_text_and_runs_nothing(
     odd = {"names": [payload, "b"], "choices": [[8, 16], [8, 16]], "costs": [[0.1, 0], [0.2, 0]]}
     (tmp_path / name / "profile.json").write_text(json.dumps(odd))
     ended = fake.finished(payload).model_copy(update={"message": payload, "stopped_by": payload})
-    source, page = page_of(fake.write_study(tmp_path / name, records, ended, content))
+    folder = fake.write_study(tmp_path / name, records, ended, content)
+    source, page = page_of(fake.note(folder, [fake.moment(30, payload, hypervolume=0.1)]))
 
     _, harmless = busy
     _, later = rungs
     allowed = {tag for tag, _ in (*harmless.tags, *later.tags)}
     assert {tag for tag, _ in page.tags} <= allowed
     assert all(not key.startswith("on") for _, attrs in page.tags for key in attrs)
-    assert [kind for kind, _ in page.scripts] == ["application/json"] * 5 + [None, None]
+    assert [kind for kind, _ in page.scripts] == ["application/json"] * 6 + [None, None]
     assert payload not in source.replace(get_plotlyjs(), "") or "<" not in payload
     assert page.text.count(payload) >= 10
     for _, attrs in page.tags:
@@ -134,6 +135,7 @@ def test_plot_labels_carry_no_markup_of_the_users(tmp_path: Path, payload: str) 
     folder = fake.write_study(tmp_path / "s", [fake.dense(), *named], fake.finished(payload))
     odd = {"names": [payload], "choices": [[8, 16]], "costs": [[0.1, 0]]}
     folder.profile.write_text(json.dumps(odd))
+    fake.note(folder, [fake.moment(30, payload)])
     _, page = page_of(folder)
     figures = [json.loads(body) for kind, body in page.scripts if kind == "application/json"]
     labels = [trace.get("name", "") for figure in figures for trace in figure["data"]]

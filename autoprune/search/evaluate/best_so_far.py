@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
-from autoprune.domain.goal import Standing
+from autoprune.domain.front import untrained_volume
+from autoprune.domain.goal import Evidence, Standing
+from autoprune.domain.progress import Moment, append_moment
 from autoprune.domain.ranking import best_known
 from autoprune.search.context.workbench import Checked, Measured
 from autoprune.storage.yaml_io import write_atomic
 
 
 class BestSoFar:
-    """Follows the best record of a study.
+    """Follows the best record of a study: publishes it, and notes in progress.jsonl when it came.
 
     Args:
         bench: The study.
@@ -20,18 +25,44 @@ class BestSoFar:
 
     def __init__(self, bench: Measured) -> None:
         self.bench = bench
-        self._published: tuple[str, str, float] | None = None
+        self._shown: tuple[str, str, float] | None = None
+        self._spent_s = sum(bench.folder.stage_seconds().values())  # in stages that are over
+        self._began = time.monotonic()
 
     def update(self) -> Standing | None:
-        """Look at the records again, and publish what is best now; None where nothing is yet."""
+        """Look at the records again, and show what is best now; None where nothing is yet."""
         best = best_known(self.bench.records(), self.bench.limit)
-        if best is None:
-            return None
-        shown = (best.name, best.words(), best.map50_95)
-        if shown != self._published:
-            publish(self.bench, best)
-            self._published = shown
+        if best is not None:
+            self.show(best)
         return best
+
+    def show(self, best: Standing) -> None:
+        """Publish and note a record, unless it was shown already with the same evidence."""
+        shown = (best.name, best.words(), best.map50_95)
+        if shown == self._shown:
+            return
+        publish(self.bench, best)
+        self._shown = shown
+        with suppress(OSError):  # a full disk: the search itself will say so
+            append_moment(self.bench.folder.progress, self._moment(best))
+
+    def _moment(self, best: Standing) -> Moment:
+        trials, limit = self.bench.folder.trial_records(), self.bench.limit
+        fresh = [record for record in trials if record.same_as is None]
+        evidence: Literal["predicted", "measured", "confirmed"] = "predicted"
+        if best.record.latency is not None:
+            evidence = "confirmed" if best.evidence == Evidence.CONFIRMED else "measured"
+        return Moment(
+            at_s=self._spent_s + time.monotonic() - self._began,
+            name=best.name,
+            evidence=evidence,
+            trained=best.trained,
+            latency_ms=best.latency_ms,
+            map50_95=best.map50_95,
+            hypervolume=untrained_volume(fresh, limit.dense_ms, limit.dense_map or 1.0),
+            scored=sum(record.untrained_map50_95 is not None for record in fresh),
+            fine_tuned=sum(record.map50_95 is not None for record in fresh),
+        )
 
 
 def publish(bench: Checked, best: Standing | None) -> None:

@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from autoprune.domain.config import MOST_WORKERS
-from autoprune.domain.front import hypervolume
+from autoprune.domain.front import untrained_volume
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import TrialRecord
 from autoprune.search.context.budget import Allowance
@@ -203,17 +203,12 @@ class TrialLoop:
         )
 
     def _stagnant(self, told: list[TrialRecord]) -> bool:
-        """Whether the last trials added no more than STAGNANT_GAIN to the hypervolume.
-
-        Of predicted latency (as a share of dense) and untrained mAP50-95, both relative to the
-        dense model; the reference point is the dense latency at mAP 0.
-        """
+        """Whether the last trials added no more than STAGNANT_GAIN to the hypervolume."""
         if len(told) < max(2 * STAGNANT_TRIALS, self.taken + STAGNANT_TRIALS):
             return False
-        before, now = (
-            untrained_volume(self.bench, part) for part in (told[:-STAGNANT_TRIALS], told)
-        )
-        return now - before <= STAGNANT_GAIN * now
+        dense = self.bench.limit.dense_ms, self.bench.limit.dense_map or 1.0
+        now = untrained_volume(told, *dense)
+        return now - untrained_volume(told[:-STAGNANT_TRIALS], *dense) <= STAGNANT_GAIN * now
 
     def _estimate_deadline(self, left: int) -> None:
         spent = [
@@ -254,17 +249,6 @@ class TrialLoop:
 
 
 _STARTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
-
-
-def untrained_volume(bench: Informed, records: list[TrialRecord]) -> float:
-    """Hypervolume, 0 to 1, of predicted latency and untrained mAP50-95, relative to dense."""
-    dense_ms, dense_map = bench.limit.dense_ms, bench.limit.dense_map or 1.0
-    points = [
-        (record.predicted_ms / dense_ms, record.untrained_map50_95 / dense_map)
-        for record in records
-        if record.predicted_ms is not None and record.untrained_map50_95 is not None
-    ]
-    return hypervolume(points, (1.0, 0.0))
 
 
 def _done(record: TrialRecord) -> Future[TrialRecord]:

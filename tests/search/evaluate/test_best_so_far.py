@@ -9,6 +9,7 @@ import pytest
 
 from autoprune.domain.goal import Evidence, Goal, Standing
 from autoprune.domain.plan import PruningPlan
+from autoprune.domain.progress import read_moments
 from autoprune.domain.ranking import best_known
 from autoprune.domain.record import TrialRecord
 from autoprune.search.evaluate.best_so_far import BestSoFar, publish
@@ -62,7 +63,7 @@ def test_of_one_kind_the_better_score_goes_first() -> None:
     "made",
     [
         scored(0, 5.1, 0.7),
-        scored(0, 4.9, 0.7, state="over_budget", latency=latency(5.3)),
+        record("trial 0", 5.3, None, number=0, state="over_budget", predicted=4.9, untrained=0.7),
         scored(0, 4.9, 0.7, same_as="trial 9"),
         record("trial 0", None, None, number=0, state="failed", predicted=4.0),
     ],
@@ -95,6 +96,25 @@ def test_the_best_is_published_from_the_first_scored_plan_on(tmp_path: Path) -> 
     follower.update()
     assert "trial 2 (measured, fine-tuned)" in study.best_plan.read_text()
     assert study.best_model.read_bytes() == b"trial 2"
+
+
+def test_each_new_best_is_noted_with_its_time_and_what_was_tried(tmp_path: Path) -> None:
+    bench = _bench(tmp_path, PREDICTED, scored(7, 4.9, 0.1, plan=PLAN, same_as="trial 0"))
+    bench.folder.add_stage_seconds("dense", 20.0)
+    follower = BestSoFar(bench)
+    follower.update()
+    follower.update()
+    _save(bench, CONFIRMED)
+    follower.update()
+    moments = read_moments(bench.folder.progress)
+    shown = [(m.name, m.kind, m.trained, m.map50_95, m.latency_ms) for m in moments]
+    assert shown == [
+        ("trial 0", "predicted", False, 0.7, 4.5),
+        ("trial 3", "confirmed", True, 0.4, 4.8),
+    ]
+    assert [(m.scored, m.fine_tuned) for m in moments] == [(1, 0), (1, 1)]
+    assert moments[0].hypervolume == pytest.approx((1 - 0.45) * 0.7 / 0.8)
+    assert 20.0 <= moments[0].at_s < 25.0
 
 
 def test_a_best_without_weights_does_not_keep_those_of_another(tmp_path: Path) -> None:

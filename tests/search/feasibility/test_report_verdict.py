@@ -51,7 +51,8 @@ def test_a_continued_search_says_the_same_and_times_nothing(
     first = _heard(monkeypatch, bench, timing, 3.5)
     assert "3.5 ms is not reachable by pruning" in first[0]
     assert "within it: 128x128 px (3.00 ms)" in first[0]
-    assert first[1].startswith("Without pruning: 128x128 px 3.00 ms")
+    assert first[1] == "--speedup 1.5 asks for 6.67 ms, which pruning can reach here."
+    assert first[2].startswith("Without pruning: 128x128 px 3.00 ms")
     assert _heard(monkeypatch, bench, timing, 3.5) == first
     assert [asked[2] for asked in timing.calls] == [3.5]
 

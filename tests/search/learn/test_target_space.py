@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -165,15 +166,15 @@ class Study:
         made_up = {
             "dense": self._measured,
             "calibration": lambda bench, *_: bench,
-            "verdict": lambda bench, *_: bench,
-            "promotion": lambda bench, *_: bench,
+            "fine-tunes": lambda bench, *_: bench,
             "finish": lambda bench, *_: bench,
             "longer fine-tune": lambda *_: Outcome(status="finished"),
         }
         steps = [replace(step, run=made_up.get(step.stage.name, step.run)) for step in run.STEPS]
         monkeypatch.setattr(run, "STEPS", steps)
         monkeypatch.setattr(predicting, "learn_latency", self._learn)
-        monkeypatch.setattr(run, "evaluate_baselines", self._baselines)
+        monkeypatch.setattr(run, "say_verdict", self._verdict)
+        monkeypatch.setattr(run, "Costs", lambda *_: SimpleNamespace(training_s=0.0))
         monkeypatch.setattr(trials, "evaluate_untrained", self._evaluate)
 
     def search(self) -> None:
@@ -193,9 +194,9 @@ class Study:
         self.learned.append(_predictor(bench.pruner, next(self.blocks)))
         return self.learned[-1]
 
-    def _baselines(self, bench: Informed, *_: Any) -> list[Any]:
+    def _verdict(self, bench: Informed, *_: Any) -> Informed:
         self.spaces.append(bench.space)
-        return []
+        return bench
 
     def _evaluate(self, bench: Any, candidate: Any, *rest: Any) -> Any:
         if candidate.number == self.die_at:

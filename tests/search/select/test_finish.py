@@ -58,7 +58,7 @@ def _confirmed(bench: Any, records: list[TrialRecord]) -> TrialRecord | None:
 def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Name -> ms in a fresh process; what was asked for is removed."""
     again: dict[str, float] = {}
-    monkeypatch.setattr(finish, "_measured_again", lambda b, r, _: latency(again.pop(r.name)))
+    monkeypatch.setattr(finish, "_measured_again", lambda b, r, *_: latency(again.pop(r.name)))
     return again
 
 

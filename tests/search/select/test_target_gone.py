@@ -9,6 +9,7 @@ import pytest
 
 from autoprune.domain.record import TrialRecord
 from autoprune.errors import TargetUnreachable
+from autoprune.search.evaluate.workers import Here
 from autoprune.search.select import promote
 from autoprune.search.select.promote import Promotions
 from tests.latency.sshd import running_sshd
@@ -20,7 +21,8 @@ TRIALS = 4
 
 def _promote_all(root: Path) -> list[TrialRecord]:
     bench = fake_bench(root)
-    Promotions(bench, unlimited(), Heard()).run()
+    heard = Heard()
+    Promotions(bench, unlimited(), heard, Here(bench, heard)).run()
     return bench.folder.trial_records()
 
 
@@ -43,7 +45,9 @@ def test_a_device_that_goes_away_pauses_the_search_and_back_again_it_finishes(
             return complete(known)
 
         trainer = Trainer(measured_over_ssh)
-        monkeypatch.setattr(promote, "evaluate_trained", trainer)
+        monkeypatch.setattr(promote, "measure_candidate", trainer.measure)
+        monkeypatch.setattr(promote, "train_candidate", trainer.train)
+        monkeypatch.setattr(promote, "next_baseline", lambda *_: None)
         leaving.append(2)
         for _ in range(3):  # more often than a plan may take its worker down
             with pytest.raises(TargetUnreachable):
