@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,10 @@ Batch = Mapping[str, Tensor]
 LossOf = Callable[[nn.Module, Batch], Tensor]
 """(model, batch) -> scalar loss, differentiable with respect to every feature map."""
 
-ROWS_PER_IMAGE = 250  # patches drawn per convolution and image; more did not change a plan's mAP
+LEAST_IMAGES = 16  # whatever the time limit
+LEAST_ROWS = 128  # patches drawn per convolution and image ...
+ROWS_PER_COLUMN = 1 / 12  # ... or this share of the covariance's side, if that is more
+_BLOCK = 512  # columns: of the blocks right of the diagonal the mirror image is enough
 GRADIENT_POWER = 0.5  # a patch counts by its gradient's energy to this power ...
 EVEN_SHARE = 0.1  # ... mixed with this much of the same weight for all
 KERNEL_WIDE_BYTES = 500_000_000  # for covariances over kernel positions; the rest: channels only
@@ -58,11 +62,13 @@ class CalibrationStatistics:
         output_fisher: `nn.Conv2d` name -> squared gradient of the loss by each output channel,
             summed over pixels, averaged over images, shape (out_channels,): what an error there
             costs, comparable between feature maps of any size.
+        images: How many were looked at; 0 if nobody counted.
     """
 
     weight_gradients: Mapping[str, Tensor] = field(default_factory=dict)
     inputs: Mapping[str, InputMoments] = field(default_factory=dict)
     output_fisher: Mapping[str, Tensor] = field(default_factory=dict)
+    images: int = 0
 
 
 class _Accumulator:
@@ -83,41 +89,75 @@ class _Accumulator:
         energy = gradient.square()
         self.fisher += energy.sum(dim=(0, 2, 3))
         self.images += len(inputs)
-        rows, importance = self._rows(inputs, energy.sum(dim=1))
-        most = ROWS_PER_IMAGE * len(inputs)
-        if len(rows) > most:
-            drawn = torch.randperm(len(rows), generator=generator)[:most].to(rows.device)
-            rows, importance = rows[drawn], importance[drawn]
-        importance = importance.pow(GRADIENT_POWER)
-        mean = importance.mean()
-        if mean > 0:
-            importance = importance / mean * (1 - EVEN_SHARE) + EVEN_SHARE
-        else:
-            importance = torch.ones_like(importance)
-        weighted = rows * importance[:, None]
-        self.weight += float(importance.sum())
+        energy = energy.sum(dim=1)
+        if not self.kernel_wide and energy.shape[1:] != inputs.shape[2:]:  # a strided kernel
+            energy = functional.interpolate(energy[:, None], size=inputs.shape[2:])[:, 0]
+        weights = _weights(energy.flatten())
+        most = len(inputs) * max(LEAST_ROWS, int(ROWS_PER_COLUMN * len(self.sum)))
+        if len(weights) <= most:
+            rows = self._patches(inputs, torch.arange(len(weights)), energy.shape)
+            weighted = rows * weights[:, None]
+        else:  # drawn by their weights, each counts the same
+            drawn = torch.multinomial(weights.cpu(), most, replacement=True, generator=generator)
+            rows = weighted = self._patches(inputs, drawn, energy.shape)
+        self.weight += float(len(rows))  # which is the weights' sum
         self.sum += weighted.sum(dim=0)
-        self.gram += weighted.T @ rows
+        for start, stop in self._blocks():
+            self.gram[start:stop, :stop].addmm_(weighted[:, start:stop].T, rows[:, :stop])
 
-    def _rows(self, inputs: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
-        """Patches (rows, d) and the gradient's energy at each."""
-        conv = self.conv
-        if not self.kernel_wide and energy.shape[-2:] != inputs.shape[-2:]:  # a strided kernel
-            energy = functional.interpolate(energy[:, None], size=inputs.shape[-2:])[:, 0]
-        if self.kernel_wide:
-            assert not isinstance(conv.padding, str)
-            patches = functional.unfold(
-                inputs, conv.kernel_size, conv.dilation, conv.padding, conv.stride
-            ).transpose(1, 2)
-        else:
-            patches = inputs.flatten(2).transpose(1, 2)
-        return patches.reshape(-1, patches.shape[-1]), energy.flatten()
+    def _patches(self, inputs: Tensor, places: Tensor, shape: torch.Size) -> Tensor:
+        """What the kernel reads at some places, (places, d).
+
+        Args:
+            inputs: Shape (n, c, h, w).
+            places: Flat positions in a map of `shape`.
+            shape: (n, h', w'), of the outputs; that of the inputs for channels alone.
+        """
+        conv, pixels = self.conv, inputs.permute(0, 2, 3, 1)
+        image, row, column = torch.unravel_index(places.to(inputs.device), shape)
+        if not self.kernel_wide:
+            return pixels[image, row, column]
+        assert not isinstance(conv.padding, str)
+        down, across = (
+            at[:, None] * stride - padding + dilation * torch.arange(size, device=inputs.device)
+            for at, stride, padding, dilation, size in zip(
+                (row, column),
+                conv.stride,
+                conv.padding,
+                conv.dilation,
+                conv.kernel_size,
+                strict=True,
+            )
+        )
+        down, across = torch.broadcast_tensors(down[:, :, None], across[:, None, :])
+        height, width = inputs.shape[2:]
+        inside = (down >= 0) & (down < height) & (across >= 0) & (across < width)
+        patches = pixels[
+            image[:, None, None], down.clamp(0, height - 1), across.clamp(0, width - 1)
+        ]
+        patches = patches * inside[..., None]  # zeros where the padding lies
+        return patches.permute(0, 3, 1, 2).flatten(1)
+
+    def _blocks(self) -> list[tuple[int, int]]:
+        size = len(self.sum)
+        return [(start, min(start + _BLOCK, size)) for start in range(0, size, _BLOCK)]
 
     def moments(self) -> InputMoments:
         """Turns the sums into moments in place; nothing can be added afterwards."""
+        for start, stop in self._blocks():
+            self.gram[:start, start:stop] = self.gram[start:stop, :start].T
         mean = self.sum.div_(self.weight)
         covariance = self.gram.div_(self.weight).addr_(mean, mean, alpha=-1)
         return InputMoments(mean.cpu(), covariance.cpu(), self.kernel_wide)
+
+
+def _weights(energy: Tensor) -> Tensor:
+    """How much each place counts, mean 1, by the gradient's energy there."""
+    strength = energy.pow(GRADIENT_POWER)
+    mean = strength.mean()
+    if mean > 0:
+        return strength / mean * (1 - EVEN_SHARE) + EVEN_SHARE
+    return torch.ones_like(strength)
 
 
 def collect_statistics(
@@ -126,6 +166,8 @@ def collect_statistics(
     batches: Iterable[Batch],
     loss_of: LossOf,
     seed: int = 0,
+    limit_s: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> CalibrationStatistics:
     """One forward and backward pass over labelled images, no training.
 
@@ -140,6 +182,9 @@ def collect_statistics(
         batches: What `loss_of` understands; tensors already on the model's device.
         loss_of: The training loss of one batch.
         seed: Which patches are drawn.
+        limit_s: Seconds. After `LEAST_IMAGES` no batch is begun that would end later, going by the
+            last one. What is found depends on how many images were looked at, not on the limit.
+        clock: Tells the time in seconds.
 
     Raises:
         ValueError: No batch.
@@ -151,14 +196,19 @@ def collect_statistics(
     generator = torch.Generator().manual_seed(seed)
     handles = []
 
-    def watch(name: str) -> Callable[..., None]:
-        def forward(conv: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            read = inputs[0].detach()
+    def watch(name: str) -> Callable[..., Tensor | None]:
+        def forward(
+            conv: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor
+        ) -> Tensor | None:
+            read, first = inputs[0].detach(), not output.requires_grad
+            if first:  # gradients flow back to here and no further
+                output = output.detach().requires_grad_(True)
 
             def backward(gradient: Tensor) -> None:
                 found[name].add(read, gradient, generator)
 
             output.register_hook(backward)  # type: ignore[no-untyped-call]
+            return output.clone() if first else None  # a leaf must not be changed in place
 
         return forward
 
@@ -170,16 +220,20 @@ def collect_statistics(
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trainable:
         parameter.requires_grad_(False)
-    seen = 0
+    seen, began = 0, clock()
+    ended = began
     try:
         for batch in batches:
-            pictures = batch["img"].detach().requires_grad_(True)  # so that gradients flow at all
-            loss = loss_of(model, {**batch, "img": pictures})
+            loss = loss_of(model, batch)
             if not torch.isfinite(loss):
                 raise FloatingPointError("the loss is not finite on training images")
             loss.backward()  # type: ignore[no-untyped-call]
-            del loss, pictures  # its graph holds every feature map; the next batch brings its own
-            seen += 1
+            del loss  # its graph holds every feature map; the next batch brings its own
+            seen += len(batch["img"])
+            before, ended = ended, clock()
+            next_end = ended + (ended - before)
+            if limit_s is not None and seen >= LEAST_IMAGES and next_end - began > limit_s:
+                break
     finally:
         for handle in handles:
             handle.remove()
@@ -190,6 +244,7 @@ def collect_statistics(
     return CalibrationStatistics(
         inputs={name: one.moments() for name, one in found.items()},
         output_fisher={name: (one.fisher / one.images).cpu() for name, one in found.items()},
+        images=seen,
     )
 
 

@@ -152,7 +152,7 @@ def test_single_precision_survives_a_mean_far_above_the_deviation() -> None:
 def test_rows_are_drawn_by_the_seed_where_there_are_too_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "ROWS_PER_IMAGE", 20)
+    monkeypatch.setattr(module, "LEAST_ROWS", 20)
     batches = [{"img": pictures()}]
     first, again, other = (
         collect_statistics(Net().double(), ["conv"], batches, summed, seed).inputs["conv"].mean
@@ -160,6 +160,57 @@ def test_rows_are_drawn_by_the_seed_where_there_are_too_many(
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("kernel_wide", [True, False])
+def test_drawn_rows_tell_in_the_mean_what_all_rows_tell(
+    kernel_wide: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "KERNEL_WIDE_BYTES", 10**9 if kernel_wide else 0)
+    model, x = Net(*PATCHES["3x3 strided"]).double(), pictures()
+    gate = torch.rand(2, 1, 4, 4, dtype=torch.float64).pow(4)
+    batch = {"img": x, "gate": gate}
+    every = collect_statistics(model, ["conv"], [batch], summed).inputs["conv"]
+    monkeypatch.setattr(module, "LEAST_ROWS", 8)  # of 16 outputs or 49 pixels
+    monkeypatch.setattr(module, "ROWS_PER_COLUMN", 0.0)
+    drawn = collect_statistics(model, ["conv"], [batch] * 2000, summed).inputs["conv"]
+    torch.testing.assert_close(drawn.mean, every.mean, atol=0.01, rtol=0)
+    torch.testing.assert_close(drawn.covariance, every.covariance, atol=0.005, rtol=0)
+
+
+def test_a_covariance_of_many_blocks_is_that_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batches = Net(*PATCHES["3x3"]).double(), [{"img": pictures()}]
+    one = collect_statistics(model, ["conv"], batches, summed).inputs["conv"].covariance
+    monkeypatch.setattr(module, "_BLOCK", 10)
+    many = collect_statistics(model, ["conv"], batches, summed).inputs["conv"].covariance
+    torch.testing.assert_close(many, one)
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "looked_at"), [(None, 40), (100.0, 40), (60.0, 24), (30.0, 16), (0.0, 16)]
+)
+def test_a_time_limit_is_kept_by_looking_at_fewer_images_but_never_too_few(
+    limit_s: float | None, looked_at: int
+) -> None:
+    """Ten batches of four images, ten seconds each."""
+    seconds = iter(range(0, 1000, 10))
+    x = pictures(40)
+    batches = [{"img": part} for part in x.split(4)]
+    limited, plain = Net(*PATCHES["3x3"]).double(), Net(*PATCHES["3x3"]).double()
+    found = collect_statistics(
+        limited, ["conv"], batches, summed, 0, limit_s, lambda: float(next(seconds))
+    )
+    assert found.images == looked_at
+    same = collect_statistics(plain, ["conv"], batches[: looked_at // 4], summed)
+    assert torch.equal(found.inputs["conv"].covariance, same.inputs["conv"].covariance)
+    assert torch.equal(found.output_fisher["conv"], same.output_fisher["conv"])
+
+
+def test_an_activation_may_work_in_place_on_the_first_convolution() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 1)).eval()
+    found = collect_statistics(model, ["0", "2"], [{"img": torch.rand(2, 3, 7, 7)}], summed)
+    assert found.output_fisher["0"].any()
+    assert found.images == 2
 
 
 def test_the_smallest_covariances_are_kernel_wide_as_far_as_memory_allows(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-_IMAGES = {320: 256, 640: 128}  # up to this side in pixels; larger pictures show more places
-_FEWEST = 64
+_PIXELS = 48 * 640**2  # of all pictures together: larger ones show more places
+_MOST, _FEWEST = 256, 32
 
 
 def calibration_images(imgsz: int) -> int:
     """How many training images to look at, by the side of the pictures in pixels."""
-    return next((count for side, count in _IMAGES.items() if imgsz <= side), _FEWEST)
+    return min(_MOST, max(_FEWEST, _PIXELS // imgsz**2))

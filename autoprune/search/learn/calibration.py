@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from autoprune.search.context.workbench import Calibrated, Measured
 
 _WITHOUT_IMAGES = "; only importance l2_bn uncompensated needs no images"
 CACHE_BYTES = 3_000_000_000
-_VERSION = 2  # of the statistics: raise it when their meaning changes
+_VERSION = 3  # of the statistics: raise it when their meaning changes
 
 
 def calibrated(bench: Measured, listener: SearchListener) -> Calibrated:
@@ -70,18 +71,24 @@ def calibrate(
     *,
     taylor: bool = False,
     cache: Path | None = None,
+    limit_s: float | None = None,
 ) -> CalibrationStatistics:
     """Collect what pruning needs to know about a dense model from its training images.
+
+    The result says how many images it comes from. Asked again for that many, it is the very same,
+    whether a time limit or the data set's size kept them from being more.
 
     Args:
         module: The dense DetectionModel; unchanged.
         data: Its training images are used, never val or test.
         imgsz: Side of the square pictures in pixels.
-        images: How many, drawn by `seed`.
-        seed: Same seed, same images.
+        images: How many at most, drawn by `seed`.
+        seed: Same seed, same images; fewer are the first ones of more.
         device: Where to compute.
         taylor: Collect first-order Taylor scores too, for the criterion of that name.
         cache: Folder of earlier results; the user's cache folder by default.
+        limit_s: Seconds to look at images, except that `LEAST_IMAGES` are looked at however long
+            it takes. Taylor scores of as many images come on top.
 
     Raises:
         ConfigError: No image, a broken one, classes that are not the model's, or a loss that is
@@ -92,34 +99,42 @@ def calibrate(
         raise ConfigError.of("calibration", "images", images, "at least 1")
     check_classes(module, len(data.names), str(data.path), _WITHOUT_IMAGES)
     folder = cache or user_cache_path("autoprune") / "calibration"
-    key = _key(module, data, imgsz, images, seed)
-    statistics = _read(folder / f"{key}.pt")
+    count = min(images, len(data.train))
+    statistics = _read(_file(folder, module, data, imgsz, count, seed))
     if statistics is None:
-        statistics = _collect(module, data, imgsz, images, seed, device)
-        _write(folder / f"{key}.pt", statistics)
+        statistics = _collect(module, data, imgsz, count, seed, device, limit_s)
+        _write(_file(folder, module, data, imgsz, statistics.images, seed), statistics)
     if not taylor:
         return statistics
-    gradients = collect_taylor(module, data, imgsz, images, seed, device)
-    return CalibrationStatistics(gradients, statistics.inputs, statistics.output_fisher)
+    gradients = collect_taylor(module, data, imgsz, statistics.images, seed, device)
+    return replace(statistics, weight_gradients=gradients)
 
 
 def _collect(
-    module: nn.Module, data: DataSummary, imgsz: int, images: int, seed: int, device: str
+    module: nn.Module,
+    data: DataSummary,
+    imgsz: int,
+    images: int,
+    seed: int,
+    device: str,
+    limit_s: float | None,
 ) -> CalibrationStatistics:
     groups = family_of(module).channel_groups(module)
     readers = list(dict.fromkeys(part.module for group in groups for part in group.consumers))
     batches = labelled_batches(data, sample_images(data, images, seed), imgsz, device)
     try:
         return collect_statistics(
-            loss_model(module, device), readers, batches, detection_loss, seed
+            loss_model(module, device), readers, batches, detection_loss, seed, limit_s
         )
     except FloatingPointError as error:
         raise ConfigError(f"{data.path}: {error}") from error
 
 
-def _key(module: nn.Module, data: DataSummary, imgsz: int, images: int, seed: int) -> str:
+def _file(
+    folder: Path, module: nn.Module, data: DataSummary, imgsz: int, images: int, seed: int
+) -> Path:
     facts = [_VERSION, model_hash(module), data.sha256, imgsz, images, seed]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
+    return folder / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]}.pt"
 
 
 def _read(file: Path) -> CalibrationStatistics | None:
@@ -129,6 +144,7 @@ def _read(file: Path) -> CalibrationStatistics | None:
         statistics = CalibrationStatistics(
             inputs={name: InputMoments(*values) for name, values in content["inputs"].items()},
             output_fisher=content["output_fisher"],
+            images=content["images"],
         )
     except Exception:  # not there, or damaged in whatever way: collect again
         return None
@@ -145,6 +161,7 @@ def _write(file: Path, statistics: CalibrationStatistics) -> None:
             for name, one in statistics.inputs.items()
         },
         "output_fisher": dict(statistics.output_fisher),
+        "images": statistics.images,
     }
     draft = file.with_suffix(f".{os.getpid()}.part")
     try:

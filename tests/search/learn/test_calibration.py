@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from ultralytics.nn.tasks import DetectionModel
 
 from autoprune.demo.dataset import Split, write_detection_set
 from autoprune.errors import ConfigError
+from autoprune.evaluation import training_loss
 from autoprune.evaluation.dataset import DataSummary, inspect_data
+from autoprune.evaluation.training_loss import sample_images
 from autoprune.pruning import statistics as statistics_module
 from autoprune.pruning.statistics import CalibrationStatistics
 from autoprune.search.learn import calibration
@@ -50,6 +53,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def assert_same(one: CalibrationStatistics, other: CalibrationStatistics) -> None:
     assert one.inputs.keys() == other.inputs.keys() == one.output_fisher.keys()
+    assert one.images == other.images
     for name, moments in one.inputs.items():
         again = other.inputs[name]
         assert torch.equal(moments.mean, again.mean)
@@ -82,6 +86,43 @@ def test_other_images_seed_size_or_model_are_collected_anew(
     calibrate(other, data, 64, 4, cache=tmp_path)
     assert len(collected) == 5
     assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_a_time_limit_ends_early_and_its_count_finds_the_very_same_again(
+    module: nn.Module,
+    data: DataSummary,
+    tmp_path: Path,
+    collected: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(statistics_module, "LEAST_IMAGES", 2)
+    monkeypatch.setattr(training_loss, "_PIXELS_PER_BATCH", 2 * 64**2)
+    limited = calibrate(module, data, 64, 6, cache=tmp_path, limit_s=0.0)
+    assert limited.images == 2
+    assert_same(calibrate(module, data, 64, 2, cache=tmp_path), limited)
+    assert len(collected) == 1
+    everything = calibrate(module, data, 64, 6, cache=tmp_path)
+    assert everything.images == 6
+    (tmp_path / "other").mkdir()
+    assert_same(calibrate(module, data, 64, 2, cache=tmp_path / "other"), limited)
+
+
+def test_more_images_than_there_are_means_all_of_them(
+    module: nn.Module, data: DataSummary, tmp_path: Path, collected: list[Any]
+) -> None:
+    everything = calibrate(module, data, 64, 100, cache=tmp_path)
+    assert everything.images == len(data.train) == 6
+    assert_same(calibrate(module, data, 64, 6, cache=tmp_path, limit_s=1e9), everything)
+    assert len(collected) == 1
+
+
+def test_fewer_images_are_the_first_ones_of_more(data: DataSummary) -> None:
+    many = replace(data, train=tuple(Path(f"{number}.png") for number in range(3000)))
+    drawn = sample_images(many, 3000, seed=5)
+    assert sorted(drawn) == sorted(many.train)
+    for count in (1, 16, 100, 2999):
+        assert sample_images(many, count, seed=5) == drawn[:count]
+    assert sample_images(many, 16, seed=6) != drawn[:16]
 
 
 @pytest.mark.parametrize("damage", ["", "half", "another"])
