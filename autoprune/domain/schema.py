@@ -18,6 +18,7 @@ VERSIONS = {
     "outcome.yaml": 1,
     "record.json": 1,
     "verdict.json": 1,
+    "calibration.json": 1,
     "profile.json": 1,
     "stages.json": 1,
     "latency_predictor.json": 1,

@@ -197,9 +197,7 @@ def collect_statistics(
     handles = []
 
     def watch(name: str) -> Callable[..., Tensor | None]:
-        def forward(
-            conv: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor
-        ) -> Tensor | None:
+        def forward(conv: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
             read, first = inputs[0].detach(), not output.requires_grad
             if first:  # gradients flow back to here and no further
                 output = output.detach().requires_grad_(True)

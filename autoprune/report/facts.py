@@ -220,7 +220,7 @@ def _pruning(study: Study) -> str:
     settings, asked = study.settings, study.settings.asked
     importance = settings.importance or asked.importance
     compensate = asked.compensate if settings.compensate is None else settings.compensate
-    plans = (record.plan.get("calibration") for record in study.records)
+    plans = (record.plan.get("calibration") for record in reversed(study.records))
     calibration: Any = next((found for found in plans if found), {})
     images = calibration.get("images") if isinstance(calibration, dict) else None
     said = {True: "weights compensated in closed form", False: "not compensated", None: ""}

@@ -117,7 +117,7 @@ def _dense(bench: Checked, allowance: Allowance, listener: SearchListener) -> Me
 def _calibration(
     bench: Measured, allowance: Allowance, listener: SearchListener
 ) -> Calibrated | Outcome:
-    return _too_late(bench, allowance) or calibrated(bench, listener)
+    return _too_late(bench, allowance) or calibrated(bench, allowance, listener)
 
 
 def _predictor(
@@ -268,16 +268,20 @@ def run_search(
         listener.say(f"Note: {known.data.overlap} of the val images are in train too.")
     if journal.budget.limited:
         listener.deadline(journal.budget.left_s())
-    for lock, steps in groupby(STEPS, key=lambda step: step.lock):
-        with _alone(folder, lock, journal.budget, listener):
-            for step in steps:
-                with journal.stage(step.stage) as allowance:
-                    known = step.run(known, allowance, listener)
-                if step.shown:
-                    with journal.stage(stages.REPORT):
-                        report()
-                if isinstance(known, Outcome):
-                    return known
+    try:
+        for lock, steps in groupby(STEPS, key=lambda step: step.lock):
+            with _alone(folder, lock, journal.budget, listener):
+                for step in steps:
+                    with journal.stage(step.stage) as allowance:
+                        known = step.run(known, allowance, listener)
+                    if step.shown:
+                        with journal.stage(stages.REPORT):
+                            report()
+                    if isinstance(known, Outcome):
+                        return known
+    finally:
+        if isinstance(known, Searched):
+            known.workers.close()
     raise AssertionError("the last stage makes the outcome")
 
 

@@ -40,6 +40,11 @@ class StudyFolder:
         return self.root / "study.db"
 
     @property
+    def calibration(self) -> Path:
+        """calibration.json: how many training images channels are ranked by."""
+        return self.root / "calibration.json"
+
+    @property
     def profile(self) -> Path:
         """profile.json: what each kept width costs in accuracy, by the calibration images."""
         return self.root / "profile.json"

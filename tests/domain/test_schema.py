@@ -22,6 +22,7 @@ from autoprune.latency.predictor import LatencyPredictor, PredictorError
 from autoprune.latency.timed_plans import LatencyTable
 from autoprune.report.learned import SavedProfile
 from autoprune.search.context.study_settings import compare_settings, save_settings
+from autoprune.search.learn.calibration import images_of
 from autoprune.search.learn.profile import Profile
 from autoprune.search.learn.stairs import space_text
 from autoprune.storage.study_folder import StudyFolder
@@ -66,6 +67,12 @@ def _verdict(root: Path) -> Made:
     path = root / "verdict.json"
     Verdict(kind="no goal", text="nothing asked").save(path)
     return path, lambda: Verdict.load(path)
+
+
+def _calibration(root: Path) -> Made:
+    folder = StudyFolder(root)
+    save_json("calibration.json", folder.calibration, {"images": 32})
+    return folder.calibration, lambda: images_of(folder)
 
 
 def _profile(root: Path) -> Made:
@@ -115,6 +122,7 @@ MAKERS: dict[str, Callable[[Path], Made]] = {
     "outcome.yaml": _outcome,
     "record.json": _record,
     "verdict.json": _verdict,
+    "calibration.json": _calibration,
     "profile.json": _profile,
     "stages.json": _stages,
     "latency_predictor.json": _predictor,

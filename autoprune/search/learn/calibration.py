@@ -14,6 +14,7 @@ import torch
 from platformdirs import user_cache_path
 from torch import nn
 
+from autoprune.domain.schema import load_json, save_json
 from autoprune.errors import ConfigError
 from autoprune.evaluation.checkpoint import model_hash, trained_image_size
 from autoprune.evaluation.class_head import check_classes
@@ -29,36 +30,63 @@ from autoprune.families import family_of
 from autoprune.pruning.importance import criterion_named
 from autoprune.pruning.prune import Pruner
 from autoprune.pruning.statistics import CalibrationStatistics, InputMoments, collect_statistics
+from autoprune.search.context.budget import Allowance
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Calibrated, Measured
+from autoprune.storage.study_folder import StudyFolder
 
 _WITHOUT_IMAGES = "; only importance l2_bn uncompensated needs no images"
 CACHE_BYTES = 3_000_000_000
 _VERSION = 3  # of the statistics: raise it when their meaning changes
 
 
-def calibrated(bench: Measured, listener: SearchListener) -> Calibrated:
+def calibrated(bench: Measured, allowance: Allowance, listener: SearchListener) -> Calibrated:
     """Look at the training images, or at what an earlier look found, and rank all channels.
+
+    As many images are looked at as the stage's time allows; a continued study, and one that takes
+    over from an earlier one, has the same ones again.
 
     Raises:
         ConfigError, TrialFailed: As `calibrate`.
     """
-    statistics = None
-    if (images := bench.calibration) is not None:
-        listener.candidate(f"dense model, {images.images} training images", None, None)
+    statistics, config, wanted = None, bench.config, bench.calibration
+    if wanted is not None:
+        known = next(filter(None, map(images_of, (bench.folder, *bench.earlier))), None)
+        limited = known is None and allowance.budget.limited
+        images = known or wanted.images
+        listener.candidate(f"dense model, {images} training images", None, None)
         listener.stage("calibrate")
         statistics = calibrate(
             bench.yolo.model,
             bench.data,
             max(trained_image_size(bench.yolo)),
-            images.images,
-            images.seed,
+            images,
+            wanted.seed,
             bench.device,
-            taylor=criterion_named(bench.config.importance).needs == "gradients",
+            taylor=criterion_named(config.importance).needs == "gradients",
+            limit_s=allowance.left_s() if limited else None,
         )
-    config = bench.config
+        used = statistics.images or images
+        if used < min(images, len(bench.data.train)):
+            listener.say(f"Time for {used} of {images} training images, to rank channels by.")
+        save_json("calibration.json", bench.folder.calibration, {"images": used})
+        wanted = replace(wanted, images=used)
     pruner = Pruner(bench.yolo.model, config.importance, statistics, config.compensate)
-    return bench.grown(Calibrated, pruner=pruner)
+    return bench.grown(Calibrated, pruner=pruner, calibration=wanted)
+
+
+def images_of(folder: StudyFolder) -> int | None:
+    """How many images a study looked at; None where it has not said so.
+
+    Raises:
+        ConfigError: calibration.json is broken, or of a newer schema.
+    """
+    if not folder.calibration.exists():
+        return None
+    images = load_json("calibration.json", folder.calibration).get("images")
+    if isinstance(images, bool) or not isinstance(images, int) or images < 1:
+        raise ConfigError.of(str(folder.calibration), "images", images, "a whole number from 1")
+    return images
 
 
 def calibrate(

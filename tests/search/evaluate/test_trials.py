@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.trial import TrialState
@@ -15,6 +20,7 @@ from optuna.trial import TrialState
 from autoprune.domain.config import MOST_WORKERS
 from autoprune.domain.record import TrialRecord
 from autoprune.errors import TooManyFailures
+from autoprune.search.context.listener import SearchListener
 from autoprune.search.evaluate import trials
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.evaluate.trials import STAGNANT_TRIALS
@@ -163,6 +169,86 @@ def test_an_interrupted_trial_is_finished_with_its_own_plan(
     assert len(_plans(tmp_path / "cut")) == 12
 
 
+class LateWorkers:
+    """So many workers, of which any may be done first."""
+
+    def __init__(self, bench: Any, count: int, seed: int) -> None:
+        self.bench, self.count = bench, count
+        self.dice = random.Random(seed)
+        self.begun: dict[Future[TrialRecord], Callable[[], TrialRecord]] = {}
+        self.most = 0
+
+    def begin(self, work: Any, candidate: Candidate, *more: Any) -> Future[TrialRecord]:
+        future: Future[TrialRecord] = Future()
+        self.begun[future] = lambda: work(self.bench, candidate, SearchListener(), *more)
+        self.most = max(self.most, len(self.begun))
+        return future
+
+    def wait(self, futures: Collection[Future[TrialRecord]]) -> None:
+        while not any(future.done() for future in futures):
+            future = self.dice.choice(list(self.begun))
+            future.set_result(self.begun.pop(future)())
+
+    def close(self) -> None:
+        self.begun.clear()
+
+
+@pytest.mark.parametrize("sampler", ["profile", "tpe", "nsga2", "random"])
+def test_the_number_of_workers_changes_no_plan(
+    tmp_path: Path, evaluation: FakeEvaluation, sampler: str
+) -> None:
+    fake_loop(fake_bench(tmp_path / "one", trials=24, sampler=sampler)).run()
+    for count in (2, MOST_WORKERS):
+        bench = fake_bench(tmp_path / str(count), trials=24, sampler=sampler)
+        loop = fake_loop(bench)
+        loop.workers = late = LateWorkers(bench, count, seed=count)
+        loop.run()
+        assert late.most == count
+        assert _plans(tmp_path / str(count)) == _plans(tmp_path / "one")
+        values = [
+            [trial.values for trial in fake_study(fake_bench(root)).get_trials(deepcopy=False)]
+            for root in (tmp_path / "one", tmp_path / str(count))
+        ]
+        assert values[0] == values[1]
+
+
+def test_one_plan_is_not_scored_twice_side_by_side(
+    tmp_path: Path, evaluation: FakeEvaluation
+) -> None:
+    bench = fake_bench(tmp_path, trials=3)
+    study = fake_study(bench)
+    for _ in range(3):
+        study.enqueue_trial({name: widths[0] for name, widths in bench.space.choices.items()})
+    loop = fake_loop(bench)
+    loop.workers = LateWorkers(bench, 3, seed=0)
+    loop.run()
+    assert len(evaluation.plans) == 1
+    same = [made.same_as for made in bench.folder.trial_records()]
+    assert same == [None, "trial 0", "trial 0"]
+
+
+def test_what_is_under_way_when_the_search_is_interrupted_is_finished_later(
+    tmp_path: Path, evaluation: FakeEvaluation
+) -> None:
+    fake_loop(fake_bench(tmp_path / "whole", trials=12)).run()
+
+    class Interrupted(LateWorkers):
+        def wait(self, futures: Collection[Future[TrialRecord]]) -> None:
+            if self.dice.random() < 0.4:
+                raise KeyboardInterrupt
+            super().wait(futures)
+
+    for seed in range(100):
+        bench = fake_bench(tmp_path / "cut", trials=12)
+        loop = fake_loop(bench)
+        loop.workers = Interrupted(bench, 3, seed)
+        with suppress(KeyboardInterrupt):
+            loop.run()
+            break
+    assert seed > 2
+    assert _plans(tmp_path / "cut") == _plans(tmp_path / "whole")
+
+
 def test_a_record_written_before_the_kill_is_told_without_a_second_evaluation(
     tmp_path: Path, evaluation: FakeEvaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,6 +325,7 @@ def test_the_deadline_is_the_clocks_or_goes_by_the_trials_so_far(
 _WORKER = """
 import sys, time
 from pathlib import Path
+from autoprune.search.context.listener import SearchListener
 from autoprune.search.evaluate import trials
 from tests.search.fakes import FakeEvaluation, fake_bench, fake_loop
 

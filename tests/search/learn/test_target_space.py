@@ -24,6 +24,7 @@ from autoprune.errors import StudyMismatch
 from autoprune.evaluation.checkpoint import load_yolo
 from autoprune.families import FAMILIES, space_file
 from autoprune.latency.features import WORK, Staircase, shared_costs
+from autoprune.latency.options import RuntimeOptions
 from autoprune.latency.predictor import LatencyPredictor, PredictorError
 from autoprune.pruning.prune import Pruner
 from autoprune.pruning.trace_geometry import model_geometry
@@ -89,7 +90,7 @@ def _bench(root: Path, pruner: Pruner, **asked: Any) -> Calibrated:
         fine_tune=missing,
         device="cpu",
         target=missing,
-        options=missing,
+        options=RuntimeOptions("onnxruntime", IMGSZ),
         timing=missing,
         calibration=None,
         dense_export=missing,

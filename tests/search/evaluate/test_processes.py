@@ -1,0 +1,197 @@
+"""Real worker processes: side by side, told and killed; none outlives its search."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from autoprune.domain.plan import PruningPlan
+from autoprune.domain.record import TrialRecord
+from autoprune.errors import ConfigError, TooManyFailures, TrialFailed
+from autoprune.search.context.listener import SearchListener
+from autoprune.search.evaluate import processes
+from autoprune.search.evaluate.attempts import attempt
+from autoprune.search.evaluate.candidate import Candidate
+from autoprune.search.evaluate.processes import CannotStart, Processes
+from tests.search.fakes import failed, scored
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def candidate(number: int = 0) -> Candidate:
+    return Candidate("trial", f"trial {number}", number, PruningPlan({0: 0.5}))
+
+
+# -- what the workers are asked to do; they import it from here ---------------------------------
+
+
+def score(bench: Any, given: Candidate, listener: SearchListener, *more: Any) -> TrialRecord:
+    print("a stray line, which must not come between")
+    listener.stage("validate")
+    listener.epoch(1, 3)
+    return scored(given.number or 0, 4.0, bench.untrained, started=f"process {os.getpid()}")
+
+
+def meet(bench: Any, given: Candidate, listener: SearchListener) -> TrialRecord:
+    """Wait until another worker does the same."""
+    folder = Path(bench.root)
+    (folder / given.name).touch()
+    deadline = time.monotonic() + 30
+    while len(list(folder.glob("trial *"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return scored(given.number or 0, 4.0, float(len(list(folder.glob("trial *")))))
+
+
+def wrong(bench: Any, given: Candidate, listener: SearchListener, own: bool) -> TrialRecord:
+    raise TrialFailed("nan", "not finite") if own else ConfigError("data.yaml: names: got 3")
+
+
+def deadly(bench: Any, given: Candidate, listener: SearchListener) -> TrialRecord:
+    with attempt(Path(bench.root) / given.name) as allowed:
+        if allowed:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return failed(given)
+
+
+def die(bench: Any, given: Candidate, listener: SearchListener) -> TrialRecord:
+    print("the last words", file=sys.stderr, flush=True)
+    os._exit(7)
+
+
+def sleep(bench: Any, given: Candidate, listener: SearchListener) -> TrialRecord:
+    listener.say(f"process {os.getpid()}")
+    time.sleep(600)
+    raise AssertionError("woke up")
+
+
+# -----------------------------------------------------------------------------------------------
+
+
+class Told(SearchListener):
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def candidate(self, name: str, position: int | None, total: int | None) -> None:
+        self.events.append(name)
+
+    def say(self, text: str) -> None:
+        self.events.append(text)
+
+    def stage(self, name: str) -> None:
+        self.events.append(name)
+
+    def epoch(self, done: int, total: int) -> None:
+        self.events.append((done, total))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("workers")
+
+
+@pytest.fixture(scope="module")
+def two(root: Path) -> Iterator[Processes]:
+    bench: Any = SimpleNamespace(untrained=0.25, root=str(root))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "_for_workers", lambda bench: bench)
+        made = Processes(bench, 2, 1, Told())
+    yield made
+    made.close()
+
+
+def _all(workers: Processes, futures: list[Future[TrialRecord]]) -> list[TrialRecord]:
+    while not all(future.done() for future in futures):
+        workers.wait([future for future in futures if not future.done()])
+    return [future.result() for future in futures]
+
+
+def test_records_come_back_and_what_a_worker_tells_is_passed_on(two: Processes) -> None:
+    told = two.listener = Told()
+    made = _all(two, [two.begin(score, candidate(number)) for number in range(5)])
+    assert [record.number for record in made] == [0, 1, 2, 3, 4]
+    assert {record.untrained_map50_95 for record in made} == {0.25}
+    assert str(os.getpid()) not in {record.started.split()[1] for record in made}
+    assert told.events.count("validate") == told.events.count((1, 3)) == 5
+    assert "trial 0, trial 1" in told.events
+
+
+def test_two_work_side_by_side(two: Processes) -> None:
+    made = _all(two, [two.begin(meet, candidate(number)) for number in (10, 11)])
+    assert [record.untrained_map50_95 for record in made] == [2.0, 2.0]
+
+
+def test_an_error_that_is_no_candidates_fault_comes_back(two: Processes) -> None:
+    ours, of_two_arguments = (
+        two.begin(wrong, candidate(), False),
+        two.begin(wrong, candidate(), True),
+    )
+    two.wait([ours])
+    with pytest.raises(ConfigError, match="names: got 3"):
+        ours.result()
+    with pytest.raises(RuntimeError, match="TrialFailed: nan: not finite"):
+        of_two_arguments.result(60)
+
+
+def test_a_worker_that_dies_is_replaced_until_its_candidate_is_given_up(two: Processes) -> None:
+    deaths, other = two.begin(deadly, candidate(20)), two.begin(score, candidate(21))
+    made = _all(two, [deaths, other])
+    assert [record.state for record in made] == ["failed", "scored"]
+    assert _all(two, [two.begin(score, candidate(22))])[0].state == "scored"
+
+
+def test_workers_that_die_for_no_candidates_sake_end_the_search_with_their_last_words(
+    two: Processes,
+) -> None:
+    future = two.begin(die, candidate(30))
+    two.wait([future])
+    with pytest.raises(TooManyFailures, match="exit status 7, the last words"):
+        future.result()
+
+
+def test_a_worker_that_does_not_come_up_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_for_workers", lambda bench: bench)
+    monkeypatch.setattr(processes, "PROGRAM", "raise SystemExit('no such module')")
+    with pytest.raises(CannotStart, match="exit status 1, no such module"):
+        Processes(SimpleNamespace(), 1, 1, Told())  # type: ignore[arg-type]
+
+
+_SEARCH = """
+import sys
+from contextlib import closing
+from types import SimpleNamespace
+from autoprune.search.evaluate import processes
+from tests.search.evaluate.test_processes import Told, candidate, sleep
+
+class Shown(Told):
+    def say(self, text):
+        print(text, flush=True)
+
+processes._for_workers = lambda bench: bench
+with closing(processes.Processes(SimpleNamespace(), 1, 1, Shown())) as workers:
+    workers.wait([workers.begin(sleep, candidate())])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_no_worker_outlives_its_search(number: signal.Signals) -> None:
+    """Not even in the middle of its work; and the caller's own main module is not run again."""
+    search = subprocess.Popen(
+        [sys.executable, "-c", _SEARCH], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert search.stdout is not None
+    worker = psutil.Process(int(search.stdout.readline().split()[1]))
+    search.send_signal(number)
+    worker.wait(30)
+    search.communicate(timeout=60)
+    assert search.returncode in (-number, 130)

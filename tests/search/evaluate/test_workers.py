@@ -1,0 +1,91 @@
+"""How many workers there are, and what happens where processes cannot be had."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from autoprune.domain.config import MOST_WORKERS
+from autoprune.search.evaluate import workers
+from autoprune.search.evaluate.candidate import Candidate
+from autoprune.search.evaluate.processes import CannotStart
+from autoprune.search.evaluate.workers import Here, useful_workers, workers_for
+from tests.search.fakes import FakeEvaluation, Heard, fake_bench
+
+GIGABYTE = 10**9
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A machine of 8 cores and 64 GB, of which this process takes 1."""
+    made = SimpleNamespace(idle=8, cores=8, free=64 * GIGABYTE)
+    memory = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=GIGABYTE))
+    monkeypatch.setattr(workers, "count_idle_cores", lambda: made.idle)
+    monkeypatch.setattr(workers.os, "cpu_count", lambda: made.cores)
+    monkeypatch.setattr(workers.psutil, "Process", lambda: memory)
+    monkeypatch.setattr(
+        workers.psutil, "virtual_memory", lambda: SimpleNamespace(available=made.free)
+    )
+    return made
+
+
+@pytest.mark.parametrize(
+    ("cores", "idle", "free", "count"),
+    [
+        (2, 2, 64, 2),
+        (2, 1, 64, 1),  # beside a busy neighbour
+        (4, 4, 64, 4),
+        (8, 8, 64, MOST_WORKERS),
+        (8, 5, 64, 2),  # of two threads each
+        (8, 8, 3.1, 2),  # each may need one and a half of what this process takes
+        (8, 8, 0.5, 1),
+    ],
+)
+def test_idle_cores_and_free_memory_decide(
+    tmp_path: Path, machine: Any, cores: int, idle: int, free: float, count: int
+) -> None:
+    machine.cores, machine.idle, machine.free = cores, idle, int(free * GIGABYTE)
+    assert useful_workers(fake_bench(tmp_path, trials=None)) == count
+
+
+def test_on_a_gpu_or_for_a_few_trials_there_is_one(tmp_path: Path, machine: Any) -> None:
+    bench = fake_bench(tmp_path, trials=60)
+    assert useful_workers(bench) == MOST_WORKERS
+    bench.device = "cuda:0"
+    assert useful_workers(bench) == 1
+    assert useful_workers(fake_bench(tmp_path, trials=3)) == 1
+
+
+def test_one_worker_is_this_process(tmp_path: Path, machine: Any) -> None:
+    heard, bench = Heard(), fake_bench(tmp_path, trials=3)
+    one = workers_for(bench, heard)
+    plan = bench.space.plan({name: widths[0] for name, widths in bench.space.choices.items()})
+    future = one.begin(FakeEvaluation(), Candidate("trial", "trial 0", 0, plan))
+    assert isinstance(one, Here)
+    assert future.result().name == "trial 0"
+    one.wait([future, Future()])
+    one.close()
+    assert heard.said == []
+
+
+def test_processes_that_do_not_start_are_said_and_this_one_works_alone(
+    tmp_path: Path, machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def broken(*given: Any) -> None:
+        asked.append(given[1])
+        raise CannotStart("exit status 1, MemoryError")
+
+    monkeypatch.setattr(workers, "Processes", broken)
+    heard, bench = Heard(), fake_bench(tmp_path, trials=60)
+    assert isinstance(workers_for(bench, heard), Here)
+    assert asked == [MOST_WORKERS]
+    assert "exit status 1, MemoryError" in heard.said[0]
+    bench.config = bench.config.model_copy(update={"workers_local": 2})  # whatever is idle
+    assert isinstance(workers_for(bench, heard), Here)
+    assert asked == [MOST_WORKERS, 2]
