@@ -86,15 +86,21 @@ class Checked:
         """Every finished baseline and trial, as they are on disk now."""
         return [*self.folder.baseline_records(), *self.folder.trial_records()]
 
-    def export(self, module: nn.Module, folder: Path, after: str | None = None) -> ExportedModel:
-        """Write the runtime's file for a module into `folder`, by an exporter after the one named.
+    def export(
+        self,
+        module: nn.Module,
+        folder: Path,
+        after: str | None = None,
+        rewritten: bool = True,
+    ) -> ExportedModel:
+        """Write the runtime's file for a module into `folder`; see `export_model`.
 
         Raises:
             TrialFailed: No exporter, or none of those left, writes it.
         """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"model{self.options.row.suffix}"
-        return export_model(module, path, self.imgsz, self.options.runtime, after)
+        return export_model(module, path, self.imgsz, self.options.runtime, after, rewritten)
 
     def keep_export(self, module: nn.Module, folder: Path) -> None:
         """Leave the runtime's file of a trained model in `folder`, ready to deploy.
