@@ -26,8 +26,9 @@ def export(
 ) -> ExportedModel:
     """Write a model's file for a runtime at batch 1, as `search` and `measure` time it.
 
-    The numbers are the .pt's; the graph is rewritten where that makes it faster. A .onnx file also
-    carries what Ultralytics reads, so that `YOLO(output, task="detect")` predicts and validates.
+    The graph is rewritten where that makes it faster. Before the file is called written it is run
+    once on this machine; its output must be the model's. A .onnx file also carries what Ultralytics
+    reads, so that `YOLO(output, task="detect")` predicts and validates.
 
     Args:
         model: A .pt, dense or pruned, or a model .yaml.
@@ -40,8 +41,10 @@ def export(
         The file, with its image size and the exporter that wrote it.
 
     Raises:
-        ConfigError: A file or setting is wrong.
-        TrialFailed: No exporter can write the model.
+        ConfigError: A file or setting is wrong, or the runtime is not installed here.
+        TrialFailed: No exporter can write the model, or no file answers as the model does; an
+            `output` that was there before stays as it was.
+        TargetUnreachable: Measurements of latency keep this machine busy for long.
     """
     from autoprune.latency.options import RuntimeOptions
 
@@ -52,12 +55,19 @@ def export(
         expected = f"a {options.row.suffix} file for --runtime {runtime}"
         raise ConfigError.of("--output", "", target.name, expected)
     from autoprune.evaluation.checkpoint import load_yolo, trained_image_size
+    from autoprune.latency.checked_export import first_right
     from autoprune.latency.export import export_model
+    from autoprune.latency.local_target import LocalTarget
+    from autoprune.latency.measure import check_answers
 
     yolo = load_yolo(model, trust=trust_checkpoint)
-    size = size or trained_image_size(yolo)
+    options = replace(options, imgsz=size or trained_image_size(yolo))
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="export-", dir=target.parent) as draft:
-        made = export_model(yolo.model, Path(draft) / target.name, size, runtime)
+        path = Path(draft) / target.name
+        made, _ = first_right(
+            lambda after: export_model(yolo.model, path, options.imgsz, runtime, after),
+            lambda exported: check_answers(LocalTarget(), exported, options),
+        )
         os.replace(made.path, target)
     return replace(made, path=target, reference=None)

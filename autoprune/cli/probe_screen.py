@@ -90,6 +90,10 @@ def _provisos(result: ProbeResult) -> list[Text]:
         said.append("Give --budget-ms or --speedup for a verdict.")
     if any(option.kind == "plan" for option in result.verdict.options):
         said.append("Channels of the plan are ranked by weights alone (l2_bn), without data.")
+    if result.verdict.stock_export is not None:
+        said.append(
+            "The stock export is the dense model without autoprune's rewrites of its graph."
+        )
     if not all(
         each.steady for each in (result.dense, *(o.latency for o in result.verdict.options))
     ):

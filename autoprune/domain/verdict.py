@@ -7,13 +7,14 @@ from typing import ClassVar, Literal
 from autoprune.domain.record import FileNoun, LatencyResult, Noun, PlanMapping
 
 VerdictKind = Literal["no goal", "already met", "reachable", "not reachable", "out of reach"]
-OptionKind = Literal["floor", "plan", "sibling", "image size"]
+OptionKind = Literal["floor", "plan", "sibling", "image size", "stock export"]
 
 
 class Option(Noun):
     """One thing that could be run instead of the dense model, timed beside it.
 
     Attributes:
+        kind: "stock export" is the dense model itself, from a graph that is not rewritten.
         name: For people: "yolov8n", "128x128 px", "floor: all at strongest".
         latency: As measured, interleaved with the dense model.
         params: Parameters of the model.
@@ -53,3 +54,8 @@ class Verdict(FileNoun):
     def others(self) -> tuple[Option, ...]:
         """Smaller siblings and image sizes: what could be run without pruning."""
         return tuple(each for each in self.options if each.kind in ("sibling", "image size"))
+
+    @property
+    def stock_export(self) -> Option | None:
+        """The dense model exported without the rewrites; None where that was not timed."""
+        return next((each for each in self.options if each.kind == "stock export"), None)

@@ -44,6 +44,7 @@ def export_model(
     imgsz: tuple[int, int],
     runtime: str,
     after: str | None = None,
+    rewritten: bool = True,
 ) -> ExportedModel:
     """Write a model for a runtime at batch 1 and a fixed image size.
 
@@ -57,6 +58,7 @@ def export_model(
         imgsz: Height and width in pixels.
         runtime: A name in the table of runtimes; its exporters are tried in their order.
         after: An exporter whose file turned out to be wrong: only those after it are tried.
+        rewritten: Whether the graph is rewritten, if that is faster under this runtime.
 
     Raises:
         ConfigError: No such runtime.
@@ -76,7 +78,7 @@ def export_model(
             plain = folded(model)
             image = _reference_image(plain, imgsz)
             reference = _write_reference(plain, image, path)
-            ready = rewrite_in_place(copy.deepcopy(plain)) if row.rewritten else plain
+            ready = rewrite_in_place(copy.deepcopy(plain)) if rewritten and row.rewritten else plain
         except Exception as error:
             raise _failed(path, [str(error) or type(error).__name__], error) from None
     for exporter, write in writers:

@@ -30,6 +30,7 @@ from autoprune.latency.targets import LatencyTarget
 __all__ = [
     "RuntimeOptions",
     "TimingSettings",
+    "check_answers",
     "check_loads",
     "compare",
     "measure_against",
@@ -215,6 +216,15 @@ def check_loads(target: LatencyTarget, model: ExportedModel, options: RuntimeOpt
     """
     output = _measured(target, [model], [], options, None)
     return Greeting(_fingerprint(output), output.free_bytes)
+
+
+def check_answers(target: LatencyTarget, model: ExportedModel, options: RuntimeOptions) -> None:
+    """Run a model once on the target and compare its output with torch's; nothing is timed.
+
+    Raises:
+        ConfigError, TrialFailed, TargetUnreachable: As `measure_dense`.
+    """
+    _measured(target, [model], [model], options, None)
 
 
 def _measured(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from autoprune.demo.dataset import Split, write_detection_set
 from autoprune.evaluation.checkpoint import load_yolo
 from autoprune.evaluation.dataset import inspect_data
 from autoprune.evaluation.validate import validate
+from autoprune.latency import export as export_module
+from autoprune.latency.export import ExportedModel, export_model
 
 SIDE = 192
 
@@ -58,6 +61,39 @@ def test_size_and_runtime_can_be_chosen(tmp_path: Path) -> None:
     assert said.exit_code == 0, said.output
     assert "64x96 px, for torch" in said.output
     assert path.stat().st_size > 0
+
+
+def _off_by_half(exported: ExportedModel) -> None:
+    """Make the output that torch expects another one."""
+    _, expected = exported.reference or (None, None)
+    assert expected is not None
+    np.save(expected, np.load(expected) + 0.5)
+
+
+@pytest.mark.parametrize(("wrong", "code"), [(("dynamo",), 0), (("dynamo", "torchscript"), 2)])
+def test_only_a_file_that_answers_as_the_model_does_is_written(
+    wrong: tuple[str, ...], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"of yesterday")
+    tried: list[str] = []
+
+    def written(*asked: Any) -> ExportedModel:
+        exported = export_model(*asked)
+        tried.append(exported.exporter)
+        if exported.exporter in wrong:
+            _off_by_half(exported)
+        return exported
+
+    monkeypatch.setattr(export_module, "export_model", written)
+    said = export(demo_checkpoint(), "-o", path, "--imgsz", "64")
+    assert tried == ["dynamo", "torchscript"]
+    assert said.exit_code == code, said.output
+    assert list(tmp_path.iterdir()) == [path]
+    assert (path.read_bytes() == b"of yesterday") == bool(code)
+    if code:
+        assert "differs from torch" in said.output
+        assert len(said.output.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(

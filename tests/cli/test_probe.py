@@ -53,6 +53,21 @@ def test_the_page_holds_times_stairs_and_verdict(monkeypatch: pytest.MonkeyPatch
     assert "5 ms is reachable by pruning, about 70% of channels" in said.output
 
 
+def test_a_stock_export_has_its_row_and_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "stock export" not in _page(monkeypatch, FOUND)
+    stock = option("stock export", "stock export", 11.5, params=3_200_000)
+    verdict = verdict_of(limit(5.0), FOUND.dense, [FLOOR, stock])
+    page = _page(monkeypatch, replace(FOUND, verdict=verdict))
+    (row,) = [line.split() for line in page.splitlines() if line.strip().startswith("stock export")]
+    assert row[2:] == ["11.50", "11.38", "-", "11.62", "115%", "3.20"]
+    assert "The stock export is the dense model without autoprune's rewrites" in page
+
+
+def _page(monkeypatch: pytest.MonkeyPatch, result: ProbeResult) -> str:
+    monkeypatch.setattr(api, "probe", lambda *_, **__: result)
+    return _probe("--budget-ms", "5").output
+
+
 def test_a_limit_out_of_reach_exits_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
     verdict = verdict_of(limit(2.0), FOUND.dense, [FLOOR])
     monkeypatch.setattr(api, "probe", lambda *_, **__: replace(FOUND, verdict=verdict))

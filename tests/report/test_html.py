@@ -325,8 +325,14 @@ def test_what_could_be_run_instead_is_shown_as_timed_and_as_text(tmp_path: Path)
     Verdict(kind="reachable", text="5 ms is <reachable>.", options=(floor, sibling)).save(
         folder.verdict
     )
+    assert "stock export" not in page_of(folder)[1].text
     source, page = page_of(folder)
     assert "5 ms is <reachable>." in page.text
     assert ["the floor", "4.00 ms3.96 to 4.04", "0.400", "850 k", "70 %"] in page.rows
     assert [PAYLOADS[0], "3.00 ms2.97 to 3.03", "0.300", "3.00 M", "-"] in page.rows
     assert PAYLOADS[0] not in source
+    stock = option("stock export", "stock export", 11.5, params=3_200_000)
+    Verdict(kind="reachable", text="5 ms", options=(floor, stock)).save(folder.verdict)
+    page = page_of(folder)[1]
+    assert ["stock export", "11.50 ms11.38 to 11.62", "1.150", "3.20 M", "-"] in page.rows
+    assert "without autoprune's rewrites" in page.text

@@ -19,13 +19,19 @@ from autoprune.domain.goal import Limit
 from autoprune.domain.plan import Calibration, PruningPlan
 from autoprune.domain.record import LatencyResult, TrialRecord
 from autoprune.domain.space import SearchSpace
-from autoprune.errors import TrialFailed
 from autoprune.evaluation.dataset import DataSummary
 from autoprune.evaluation.fine_tune_settings import FineTuneSettings
 from autoprune.evaluation.inside.pruned_yolo import PrunedYOLO, as_pruned_yolo
 from autoprune.evaluation.regrowth_guard import seal
+from autoprune.latency.checked_export import first_right
 from autoprune.latency.export import ExportedModel, export_model
-from autoprune.latency.measure import RuntimeOptions, TimingSettings, measure_against, together
+from autoprune.latency.measure import (
+    RuntimeOptions,
+    TimingSettings,
+    check_answers,
+    measure_against,
+    together,
+)
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.latency.targets import LatencyTarget
 from autoprune.pruning.prune import Pruner
@@ -80,20 +86,36 @@ class Checked:
         """Every finished baseline and trial, as they are on disk now."""
         return [*self.folder.baseline_records(), *self.folder.trial_records()]
 
-    def export(self, module: nn.Module, folder: Path, after: str | None = None) -> ExportedModel:
-        """Write the runtime's file for a module into `folder`, by an exporter after the one named.
+    def export(
+        self,
+        module: nn.Module,
+        folder: Path,
+        after: str | None = None,
+        rewritten: bool = True,
+    ) -> ExportedModel:
+        """Write the runtime's file for a module into `folder`; see `export_model`.
 
         Raises:
             TrialFailed: No exporter, or none of those left, writes it.
         """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"model{self.options.row.suffix}"
-        return export_model(module, path, self.imgsz, self.options.runtime, after)
+        return export_model(module, path, self.imgsz, self.options.runtime, after, rewritten)
 
     def keep_export(self, module: nn.Module, folder: Path) -> None:
-        """Leave the runtime's file of a trained model in `folder`, ready to deploy."""
+        """Leave the runtime's file of a trained model in `folder`, ready to deploy.
+
+        It has run on the target and answered as torch does, like a file that is timed.
+
+        Raises:
+            TrialFailed: No exporter writes such a file.
+            TargetUnreachable: The device is gone.
+        """
         with tempfile.TemporaryDirectory(prefix="export-", dir=folder) as draft:
-            exported = self.export(module, Path(draft))
+            exported, _ = first_right(
+                lambda after: self.export(module, Path(draft), after),
+                lambda exported: check_answers(self.target, exported, self.options),
+            )
             exported.path.replace(folder / exported.path.name)
 
     def as_yolo(self, module: nn.Module) -> PrunedYOLO:
@@ -150,7 +172,7 @@ class Measured(Checked):
     def measure(self, module: nn.Module, folder: Path, processes: int = 1) -> LatencyResult:
         """Export a model and time it against the dense one in a clean process, or in several.
 
-        A file that does not answer as torch does is written once more, by the next exporter.
+        For a file that does not answer as torch does, the next exporter writes another.
 
         Raises:
             TrialFailed: Export or measurement failed.
@@ -158,17 +180,11 @@ class Measured(Checked):
         """
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="export-", dir=folder) as draft:
-            exported = self.export(module, Path(draft))
-            while True:
-                try:
-                    return together([self._timed(exported) for _ in range(processes)])
-                except TrialFailed as failure:
-                    if failure.reason != "export":
-                        raise
-                    try:
-                        exported = self.export(module, Path(draft), exported.exporter)
-                    except TrialFailed:
-                        raise failure from None
+            _, found = first_right(
+                lambda after: self.export(module, Path(draft), after),
+                lambda exported: together([self._timed(exported) for _ in range(processes)]),
+            )
+            return found
 
     def _timed(self, exported: ExportedModel) -> LatencyResult:
         return measure_against(

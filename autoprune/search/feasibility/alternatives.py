@@ -1,4 +1,4 @@
-"""Times what could be run instead of the dense model: pruned ones, smaller siblings and images."""
+"""Times what could be run instead of the dense model: pruned, smaller, or a stock export of it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ def timed_options(
 ) -> tuple[LatencyResult, tuple[Option, ...]]:
     """Time the floor, the cheapest plan, siblings and image sizes beside the dense model.
 
-    They run interleaved in one process, as far as memory allows; none is trained.
+    Last comes the dense model exported without the rewrites, where the runtime has them: what a
+    stock exporter's file costs. All run interleaved in one process, as far as memory allows; none
+    is trained.
 
     Args:
         bench: With the dense model exported and measured.
@@ -90,7 +92,9 @@ def timed_options(
                 break
             rows.append(row)
         began = time.monotonic()
-        models.append(bench.export(row[-1], folder / str(number)))
+        kind, module = row[0], row[-1]
+        rewritten = kind != "stock export"
+        models.append(bench.export(module, folder / str(number), rewritten=rewritten))
         longest_s = max(longest_s, time.monotonic() - began)
     results: list[LatencyResult] = []
     dense = known
@@ -160,3 +164,5 @@ def _others(bench: OptionsBench, share: float | None) -> Iterator[_Row]:
     stride = int(max(torch.as_tensor(model.stride).tolist()))
     for size in smaller_sizes(bench.imgsz, stride, share):
         yield "image size", f"{size[0]}x{size[1]} px", None, None, Cropped(model, size)
+    if bench.options.row.rewritten:
+        yield "stock export", "stock export", None, None, model

@@ -50,7 +50,7 @@ class ProbeResult:
         stairs: Predicted latency against the width of one typical convolution.
         step_space: The search space with only those widths that waste nothing here.
         verdict: Whether pruning can meet the limit, and what was timed to know: the floor, a plan
-            for the limit, smaller siblings and image sizes.
+            for the limit, smaller siblings and image sizes, the stock export.
         seconds: How long all this took.
     """
 
@@ -81,10 +81,10 @@ class _Loaded:
     target: LatencyTarget
     options: RuntimeOptions
 
-    def export(self, module: nn.Module, folder: Path) -> ExportedModel:
-        """Write the runtime's file for a module into `folder`."""
+    def export(self, module: nn.Module, folder: Path, rewritten: bool = True) -> ExportedModel:
+        """Write the runtime's file for a module into `folder`; see `export_model`."""
         path = folder / f"model{self.options.row.suffix}"
-        return export_model(module, path, self.imgsz, self.options.runtime)
+        return export_model(module, path, self.imgsz, self.options.runtime, rewritten=rewritten)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def probe(
         latency = measure_dense(loaded.target, dense, loaded.options, GLANCE)
         bench = _Timed(**vars(loaded), dense_export=dense, dense_latency=latency)
         listener.say(f"Dense: {latency.median_ms:.2f} ms.")
-        after_s = (2 + SIBLINGS + SIZES) * export_s + 3 * GLANCE.cap_s
+        after_s = (2 + SIBLINGS + SIZES + 1) * export_s + 3 * GLANCE.cap_s
         left_s = LIMIT_S - (time.monotonic() - began) - after_s
         limit_s = max(0.0, min(DEMO_LIMIT_S, left_s))
         predictor = learn_latency(bench, shared_folder(bench), listener, limit_s)

@@ -60,6 +60,9 @@ def say_verdict(bench: Informed, allowance: Allowance, listener: SearchListener)
     if verdict.others:
         beside = (f"{each.name} {each.latency.median_ms:.2f} ms" for each in verdict.others)
         listener.say(f"Without pruning: {', '.join(beside)} (latency only, not trained).")
+    if (stock := verdict.stock_export) is not None:
+        took = f"{stock.latency.median_ms:.2f} ms ({stock.latency.ratio:.2f} of dense)"
+        listener.say(f"Exported without autoprune's rewrites, the dense model takes {took}.")
     return _corrected(bench, verdict, listener)
 
 

@@ -79,8 +79,8 @@ class LatencyBench(Protocol):
     def dense_latency(self) -> LatencyResult:
         """As measured."""
 
-    def export(self, module: nn.Module, folder: Path) -> ExportedModel:
-        """Write the runtime's file for a module into `folder`."""
+    def export(self, module: nn.Module, folder: Path, *, rewritten: bool = True) -> ExportedModel:
+        """Write the runtime's file for a module into `folder`; see `export_model`."""
 
 
 @dataclass(frozen=True)

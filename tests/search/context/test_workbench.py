@@ -26,7 +26,7 @@ def test_one_export_is_timed_in_as_many_processes_as_asked_for(
         target=None,
         options=None,
         timing=None,
-        export=lambda _, folder: exported.append(folder),
+        export=lambda _, folder, after: exported.append(folder),
     )
     bench._timed = lambda exported: Measured._timed(bench, exported)
     monkeypatch.setattr(workbench, "measure_against", lambda *_: latency(next(times)))
@@ -40,6 +40,8 @@ def test_one_export_is_timed_in_as_many_processes_as_asked_for(
 class TwoExporters:
     """A bench whose first exporter writes a file that is wrong."""
 
+    target = options = None
+
     def __init__(self, wrong: tuple[str, ...] = ("first",)) -> None:
         self.wrong, self.asked = wrong, []
 
@@ -47,7 +49,10 @@ class TwoExporters:
         self.asked.append(after)
         if after == "second":
             raise TrialFailed("export", "no exporter is left after second")
-        return SimpleNamespace(exporter="first" if after is None else "second")
+        exporter = "first" if after is None else "second"
+        path = folder / "model.onnx"
+        path.write_text(exporter)
+        return SimpleNamespace(path=path, exporter=exporter)
 
     def _timed(self, exported: Any) -> Any:
         if exported.exporter in self.wrong:
@@ -66,6 +71,34 @@ def test_where_no_exporter_is_left_the_first_word_counts(tmp_path: Path) -> None
     with pytest.raises(TrialFailed, match="second differs from torch"):
         Measured.measure(bench, nn.Identity(), tmp_path)
     assert bench.asked == [None, "first", "second"]
+
+
+def _checked_by(bench: TwoExporters, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        workbench, "check_answers", lambda target, exported, options: bench._timed(exported)
+    )
+
+
+def test_the_file_that_is_kept_has_run_like_the_one_that_is_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench: Any = TwoExporters()
+    _checked_by(bench, monkeypatch)
+    Measured.keep_export(bench, nn.Identity(), tmp_path)
+    assert bench.asked == [None, "first"]
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    assert (tmp_path / "model.onnx").read_text() == "second"
+
+
+def test_where_every_file_is_wrong_the_one_kept_before_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench: Any = TwoExporters(wrong=("first", "second"))
+    _checked_by(bench, monkeypatch)
+    (tmp_path / "model.onnx").write_text("earlier")
+    with pytest.raises(TrialFailed, match="second differs from torch"):
+        Measured.keep_export(bench, nn.Identity(), tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["earlier"]
 
 
 def test_another_failure_is_no_reason_to_export_again(tmp_path: Path) -> None:

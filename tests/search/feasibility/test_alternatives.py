@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from autoprune.search.feasibility import alternatives
@@ -39,7 +40,7 @@ def test_siblings_and_sizes_are_timed_as_far_as_they_are_worth_it(
     bench: Any = SimpleNamespace(
         dense_export="dense",
         dense_latency=latency(10.0),
-        export=lambda module, folder: folder.name,
+        export=lambda module, folder, rewritten: folder.name,
         target=None,
         options=None,
     )
@@ -48,3 +49,42 @@ def test_siblings_and_sizes_are_timed_as_far_as_they_are_worth_it(
         bench, predictor, 5.0, tmp_path, worth=lambda cost_s: cost_s <= most_s
     )
     assert [option.name for option in options] == names
+
+
+@pytest.mark.parametrize(("rewrites", "most_s"), [(True, 1e6), (True, 0.0), (False, 1e6)])
+def test_the_stock_export_comes_last_without_rewrites_and_only_where_there_are_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rewrites: bool, most_s: float
+) -> None:
+    asked: list[bool] = []
+
+    def exported(module: nn.Module, folder: Path, rewritten: bool) -> str:
+        asked.append(rewritten)
+        return folder.name
+
+    model = nn.Conv2d(3, 4, 1)
+    model.stride = torch.tensor([32.0])
+    monkeypatch.setattr(alternatives, "_pruned", lambda *_: iter([_row("floor")]))
+    monkeypatch.setattr(alternatives, "smaller_siblings", lambda *_: [("smaller", nn.Identity())])
+    monkeypatch.setattr(alternatives, "models_at_once", lambda dense: 9)
+    monkeypatch.setattr(
+        alternatives, "compare", lambda _, part, *rest: [latency(5.0) for _ in part]
+    )
+    bench: Any = SimpleNamespace(
+        dense_export="dense",
+        dense_latency=latency(10.0),
+        pruner=SimpleNamespace(model=model),
+        imgsz=(64, 64),
+        export=exported,
+        target=None,
+        options=SimpleNamespace(row=SimpleNamespace(rewritten=rewrites)),
+    )
+    predictor: Any = None
+    _, options = timed_options(
+        bench, predictor, 5.0, tmp_path, worth=lambda cost_s: cost_s < most_s
+    )
+    kinds = [option.kind for option in options]
+    others = ["sibling", "image size", *(["stock export"] if rewrites else [])]
+    assert kinds[1:] == (others if most_s else [])
+    assert asked == [kind != "stock export" for kind in kinds]
+    if kinds[-1] == "stock export":
+        assert options[-1].params == sum(each.numel() for each in model.parameters())

@@ -12,6 +12,7 @@ FLOOR = option("floor", "the floor", 4.0, removed=0.7)
 PLAN = option("plan", "the plan", 5.9, removed=0.25)
 SIBLING = option("sibling", "yolov8n", 3.0)
 SIZE = option("image size", "128x128 px", 3.5)
+STOCK = option("stock export", "stock export", 3.0)
 
 
 def test_a_dense_model_whose_whole_interval_is_within_the_limit_meets_it_already() -> None:
@@ -47,6 +48,16 @@ def test_below_everything_tried_it_says_so() -> None:
     assert verdict.kind == "out of reach"
     assert not verdict.good
     assert "none of the smaller models and image sizes" in verdict.text
+
+
+def test_a_stock_export_is_no_other_way_to_meet_the_limit() -> None:
+    """It is the dense model: where it is within the limit, the timed file is too, or one erred."""
+    verdict = verdict_of(limit(3.2), DENSE, [FLOOR, STOCK])
+    assert verdict.kind == "out of reach"
+    assert "stock" not in verdict.text
+    assert verdict.others == ()
+    assert verdict.stock_export == STOCK
+    assert verdict_of(limit(3.2), DENSE, [FLOOR, SIBLING]).stock_export is None
 
 
 def test_a_floor_that_touches_the_limit_is_not_promised() -> None:

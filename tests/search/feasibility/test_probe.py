@@ -51,7 +51,7 @@ def _cost_ms(module: nn.Module) -> float:
 
 
 def _fake_export(
-    module: nn.Module, path: Path, imgsz: tuple[int, int], runtime: Any
+    module: nn.Module, path: Path, imgsz: tuple[int, int], runtime: Any, rewritten: bool
 ) -> ExportedModel:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_cost_ms(module)))

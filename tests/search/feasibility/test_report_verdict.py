@@ -57,6 +57,22 @@ def test_a_continued_search_says_the_same_and_times_nothing(
     assert [asked[2] for asked in timing.calls] == [3.5]
 
 
+def test_what_a_stock_export_takes_is_said_apart_from_what_could_replace_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timed(*_: Any, known: Any, worth: Any) -> Any:
+        stock = option("stock export", "stock export", 11.8)
+        return known, (option("floor", "the floor", 4.0, removed=0.7), stock)
+
+    bench, heard = _bench(tmp_path), Heard()
+    with_goal(bench, Goal(kind="budget_ms", value=5))
+    monkeypatch.setattr(report_verdict, "timed_options", timed)
+    say_verdict(bench, unlimited(), heard)
+    assert heard.said[1:] == [
+        "Exported without autoprune's rewrites, the dense model takes 11.80 ms (1.18 of dense)."
+    ]
+
+
 def test_predictions_are_corrected_by_the_plan_that_was_timed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
