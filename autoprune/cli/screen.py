@@ -154,7 +154,7 @@ class Screen(SearchListener):
             parts.append(f"{left // 60}:{left % 60:02d} left")
         if self.dense is not None:
             best = self.best
-            found = f"{best.name} ({best.words()}): {_short(best.record)}" if best else ""
+            found = f"{best.name} ({best.evidence.words()}): {_short(best.record)}" if best else ""
             parts.append(found or "none within the goal yet")
             parts.append(f"dense: {_short(self.dense)}")
         return " | ".join(parts)

@@ -172,7 +172,8 @@ class TrialRecord(FileNoun):
     latency: LatencyResult | None = None
     confirmed: LatencyResult | None = None  # re-measured at the end in fresh processes
     rungs: tuple[RungScore, ...] = ()
-    final: DetectionMetrics | None = None  # of rung SHORT, on images the search never used
+    untrained_kept: bool = False  # the short fine-tune made it no better: weights as pruned
+    final: DetectionMetrics | None = None  # of what rung SHORT left, on images never used
     failure: Failure | None = None
     same_as: str | None = None  # name of the earlier record of the same plan, whose result this is
     taken_from: str | None = None  # "study/trial 3": made there, for another goal
@@ -198,7 +199,9 @@ class TrialRecord(FileNoun):
     def kept_score(self) -> RungScore | None:
         """The score of the weights that were kept: of the longer fine-tune, if that was better."""
         longer = self.at_rung(LONG)
-        return longer if longer is not None and longer.final is not None else self.compared
+        if longer is not None and longer.final is not None:
+            return longer
+        return self.at_rung(UNTRAINED) if self.untrained_kept else self.compared
 
     @property
     def untrained_map50_95(self) -> float | None:

@@ -72,7 +72,7 @@ def weights_text(record: TrialRecord) -> str:
         return f"after the longer fine-tune, {short.epochs} + {score.epochs} epochs"
     if score.rung == SHORT:
         return f"after the short fine-tune, {wording.plural(score.epochs, 'epoch')}"
-    return "as given"
+    return "as given" if record.kind == "dense" else "as pruned, which no fine-tune made better"
 
 
 def _name(record: TrialRecord) -> str:
@@ -168,8 +168,10 @@ def _training(study: Study, record: TrialRecord) -> str:
         text += " The longer fine-tune was no better and is not used."
     if study.standing == "chosen" and study.folder.best_model.exists():
         kept = record.kept_score
-        name = wording.RUNGS[kept.rung if kept else SHORT]
-        text += f" {study.folder.best_model.name} holds the weights of the {name}."
+        weights = f"the weights of the {wording.RUNGS[kept.rung if kept else SHORT]}"
+        if kept is not None and kept.rung == UNTRAINED:
+            weights = "the pruned network as it was, which no fine-tune made better"
+        text += f" {study.folder.best_model.name} holds {weights}."
     return text
 
 
@@ -194,7 +196,7 @@ def _against_uniform(study: Study, record: TrialRecord) -> str:
         return ""
     uniform = best_so_far(study.baselines, study.limit)
     if uniform is None:
-        return "" if study.baselines else "No uniform plan was fine-tuned to compare with."
+        return ""
     if uniform == record:
         return "It is a uniform plan: the search did not beat it."
     score, latency = uniform.kept_score, uniform.confirmed or uniform.latency

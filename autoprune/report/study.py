@@ -199,15 +199,16 @@ def _choose(
     dense: TrialRecord | None,
     candidates: Sequence[TrialRecord],
 ) -> tuple[TrialRecord | None, Standing | None]:
-    """The search's own choice; without one, what the records say so far, or the nearest miss."""
+    """The search's own choice; without one the best that is known, or the nearest miss."""
     ended = outcome is not None and outcome.status == "finished"
-    if outcome is not None and outcome.best is not None:
-        for record in (*candidates, *((dense,) if dense else ())):
-            if record.name == outcome.best and outcome.goal_met:
-                return record, "chosen" if ended else "so far"
+    every = (*candidates, *((dense,) if dense else ()))
+    name = outcome.best if outcome is not None else None
+    named = next((record for record in every if record.name == name), None)
+    if named is not None and outcome is not None and outcome.goal_met:
+        return named, "chosen" if ended else "so far"
     if limit is None:
-        return None, None
+        return (named, "nearest") if named else (None, None)
     if (best := best_known(candidates, limit)) is not None:
         return best.record, "so far"
-    nearest = nearest_miss(candidates, limit)
+    nearest = named or nearest_miss(candidates, limit)
     return nearest, "nearest" if nearest else None

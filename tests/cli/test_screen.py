@@ -89,4 +89,4 @@ def test_the_live_line_tells_predicted_from_measured(screen: Screen) -> None:
 
 def test_the_live_line_says_how_far_the_search_is(screen: Screen) -> None:
     screen.begins(TRIALS)
-    assert screen._standing().startswith("7 of 11: scoring plans without training")
+    assert screen._standing().startswith("6 of 10: scoring plans without training")

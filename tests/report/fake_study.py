@@ -128,6 +128,11 @@ def trial(number: int, share: float, score: float | None = None, **given: Any) -
     return record("trial", f"trial {number}", share, **{**values, **given})
 
 
+def baseline(name: str, share: float, score: float) -> TrialRecord:
+    """A trained uniform plan."""
+    return record("baseline", name, share, rungs=(rung(score),))
+
+
 def failed(number: int, reason: str, detail: str) -> TrialRecord:
     return trial(
         number,

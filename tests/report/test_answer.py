@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from autoprune.domain.outcome import Outcome
 from autoprune.report.answer import read_answer
 from tests.report import fake_study as fake
@@ -65,6 +67,42 @@ def test_the_searchs_own_nearest_miss_is_not_called_an_answer(tmp_path: Path) ->
     assert "nearest is trial 0" in answer.headline
 
 
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [(0.52, "18.0 points below"), (0.71, "1.0 points above"), (None, None)],
+)
+def test_the_best_uniform_plan_within_the_budget_stands_beside_the_answer(
+    tmp_path: Path, found: float | None, said: str | None
+) -> None:
+    records = [fake.dense(), BEST, fake.baseline("uniform-0.10", 0.9, 0.73)]
+    records += [] if found is None else [fake.baseline("uniform-0.50", 0.5, found)]
+    answer = read_answer(fake.write_study(tmp_path, records, fake.finished("trial 7")))
+    sentences = [text for text in answer.details if "best uniform plan" in text]
+    assert len(sentences) == (said is not None)
+    if said is not None:
+        assert sentences[0].startswith("The best uniform plan within the budget, uniform-0.50, ")
+        assert sentences[0].endswith(f"on val, {said}.")
+
+
+def test_a_uniform_plan_that_wins_says_that_the_search_did_not_beat_it(tmp_path: Path) -> None:
+    uniform = fake.baseline("uniform-0.50", 0.5, 0.72)
+    folder = fake.write_study(tmp_path, [fake.dense(), BEST, uniform], fake.finished(uniform.name))
+    assert "It is a uniform plan: the search did not beat it." in read_answer(folder).details
+
+
+def test_a_network_kept_as_pruned_is_told_as_such(tmp_path: Path) -> None:
+    kept = fake.promoted(7, 0.556, 0.71, 0.7).model_copy(update={"untrained_kept": True})
+    folder = fake.write_study(tmp_path, [fake.dense(), kept], fake.finished("trial 7"))
+    folder.best_model.touch()
+    answer = read_answer(folder)
+    assert "with mAP50-95 0.710 on val" in answer.headline
+    assert answer.weights == "as pruned, which no fine-tune made better"
+    assert any(
+        text.endswith("best.pt holds the pruned network as it was, which no fine-tune made better.")
+        for text in answer.details
+    )
+
+
 def test_an_interrupted_search_tells_the_best_so_far(tmp_path: Path) -> None:
     records = [fake.dense(), fake.trial(0, 0.5, 0.6), fake.trial(1, 0.48, 0.66)]
     for outcome in (None, Outcome(status="running"), Outcome(status="interrupted")):
@@ -121,11 +159,14 @@ def test_best_pt_is_not_spoken_of_when_there_is_none(tmp_path: Path) -> None:
     assert "best.pt" not in read_answer(folder).text()
 
 
-def test_a_search_stopped_before_any_fine_tune_takes_no_untrained_score_for_an_answer(
+def test_a_search_stopped_before_any_fine_tune_tells_the_best_that_is_predicted_as_that(
     tmp_path: Path,
 ) -> None:
     records = [fake.dense(), fake.scored(0, 0.5, 0.72), fake.scored(1, 0.45, 0.7)]
     answer = read_answer(fake.write_study(tmp_path, records, Outcome(status="interrupted")))
-    assert answer.verdict == "nothing yet"
+    assert answer.verdict == "so far"
+    assert answer.headline.startswith("So far: trial 0 is predicted to run in ")
+    assert "with mAP50-95 0.720 on val without training" in answer.headline
+    assert answer.details[0] == "Unconfirmed: its latency is a prediction; it was not measured."
     assert answer.weights == ""
     assert "2 plans scored without training, none fine-tuned yet." in answer.details

@@ -205,7 +205,10 @@ class _Run:
         if most_s is not None:
             most_s -= time.monotonic() - began
         trained = self._fine_tuned(pruned, most_s)
-        self.bench.save_model(trained, self.folder / "model.pt", self.candidate.plan)
+        untrained_kept = (self.record.map50_95 or 0.0) < (self.record.untrained_map50_95 or 0.0)
+        self._note(untrained_kept=untrained_kept)
+        kept = pruned if untrained_kept else trained
+        self.bench.save_model(kept, self.folder / "model.pt", self.candidate.plan)
         return "complete"
 
     def _pruned(self) -> nn.Module:

@@ -67,7 +67,8 @@ def lengthen(
             trained, score = train_and_score(
                 bench, module, folder, listener, settings, LONG, most_s
             )
-            if score.metrics.map50_95 > short.metrics.map50_95:
+            kept = best.kept_score or short
+            if score.metrics.map50_95 > kept.metrics.map50_95:
                 images = bench.data.final_images
                 final = validate(trained, bench.data, images, bench.train_size, bench.device)
                 score = score.model_copy(update={"final": final})

@@ -29,6 +29,7 @@ from autoprune.search.select.sentinel import Sentinel
 from autoprune.storage.locks import Held, alone
 
 FIRST_TRIES = 3  # measurements owed, so that a plan is trained even if the first is too slow
+WANTED = 2  # fine-tuned trials, if they can be had before what always comes
 TRIALS_BEFORE = (1, 3)  # fine-tuned trials before the first and before the second baseline
 KEPT_CONTENDERS = 5  # weights kept besides the front's, in case confirmation falls back on them
 
@@ -95,9 +96,14 @@ class Promotions:
             return bool(ready)
 
     def _has_time(self, ready: Sequence[_Ready]) -> bool:
-        ours = any(not (r.same_as or r.taken_from) for r in self._trained())
+        ours = sum(not (r.same_as or r.taken_from) for r in self._trained())
         owed = not ours and not ready and self.looks < FIRST_TRIES
-        return self.allowance.allows(self.costs.look_s + self.costs.training_s, owed=owed)
+        cost_s = self.costs.look_s + self.costs.training_s
+        if self.allowance.allows(cost_s, owed=owed):
+            return True
+        # a second plan, too, goes before what comes later
+        wanted = ours < WANTED and self.looks < WANTED * FIRST_TRIES
+        return wanted and self.allowance.budget.now() + cost_s < self.allowance.latest
 
     def _trained(self) -> list[TrialRecord]:
         records = self.bench.folder.trial_records()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from torch import nn
 
 from autoprune.domain.goal import Goal
 from autoprune.domain.record import SHORT, UNTRAINED, TrialRecord
 from autoprune.errors import ConfigError, StorageFailed, TargetUnreachable, TrialFailed
 from autoprune.search.context.listener import SearchListener
+from autoprune.search.evaluate import candidate as evaluate
 from autoprune.search.evaluate.attempts import MAX_ATTEMPTS
 from autoprune.search.evaluate.candidate import (
     Candidate,
@@ -119,6 +122,26 @@ def test_promotion_adds_latency_and_fine_tune_to_what_is_known(
     assert made.seconds > known.seconds
     assert (bench.folder.trial(3) / "model.pt").exists()
     assert not list(bench.folder.trial(3).glob(".attempts*"))
+
+
+@pytest.mark.parametrize(("fine_tuned", "kept"), [(0.71, False), (0.69, True), (0.7, False)])
+def test_a_network_that_training_made_worse_is_kept_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fine_tuned: float, kept: bool
+) -> None:
+    invented, saved = Invented(), []
+    invented.scores = [0.7, fine_tuned]
+    bench = invented_bench(tmp_path, invented, monkeypatch)
+    bench.save_model = lambda module, *_: saved.append(module)
+    pruned, trained = nn.Identity(), nn.Identity()
+    bench.pruner.prune = lambda *_: pruned
+    found = SimpleNamespace(module=trained, epochs=3, images_seen=24)
+    monkeypatch.setattr(evaluate, "fine_tune", lambda *_, **__: found)
+    made = evaluate_trained(bench, TRIAL, SILENT)
+    assert saved == [pruned if kept else trained]
+    assert made.untrained_kept is kept
+    assert made.map50_95 == fine_tuned  # what plans are compared on
+    assert made.kept_score is not None
+    assert made.kept_score.metrics.map50_95 == max(0.7, fine_tuned)
 
 
 def test_the_learning_rate_goes_by_what_pruning_broke(

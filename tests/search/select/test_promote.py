@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import Failure, ModelSize, TrialRecord
 from autoprune.errors import TargetUnreachable, TooManyFailures
 from autoprune.search.context.listener import SearchListener
+from autoprune.search.evaluate.baselines import NextBaseline
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.evaluate.workers import Here
 from autoprune.search.select import promote
 from autoprune.search.select.order import PROMOTIONS
-from autoprune.search.select.promote import FIRST_TRIES, Promotions, drop_weights
+from autoprune.search.select.promote import FIRST_TRIES, WANTED, Promotions, drop_weights
 from tests.search.fakes import (
     Heard,
     ending_in,
@@ -35,7 +37,7 @@ from tests.search.fakes import (
 )
 
 ROOT = Path(__file__).resolve().parents[3]
-Answer = Callable[[TrialRecord], TrialRecord]
+Answer = Callable[[Any], TrialRecord]  # what is known of a plan -> what comes of it
 
 
 def complete(known: TrialRecord, ms: float | None = None, gain: float = 0.2) -> TrialRecord:
@@ -78,13 +80,14 @@ class Trainer:
         bench: Any,
         candidate: Candidate,
         listener: SearchListener,
-        known: TrialRecord,
+        known: TrialRecord | None,
         *,
         however_slow: bool,
     ) -> TrialRecord:
         self.trained.append(candidate.name)
         made = self._answers[candidate.name] = self.answer(known)
         if made.state == "complete":
+            known = known or made.model_copy(update={"rungs": made.rungs[:-1], "state": "scored"})
             made = known.model_copy(update={"latency": made.latency})
         bench.folder.save_record(made)
         return made
@@ -320,15 +323,25 @@ def test_an_accuracy_goal_believes_measured_latencies(tmp_path: Path, trainer: T
     assert trainer.trained == ["trial 1"]
 
 
-def test_no_time_left_begins_no_more_once_one_is_trained(tmp_path: Path, trainer: Trainer) -> None:
-    waiting = [scored(number, 4.5, 0.5) for number in range(4)]
+def test_no_time_left_begins_no_more_once_two_are_trained(tmp_path: Path, trainer: Trainer) -> None:
+    """One is owed, a second goes before what comes later in the search."""
+    waiting = [scored(number, 4.5, 0.5) for number in range(6)]
     bench = _bench(tmp_path, waiting)
     _promoted(bench, seconds=-1)
-    assert len(trainer.trained) == 1
+    assert len(trainer.trained) == WANTED == 2
     _promoted(bench, seconds=0.5)  # less than the second a fine-tune takes
-    assert len(trainer.trained) == 1
+    assert len(trainer.trained) == WANTED
     _promoted(bench, seconds=1000)
-    assert len(trainer.trained) == 4
+    assert len(trainer.trained) == PROMOTIONS
+
+
+def test_only_what_always_comes_goes_before_a_second_one(tmp_path: Path, trainer: Trainer) -> None:
+    bench, heard = _bench(tmp_path, [scored(number, 4.5, 0.5) for number in range(6)]), Heard()
+    allowance = ending_in(-1)
+    allowance.latest = allowance.budget.now() + 0.5  # a fine-tune takes a second
+    Promotions(bench, allowance, heard, Here(bench, heard)).run()
+    assert len(trainer.trained) == 1
+    assert trainer.limits == [0.0]  # what is left, less two validations
 
 
 def test_plans_that_turn_out_too_slow_do_not_use_up_more_than_the_time(
@@ -342,7 +355,59 @@ def test_plans_that_turn_out_too_slow_do_not_use_up_more_than_the_time(
     ]  # so that predictions are believed all the same
     bench = _bench(tmp_path, [*uniform, *waiting])
     _promoted(bench, seconds=-1)
-    assert len(trainer.trained) == FIRST_TRIES == 3
+    assert len(trainer.trained) == WANTED * FIRST_TRIES == 6
+
+
+class Several(Here):
+    """Trains three side by side, as far as anybody can tell."""
+
+    count = 3
+
+    def __init__(self, bench: Any, listener: SearchListener) -> None:
+        super().__init__(bench, listener)
+        self.under_way: list[str] = []
+        self.rounds: list[list[str]] = []
+
+    def begin(self, work: Any, candidate: Candidate, *more: Any) -> Future[TrialRecord]:
+        self.under_way.append(candidate.name)
+        return super().begin(work, candidate, *more)
+
+    def wait(self, futures: Any) -> None:
+        self.rounds.append(self.under_way)
+        self.under_way = []
+
+
+def test_plans_are_measured_while_nothing_runs_and_trained_side_by_side(
+    tmp_path: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A uniform plan comes after the first trial, the second after the third."""
+    bench, heard = _bench(tmp_path, [scored(n, 4.5, 0.5 - n / 100) for n in range(4)]), Heard()
+    workers = Several(bench, heard)
+
+    def measure(*given: Any, **how: Any) -> TrialRecord:
+        assert workers.under_way == []
+        return trainer.measure(*given, **how)
+
+    def uniform(bench: Any, done: list[TrialRecord]) -> NextBaseline | None:
+        name = f"uniform-{len(done)}"
+        return NextBaseline(Candidate("baseline", name, None, PruningPlan({0: 0.5})), False)
+
+    def answer(known: TrialRecord | None) -> TrialRecord:
+        name = trainer.trained[-1]
+        return complete(
+            known or record(name, None, None, kind="baseline", predicted=4.5, untrained=0.1)
+        )
+
+    trainer.answer = answer
+    monkeypatch.setattr(promote, "measure_candidate", measure)
+    monkeypatch.setattr(promote, "next_baseline", uniform)
+    monkeypatch.setattr(promote, "take_baseline", lambda *_: None)
+    Promotions(bench, unlimited(), heard, workers).run()
+    assert workers.rounds == [
+        ["trial 0", "uniform-0", "trial 1"],
+        ["trial 2", "uniform-1", "trial 3"],
+    ]
+    assert {made.state for made in bench.records()} == {"complete"}
 
 
 def test_a_trial_that_another_worker_holds_is_passed_over(tmp_path: Path, trainer: Trainer) -> None:
