@@ -30,6 +30,7 @@ from autoprune.search.evaluate.attempts import MAX_ATTEMPTS
 from autoprune.search.evaluate.candidate import Candidate
 
 PROGRAM = "from autoprune.search.evaluate.worker import main; main()"
+_GOODBYE_S = 5.0  # until one that does not end by itself is killed
 _LOOK_S = 0.2  # between two looks at what the workers say
 
 
@@ -59,7 +60,9 @@ class Processes:
 
     def __init__(self, bench: Informed, count: int, threads: int, listener: SearchListener) -> None:
         self.count, self.listener = count, listener
-        self._own = tempfile.TemporaryDirectory(prefix="autoprune-workers-")
+        self._own = tempfile.TemporaryDirectory(
+            prefix="autoprune-workers-", ignore_cleanup_errors=True
+        )
         self._events: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="autoprune-worker")
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
@@ -138,7 +141,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaint,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(self.bench.parent)},
         )
 
     def started(self) -> None:
@@ -212,10 +215,16 @@ class _Worker:
         return f"exit status {self._process.returncode}, {last[0][:200]}"
 
     def _close(self) -> None:
+        """End it: it goes by itself when its input ends."""
+        assert self._process.stdin is not None
         with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(_GOODBYE_S)
+        except subprocess.TimeoutExpired:
             self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._complaint):
+            self._process.wait()
+        for stream in (self._process.stdout, self._complaint):
             with contextlib.suppress(OSError, ValueError):
                 if stream is not None:
                     stream.close()

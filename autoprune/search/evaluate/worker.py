@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import pickle
 import queue
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from autoprune.evaluation.quiet import prepare_environment
@@ -93,6 +95,7 @@ def _read(tasks: BinaryIO, asked: queue.SimpleQueue[tuple[Any, ...]]) -> None:
         try:
             asked.put(pickle.load(tasks))  # noqa: S301 (the search that started this process)
         except (EOFError, OSError):
+            shutil.rmtree(Path(sys.argv[1]).parent, ignore_errors=True)  # and all our files
             os._exit(0)
 
 

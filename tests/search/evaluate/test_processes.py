@@ -184,10 +184,14 @@ with closing(processes.Processes(SimpleNamespace(), 1, 1, Shown())) as workers:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_no_worker_outlives_its_search(number: signal.Signals) -> None:
-    """Not even in the middle of its work; and the caller's own main module is not run again."""
+def test_no_worker_outlives_its_search(tmp_path: Path, number: signal.Signals) -> None:
+    """Not even in the middle of its work; and none of their files does."""
     search = subprocess.Popen(
-        [sys.executable, "-c", _SEARCH], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", _SEARCH],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     assert search.stdout is not None
     worker = psutil.Process(int(search.stdout.readline().split()[1]))
@@ -195,3 +199,4 @@ def test_no_worker_outlives_its_search(number: signal.Signals) -> None:
     worker.wait(30)
     search.communicate(timeout=60)
     assert search.returncode in (-number, 130)
+    assert not list(tmp_path.glob("autoprune-workers-*"))
