@@ -7,6 +7,7 @@ from pathlib import Path
 from autoprune.api.searching import SearchResult
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.report.answer import read_answer
+from autoprune.storage.study_folder import StudyFolder
 
 
 def print_ending(result: SearchResult, model: Path | None) -> bool:
@@ -34,3 +35,19 @@ def print_ending(result: SearchResult, model: Path | None) -> bool:
         original = model or demo_checkpoint()
         print(f"Next:   autoprune prune {original} --plan {folder.best_plan} -o pruned.pt")
     return result.outcome.goal_met
+
+
+def print_so_far(study: Path | None) -> None:
+    """Print what an interrupted search has found, if it has found anything.
+
+    Args:
+        study: Its folder; None where it was not known yet.
+    """
+    print("Interrupted. Finished work is kept; the same command continues.")
+    if study is None or not (study / "study.yaml").exists():
+        return
+    folder = StudyFolder(study)
+    print(read_answer(folder).headline)
+    for name, path in (("Report:", folder.report / "report.html"), ("Plan:  ", folder.best_plan)):
+        if path.exists():
+            print(f"{name} {path}")

@@ -95,18 +95,19 @@ def search(
             fine_tune=pairs,
         )
         from autoprune import api
-        from autoprune.cli.ending import print_ending
+        from autoprune.cli.ending import print_ending, print_so_far
         from autoprune.cli.screen import Screen
         from autoprune.demo.bundle import NOTICE
 
-        with Screen(config.goal.text(), NOTICE) as screen:
-            try:
+        screen = Screen(config.goal.text(), NOTICE)
+        try:
+            with screen:
                 result = api.search(config, studies=studies, listener=screen)
-            except KeyboardInterrupt:
-                screen.say("Interrupted. Finished work is kept; the same command continues.")
-                raise
-            finally:
-                running.study = screen.study
+        except KeyboardInterrupt:
+            print_so_far(screen.study)
+            raise
+        finally:
+            running.study = screen.study
         if not print_ending(result, config.model):
             raise typer.Exit(exit_codes.NOT_MET)
 

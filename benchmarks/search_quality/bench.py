@@ -18,12 +18,14 @@ from autoprune.domain.config import StudyConfig
 from autoprune.domain.goal import Goal
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import SHORT, DetectionMetrics, LatencyResult
+from autoprune.domain.stages import CALIBRATION
 from autoprune.errors import ConfigError, TrialFailed
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.validate import validate
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.pruning.size import model_size
 from autoprune.pruning.trace_geometry import model_geometry
+from autoprune.search.context.budget import Budget
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.prepare import check
 from autoprune.search.context.workbench import Informed
@@ -122,7 +124,8 @@ def _opened(name: str, scratch: Path) -> Quality:
             )
         changes = {"model": checkpoint, "data": second_data_yaml(scratch)}
         config = config.model_copy(update=changes)
-    bench = calibrated(measured(check(config, scratch, listener), listener), listener)
+    known = measured(check(config, scratch, listener), listener)
+    bench = calibrated(known, Budget(None).open(CALIBRATION), listener)
     if bench.folder.predictor.exists():
         geometry = model_geometry(bench.pruner.model, bench.pruner.groups, bench.imgsz)
         predictor = LatencyPredictor.load(bench.folder.predictor, geometry)

@@ -11,6 +11,7 @@ from autoprune.search.context.budget import Budget
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.trials import TrialLoop
+from autoprune.search.evaluate.workers import Here
 from autoprune.search.learn.profile import Profile
 from autoprune.search.propose.objectives import OBJECTIVES
 from autoprune.search.propose.proposals import proposals
@@ -66,5 +67,6 @@ def scored_study(
         for kept in proposals(profile, bench.limit):
             open_choices = {n: w for n, w in kept.items() if len(bench.space.choices[n]) > 1}
             study.enqueue_trial(open_choices)
-    TrialLoop(bench, study, Budget(None).open(TRIALS), listener).run()
+    workers = Here(bench, listener)
+    TrialLoop(bench, study, Budget(None).open(TRIALS), listener, workers).run()
     return folder.trial_records()
