@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from autoprune.latency.rewrites.names import COARSE_COLUMNS, FINE_COLUMNS, HALVES
 
-_SIDE = 8  # pixels, of the finer input of a trial run
+_SIDE = 8  # pixels, of the coarse input of a trial run
 _PLACE = ("f", "i", "type")  # what Ultralytics' model keeps in a layer: whom it reads, its index
 
 
@@ -134,7 +134,8 @@ def replacement(layer: nn.Module) -> nn.Module | None:
 def input_shapes(layer: nn.Module) -> tuple[tuple[int, ...], ...]:
     """Of a coarse map and a finer one that a join reads."""
     assert isinstance(layer, Join)
-    scale = int(layer.upsample.scale_factor)
+    upsample: Any = layer.upsample
+    scale = int(upsample.scale_factor)
     first: Any = layer.block.cv1
     conv = (first if hasattr(first, "conv") else getattr(first, HALVES[0])).conv
     coarse = (1, layer.width, _SIDE, _SIDE)
@@ -171,12 +172,14 @@ def _widths(model: Any, layers: list[nn.Module]) -> list[int]:
     """Channels that each layer reads, from one pass over shapes alone; none if it cannot run."""
     try:
         shadow = copy.deepcopy(model).to("meta").eval()
-        widths: dict[int, int] = {}
+        widths: dict[Any, int] = {}
+
+        def note(layer: nn.Module, given: tuple[Tensor, ...], _: Tensor) -> None:
+            widths[layer.i] = given[0].shape[1]
+
         for layer in shadow.model:
             if isinstance(layer, nn.Upsample):
-                layer.register_forward_hook(
-                    lambda layer, given, _: widths.update({layer.i: given[0].shape[1]})
-                )
+                layer.register_forward_hook(note)
         first = next(each for each in shadow.modules() if isinstance(each, nn.Conv2d))
         side = 2 * int(max(torch.as_tensor(model.stride).tolist()))
         shadow.model[-1].training = True  # the head alone: no decoding
