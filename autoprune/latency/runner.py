@@ -43,7 +43,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-RUNNER_VERSION = 3  # also grows when exported files change, as their times are not comparable
+RUNNER_VERSION = 4  # also grows when exported files change, as their times are not comparable
 PARENT_VARIABLE = "AUTOPRUNE_PARENT"
 # Variables that change how many threads a runtime uses, or where they are pinned: whoever starts
 # the runner leaves them out. Importing Ultralytics sets some of them in our own process.

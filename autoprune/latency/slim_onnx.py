@@ -12,7 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from autoprune.latency.rewrites.halved import whole_name
+from autoprune.latency.rewrites.names import (
+    COARSE_COLUMNS,
+    columns_of,
+    half_of,
+    whole_name,
+)
 
 _PASS_CHANNELS_ON = {
     "Sigmoid", "Mul", "HardSwish", "Relu", "LeakyRelu", "QuickGelu", "Swish", "Gelu", "Clip",
@@ -37,9 +42,7 @@ class SlimmableOnnx:
         graph = self._model.graph
         del graph.value_info[:]  # shapes of the dense maps
         self._convs = {  # module name -> its weight and, where it has one, its bias
-            node.input[1].removesuffix(".weight"): tuple(node.input[1:])
-            for node in graph.node
-            if node.op_type == "Conv"
+            _conv_name(node): tuple(node.input[1:]) for node in graph.node if node.op_type == "Conv"
         }
         self._parts: dict[str, list[str]] = {}  # name in the stock model -> those in the file
         for name in self._convs:
@@ -57,12 +60,18 @@ class SlimmableOnnx:
             for node in graph.node
             if node.op_type == "Constant" and node.attribute[0].name == "value"
         }
+        self._coarse_makers = {  # stock name of a conv in columns -> what writes its coarse map
+            whole_name(name): maker
+            for position, maker in self._reading_convs("Conv")
+            if columns_of(name := _conv_name(graph.node[position])) == COARSE_COLUMNS
+        }
         self._splits = self._split_sizes()
         self._slices = self._slice_places()
 
     def covers(self, names: Iterable[str]) -> bool:
-        """Whether all these convolutions are in the file, whole or halved."""
-        return set(names) <= set(self._parts)
+        """Whether all these convolutions are in the file, whole or in parts of known widths."""
+        in_columns = {name for name, parts in self._parts.items() if any(map(columns_of, parts))}
+        return set(names) <= set(self._parts) - (in_columns - set(self._coarse_makers))
 
     def write(self, widths: Mapping[str, tuple[int, int]], path: Path) -> Path:
         """Write the model with these widths.
@@ -70,7 +79,8 @@ class SlimmableOnnx:
         Args:
             widths: Module name of every convolution of the stock model -> input and output
                 channels, none wider than in the dense model. One that the file has as two halves
-                gives each half of its output channels.
+                gives each half of its output channels. One in columns gives the coarse part the
+                channels of the coarse map.
             path: The .onnx file to write.
 
         Raises:
@@ -79,10 +89,11 @@ class SlimmableOnnx:
         tensors = dict(self._weights)
         for name, (inputs, outputs) in widths.items():
             in_file = self._parts[name]
-            width = outputs // len(in_file)
+            width = outputs // len(set(map(half_of, in_file)))
             for conv in in_file:
                 weight, *bias = self._convs[conv]
-                tensors[weight] = self._weights[weight][:width, :inputs]
+                columns = self._columns(conv, inputs, widths)
+                tensors[weight] = self._weights[weight][:width, :columns]
                 tensors |= {each: self._weights[each][:width] for each in bias}
         model = self._onnx.ModelProto()
         model.CopyFrom(self._model)
@@ -103,6 +114,15 @@ class SlimmableOnnx:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(model.SerializeToString())
         return path
+
+    def _columns(self, conv: str, inputs: int, widths: Mapping[str, tuple[int, int]]) -> int:
+        """Input channels of what is in the file, for a stock convolution that has `inputs`."""
+        columns = columns_of(conv)
+        if columns is None:
+            return inputs
+        maker = self._coarse_makers[whole_name(conv)]
+        coarse = widths[maker][1] if maker in widths else len(self._weights[self._convs[maker][0]])
+        return coarse if columns == COARSE_COLUMNS else inputs - coarse
 
     def _split_sizes(self) -> dict[int, tuple[str, int]]:
         """Position of each Split of a convolution's output -> that convolution, and its parts."""
@@ -140,4 +160,10 @@ class SlimmableOnnx:
             while source is not None and source.op_type in _PASS_CHANNELS_ON:
                 source = maker.get(source.input[0])
             if source is not None and source.op_type == "Conv":
-                yield position, source.input[1].removesuffix(".weight")
+                yield position, _conv_name(source)
+
+
+def _conv_name(node: Any) -> str:
+    """Dotted name of the torch module that a Conv node was."""
+    name: str = node.input[1]
+    return name.removesuffix(".weight")

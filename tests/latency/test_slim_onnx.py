@@ -88,3 +88,24 @@ def test_each_half_of_a_halved_convolution_keeps_half_of_the_width_asked_for(tmp
         for part in (f"{half}.weight", f"{half}.bias"):
             assert len(before[part]) == 16
             assert np.array_equal(after[part], before[part][:6])
+
+
+def test_a_convolution_in_columns_keeps_the_width_of_its_coarse_map(tmp_path):
+    dense = export_model(stock("yolov8n", classes=2), tmp_path / "dense.onnx", SIZE, "onnxruntime")
+    slimmable = SlimmableOnnx(dense.path)
+    joined, coarse = "model.12.cv1.conv", "model.9.cv2.conv"  # 256 channels from SPPF, 128 finer
+    for widths, columns in (({}, (256, 128)), ({coarse: (512, 200)}, (200, 128))):
+        slim = slimmable.write(widths | {joined: (sum(columns), 24)}, tmp_path / "slim.onnx")
+        shapes = {each.name: tuple(each.dims) for each in onnx.load(slim).graph.initializer}
+        for half in ("half0", "half1"):
+            for part, width in zip(("coarse_columns", "fine_columns"), columns, strict=True):
+                assert shapes[f"model.12.cv1.{half}.{part}.weight"] == (12, width, 1, 1)
+
+
+def test_a_coarse_map_of_unknown_width_is_not_covered(tmp_path):
+    model = copy.deepcopy(stock("yolov8n", classes=2))
+    model.model[9].cv2.act = nn.Softmax(1)  # what writes the map cannot be told through it
+    dense = export_model(model, tmp_path / "dense.onnx", SIZE, "onnxruntime")
+    slimmable = SlimmableOnnx(dense.path)
+    assert not slimmable.covers(["model.12.cv1.conv"])
+    assert slimmable.covers(["model.15.cv1.conv", "model.9.cv2.conv"])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from autoprune.latency.rewrites import dfl, halved
+from autoprune.latency.rewrites import dfl, halved, late_upsample
 
 __all__ = ["REWRITES", "Rewrite", "rewrite_in_place"]
 
@@ -29,13 +29,13 @@ class Rewrite:
         summary: What it replaces by what, in one line.
         replacement: A layer -> what to put in its place; None where the rewrite does not apply.
             The layer itself stays unchanged.
-        input_shape: A layer it applies to -> shape of an input to try both on.
+        input_shapes: A layer it applies to -> shapes of the inputs to try both on.
     """
 
     name: str
     summary: str
     replacement: Callable[[nn.Module], nn.Module | None]
-    input_shape: Callable[[nn.Module], tuple[int, ...]]
+    input_shapes: Callable[[nn.Module], tuple[tuple[int, ...], ...]]
 
 
 REWRITES: tuple[Rewrite, ...] = (
@@ -43,13 +43,19 @@ REWRITES: tuple[Rewrite, ...] = (
         name="dfl",
         summary="DFL's softmax and 1x1 convolution -> exp, one matrix product and one division.",
         replacement=dfl.replacement,
-        input_shape=dfl.input_shape,
+        input_shapes=dfl.input_shapes,
     ),
     Rewrite(
         name="halved",
         summary="A convolution whose output is split in two -> two convolutions of half its width.",
         replacement=halved.replacement,
-        input_shape=halved.input_shape,
+        input_shapes=halved.input_shapes,
+    ),
+    Rewrite(
+        name="late upsample",
+        summary="A 1x1 convolution of an upsampled map -> of the map, its result upsampled.",
+        replacement=late_upsample.replacement,
+        input_shapes=late_upsample.input_shapes,
     ),
 )
 
@@ -69,23 +75,32 @@ def rewrite_in_place(model: nn.Module, rewrites: Sequence[Rewrite] = REWRITES) -
         The same model.
     """
     for name, layer in list(model.named_children()):
-        kept = rewrite_in_place(layer, rewrites)
-        for rewrite in rewrites:
-            replacement = rewrite.replacement(kept)
-            if replacement is not None and _agree(kept, replacement, rewrite.input_shape(kept)):
-                kept = replacement
+        kept = _replaced(rewrite_in_place(layer, rewrites), rewrites)
         if kept is not layer:
             setattr(model, name, kept)
+    for index, join in list(late_upsample.joins(model)):
+        kept = _replaced(join, rewrites)
+        if isinstance(kept, late_upsample.Join):
+            late_upsample.put(model, index, kept)
     return model
 
 
-def _agree(layer: nn.Module, replacement: nn.Module, shape: tuple[int, ...]) -> bool:
+def _replaced(layer: nn.Module, rewrites: Sequence[Rewrite]) -> nn.Module:
+    for rewrite in rewrites:
+        replacement = rewrite.replacement(layer)
+        if replacement is not None and _agree(layer, replacement, rewrite.input_shapes(layer)):
+            layer = replacement
+    return layer
+
+
+def _agree(layer: nn.Module, replacement: nn.Module, shapes: tuple[tuple[int, ...], ...]) -> bool:
     dice = torch.Generator().manual_seed(_SEED)
     dtype = next((each.dtype for each in layer.parameters()), torch.float32)
-    image = torch.randn(shape, generator=dice, dtype=torch.float64).to(dtype)
+    images = [torch.randn(each, generator=dice, dtype=torch.float64).to(dtype) for each in shapes]
     try:
         with torch.no_grad():
-            before, after = layer(image.clone()), replacement(image.clone())
+            before = layer(*(each.clone() for each in images))
+            after = replacement(*(each.clone() for each in images))
     except Exception:  # a user's layer that reads its parts in another way raises anything
         return False
     return (

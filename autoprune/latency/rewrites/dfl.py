@@ -51,8 +51,8 @@ def replacement(layer: nn.Module) -> nn.Module | None:
     return None
 
 
-def input_shape(layer: nn.Module) -> tuple[int, ...]:
+def input_shapes(layer: nn.Module) -> tuple[tuple[int, ...], ...]:
     """Of logits that a DFL reads."""
     conv = layer.conv
     assert isinstance(conv, nn.Conv2d)
-    return (1, _SIDES * conv.in_channels, _ANCHORS)
+    return ((1, _SIDES * conv.in_channels, _ANCHORS),)

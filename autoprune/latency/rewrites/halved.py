@@ -8,14 +8,13 @@ weights, row by row, so every channel stays the same sum.
 from __future__ import annotations
 
 import copy
-import re
 from typing import Any
 
 from torch import Tensor, nn
 
+from autoprune.latency.rewrites.names import HALVES
+
 _SIDE = 8  # pixels, of the input of a trial run
-_NAMES = ("half0", "half1")
-_IN_A_NAME = re.compile(rf"\.({'|'.join(_NAMES)})\.conv$")
 
 
 class _Halves:
@@ -41,12 +40,12 @@ class HalvedConv(nn.Module):
     def __init__(self, whole: nn.Module) -> None:
         """Cut a Conv whose batch norm is folded; it stays unchanged."""
         super().__init__()
-        for name, part in zip(_NAMES, (0, 1), strict=True):
+        for name, part in zip(HALVES, (0, 1), strict=True):
             setattr(self, name, _half(whole, part))
 
     def forward(self, image: Tensor) -> _Halves:
         """Convolve twice; the block splits the result as it splits a tensor."""
-        first, second = (getattr(self, name)(image) for name in _NAMES)
+        first, second = (getattr(self, name)(image) for name in HALVES)
         return _Halves(first, second)
 
 
@@ -71,18 +70,10 @@ def replacement(block: nn.Module) -> nn.Module | None:
     return halved.requires_grad_(False)
 
 
-def input_shape(block: nn.Module) -> tuple[int, ...]:
+def input_shapes(block: nn.Module) -> tuple[tuple[int, ...], ...]:
     """Of an image that the block reads."""
     whole: Any = block.cv1
-    return (1, whole.conv.in_channels, _SIDE, _SIDE)
-
-
-def whole_name(name: str) -> str:
-    """Dotted name of a convolution in an exported model -> its name in the stock model.
-
-    Both halves of one convolution have the same.
-    """
-    return _IN_A_NAME.sub(".conv", name)
+    return ((1, whole.conv.in_channels, _SIDE, _SIDE),)
 
 
 def _half(whole: nn.Module, part: int) -> nn.Module:

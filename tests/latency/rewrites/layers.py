@@ -7,11 +7,12 @@ from torch import nn
 
 from autoprune.latency.rewrites.dfl import ProductDFL
 from autoprune.latency.rewrites.halved import HalvedConv
+from autoprune.latency.rewrites.late_upsample import LateUpsampleConv
 
 
 def rewritten_layers(model: nn.Module) -> dict[str, int]:
     """How many layers of a model each rewrite made."""
-    kinds = {"dfl": ProductDFL, "halved": HalvedConv}
+    kinds = {"dfl": ProductDFL, "halved": HalvedConv, "late upsample": LateUpsampleConv}
     return {
         name: sum(isinstance(module, kind) for module in model.modules())
         for name, kind in kinds.items()

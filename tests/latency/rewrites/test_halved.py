@@ -12,6 +12,7 @@ from ultralytics.nn.modules.block import C2
 
 from autoprune.latency.export import folded
 from autoprune.latency.rewrites import halved
+from autoprune.latency.rewrites.names import half_of, whole_name
 from tests.latency.rewrites.layers import Block
 
 
@@ -52,8 +53,10 @@ def test_the_halves_carry_a_name_that_leads_back_to_the_whole() -> None:
     names = {name for name, each in better.named_modules() if isinstance(each, nn.Conv2d)}
     halves = {name for name in names if name.startswith("0.cv1.")}
     assert len(halves) == 2
-    assert {halved.whole_name(name) for name in halves} == {"0.cv1.conv"}
-    assert {halved.whole_name(name) for name in names - halves} == names - halves
+    assert {whole_name(name) for name in halves} == {"0.cv1.conv"}
+    assert {whole_name(name) for name in names - halves} == names - halves
+    assert {half_of(name) for name in halves} == {"half0", "half1"}
+    assert {half_of(name) for name in names - halves} == {None}
 
 
 def test_the_halves_can_be_read_as_halves_of_the_channels_alone() -> None:

@@ -45,8 +45,10 @@ def test_a_rewritten_detector_gives_the_same_boxes_and_scores(name: str, choice:
     plain = folded(detector(name)).double()
     better = rewrite_in_place(copy.deepcopy(plain), CHOICES[choice])
     made = rewritten_layers(better)
-    assert made["dfl"] == (choice != "halved")
-    assert (made["halved"] >= 5) == (choice != "dfl")
+    assert made["dfl"] == (choice in ("dfl", "all"))
+    assert (made["halved"] >= 5) == (choice in ("halved", "all"))
+    joined = choice in ("late upsample", "all") and name != "unusual"  # which joins three maps
+    assert (made["late upsample"] >= 2) == joined
     side = 128 if name.endswith("p6") else 64
     torch.testing.assert_close(
         better(image(side=side)), plain(image(side=side)), rtol=1e-9, atol=1e-9
@@ -60,13 +62,19 @@ def test_a_trained_detector_sees_the_same_on_photographs(sharper: float, choice:
     for tower in plain.model[-1].cv2:  # larger logits: one bin takes all
         tower[-1].weight.mul_(sharper)
     better = rewrite_in_place(copy.deepcopy(plain), CHOICES[choice])
+    exact = copy.deepcopy(plain).double()
     for photo in sorted(Path(ASSETS).glob("*.jpg")):
         pixels = cv2.resize(cv2.imread(str(photo)), (192, 192))[..., ::-1] / np.float32(255)
         given = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
         expected, found = plain(given), better(given)
         assert expected.isfinite().all()
-        assert (found - expected)[:, :4].abs().max() < 1e-3
         assert (found - expected)[:, 4:].abs().max() < 1e-5
+        boxes, stock = found[:, :4], expected[:, :4]
+        if sharper == 1:
+            assert (boxes - stock).abs().max() < 1e-3
+        else:  # rounding far before the head is made larger too, also in the stock layers
+            true = exact(given.double())[:, :4]
+            assert (boxes - true).abs().max() < max(1e-3, 10 * (stock - true).abs().max())
 
 
 @pytest.mark.parametrize("name", ["yolov8n", "unusual", "pruned"])
@@ -102,7 +110,7 @@ def test_where_the_rewrites_are_slower_the_stock_layers_are_exported(tmp_path: P
     exported = export_model(pruned(), tmp_path / "model.pt2", (64, 64), "torch")
     program = torch.export.load(exported.path)
     assert any("softmax" in str(node.target) for node in program.graph.nodes)
-    assert not any("half0" in name for name in program.state_dict)
+    assert not any("half0" in name or "columns" in name for name in program.state_dict)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +138,7 @@ def test_a_users_block_that_only_looks_alike_stays(block: Callable[[], nn.Module
     "other", [nn.Softplus(), nn.Sequential(nn.ReLU(), nn.Unflatten(0, (1, 1)))]
 )
 def test_a_replacement_with_other_numbers_or_another_shape_is_not_taken(other: nn.Module) -> None:
-    wrong = Rewrite("wrong", "Differs.", lambda layer: other, lambda layer: (1, 2))
+    wrong = Rewrite("wrong", "Differs.", lambda layer: other, lambda layer: ((1, 2),))
     model = nn.Sequential(nn.ReLU())
     assert isinstance(rewrite_in_place(model, (wrong,))[0], nn.ReLU)
 
