@@ -19,38 +19,46 @@ RIDGE = 0.01
 class _Reader:
     """One convolution that reads the group, as the greedy loop sees it.
 
-    `inverse` is the group's part of the inverse covariance, (width * b, width * b); `weight` the
-    columns that read the group, (outputs, width * b); b columns belong to each channel.
+    `inverse` is the group's part of the inverse covariance, `gram` that of W^T W, with W the
+    weight's columns that read the group; both (width * b, width * b). b columns belong to each
+    channel.
     """
 
     inverse: Tensor
-    weight: Tensor
+    gram: Tensor
     columns: int
 
     def costs(self) -> Tensor:
         """Loss increase if each channel went now, shape (width,); removed ones are meaningless."""
-        width = self.inverse.shape[0] // self.columns
         if self.columns == 1:
-            diagonal = self.inverse.diagonal()
-            energy: Tensor = self.weight.square().sum(dim=0)
-            return energy / diagonal
-        blocks = self.inverse.view(width, self.columns, width, self.columns)
-        own = blocks.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
-        weight = self.weight.view(-1, width, self.columns).permute(1, 2, 0)
-        explained: Tensor = torch.linalg.solve(own, weight)
-        return (explained * weight).sum(dim=(1, 2))
+            return self.gram.diagonal() / self.inverse.diagonal()
+        explained: Tensor = torch.linalg.solve(self._own(self.inverse), self._own(self.gram))
+        return explained.diagonal(dim1=1, dim2=2).sum(dim=1)
+
+    def _own(self, square: Tensor) -> Tensor:
+        """The blocks on the diagonal, (width, b, b)."""
+        width = square.shape[0] // self.columns
+        blocks = square.view(width, self.columns, width, self.columns)
+        return blocks.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
 
     def remove(self, channel: int) -> None:
-        """Let the other columns take over what they can; the channel's become zero."""
+        """Let the other columns take over what they can; the channel's become zero.
+
+        W becomes `W - W_c C` with `C = (H_cc)^-1 H_c`, so its gram `G - C^T G_c - G_c^T C +
+        C^T G_cc C`, written as two products with `V = G_c - G_cc C / 2`.
+        """
         at = slice(channel * self.columns, (channel + 1) * self.columns)
-        column = self.inverse[:, at].clone()
-        own = column[at].clone()
-        correction = torch.linalg.solve(own, column.T)
-        self.weight -= self.weight[:, at].clone() @ correction
-        self.inverse -= column @ correction
-        self.weight[:, at] = 0.0
-        self.inverse[:, at] = 0.0
-        self.inverse[at, :] = 0.0
+        row, weights = self.inverse[at].clone(), self.gram[at].clone()
+        if self.columns == 1:
+            correction = row / row[:, at]
+        else:
+            correction = torch.linalg.solve(row[:, at], row)
+        self.inverse.addmm_(row.T, correction, alpha=-1)
+        half = weights - weights[:, at] @ correction / 2
+        self.gram.addmm_(correction.T, half, alpha=-1).addmm_(half.T, correction, alpha=-1)
+        for square in (self.inverse, self.gram):
+            square[:, at] = 0.0
+            square[at, :] = 0.0
         self.inverse[at, at] = torch.eye(self.columns, dtype=self.inverse.dtype)
 
 
@@ -66,7 +74,7 @@ def removal_costs(
     `sum over outputs o of F_o W_oc (H_cc)^-1 W_oc`, with F the Fisher information of the output;
     a channel that occurs several times in a reader (SPPF) or at several kernel positions is a
     block. Costs of all readers add up, since all are estimates of the same loss. After each
-    removal weights and inverse are updated (Hassibi and Stork 1993; blocks as in Kurtic et al.
+    removal the weights' gram and the inverse are updated (Hassibi and Stork 1993; blocks as in Kurtic et al.
     2022, arXiv 2203.07259).
 
     Args:
@@ -118,7 +126,7 @@ def _readers(
         scaled = weight * fisher.sqrt()[:, None, None, None]
         rows = scaled[:, channels].permute(0, 2, 3, 1).reshape(-1, len(channels))
         inverse = inverses[name][channels][:, channels]
-        yield _Reader(inverse.clone(), rows.clone(), len(starts))
+        yield _Reader(inverse, rows.T @ rows, len(starts))
 
 
 def _inverse(moments: InputMoments, conv: nn.Conv2d) -> Tensor:

@@ -10,7 +10,7 @@ from torch import nn
 from autoprune.domain.plan import PruningPlan, as_pair, kept_width
 from autoprune.errors import ConfigError
 from autoprune.families import family_of
-from autoprune.pruning.compensation import compensate
+from autoprune.pruning.compensation import Compensator
 from autoprune.pruning.criteria import score_groups
 from autoprune.pruning.importance import DEFAULT_IMPORTANCE
 from autoprune.pruning.selection import check_plan, select_channels
@@ -50,6 +50,9 @@ class Pruner:
         self.widths = self.family.widths(model)
         self.groups = self.family.channel_groups(model)
         self.scores = score_groups(self.groups, model, importance, calibration)
+        self._compensator: Compensator | None = None
+        if compensated and calibration is not None:
+            self._compensator = Compensator(self.groups, calibration, self.scores)
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process, which looks the family up itself: its row holds functions."""
@@ -70,8 +73,8 @@ class Pruner:
         pruned = copy.deepcopy(self.model)
         kept = select_channels(self.groups, plan, self.scores)
         if any(len(kept[group.name]) < group.width for group in self.groups):
-            if self.compensated and self.calibration is not None:
-                compensate(pruned, self.groups, kept, self.calibration)
+            if self._compensator is not None:
+                self._compensator.compensate(pruned, kept)
             cut_channels(pruned, self.groups, kept)
         return pruned
 

@@ -112,10 +112,11 @@ _REMOVE, _READERS = obs._Reader.remove, obs._readers
 def keep_weights(reader: Any, channel: int) -> None:
     """`_Reader.remove` as in the first experiment: the inverse is updated, the weights are not."""
     at = slice(channel * reader.columns, (channel + 1) * reader.columns)
-    before = reader.weight.clone()
+    before = reader.gram.clone()
     _REMOVE(reader, channel)
-    reader.weight.copy_(before)
-    reader.weight[:, at] = 0.0
+    reader.gram.copy_(before)
+    reader.gram[:, at] = 0.0
+    reader.gram[at, :] = 0.0
 
 
 def first_reader(*args: Any) -> Iterator[Any]:
@@ -139,8 +140,8 @@ def ablations() -> list[tuple[str, int, Setting, Setting]]:
     def ridge(value: float) -> AbstractContextManager[Any]:
         both = ExitStack()
         both.enter_context(patch.object(obs, "RIDGE", value))
-        changed = partial(compensation.compensate, ridge=value)
-        both.enter_context(patch.object(prune, "compensate", changed))
+        changed = partial(compensation.Compensator, ridge=value)
+        both.enter_context(patch.object(prune, "Compensator", changed))
         return both
 
     return [

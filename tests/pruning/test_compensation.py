@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -15,8 +16,9 @@ from autoprune.domain.plan import PruningPlan
 from autoprune.errors import ConfigError
 from autoprune.evaluation.checkpoint import load_yolo
 from autoprune.families import family_of
+from autoprune.pruning import compensation as compensation_module
 from autoprune.pruning import statistics as statistics_module
-from autoprune.pruning.compensation import compensate
+from autoprune.pruning.compensation import Compensator, compensate
 from autoprune.pruning.groups import AxisSlice, ChannelGroup
 from autoprune.pruning.prune import Pruner, uniform_plan
 from autoprune.pruning.statistics import (
@@ -264,6 +266,70 @@ def test_on_real_3x3_layers_reconstruction_gets_better_with_either_covariance(
 def _spread(error: Tensor) -> float:
     """Energy of the error apart from its mean by channel, which a batch norm takes care of."""
     return float((error - error.mean(dim=(0, 2, 3), keepdim=True)).square().sum())
+
+
+@pytest.mark.parametrize("block", [7, 256])
+def test_one_factor_serves_every_plan_as_a_factor_of_its_own_would(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernel positions, channels alone and SPPF's repeats; float64 statistics, so to 1e-6."""
+    monkeypatch.setattr(compensation_module, "_BLOCK", block)
+    model = scrambled("yolov8n")
+    statistics = as_double(synthetic(model, kernel_wide_upto=40))
+    groups = family_of(model).channel_groups(model)
+    dice = torch.Generator().manual_seed(0)
+    scores = {group.name: torch.rand(group.width, generator=dice) for group in groups}
+    remembering = Compensator(groups, statistics, scores)
+    for share in (0.7, 0.3, 0.7):
+        kept = {
+            name: values.argsort(descending=True)[: max(1, int(share * len(values)))].sort().values
+            for name, values in scores.items()
+        }
+        once, again = copy.deepcopy(model), copy.deepcopy(model)
+        compensate(once, groups, kept, statistics)
+        remembering.compensate(again, kept)
+        for (name, one), other in zip(
+            once.state_dict().items(), again.state_dict().values(), strict=True
+        ):
+            torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-6, msg=name)
+    assert {"model.9.cv2.conv", "model.1.conv"} <= set(remembering._factors)
+
+
+def as_double(statistics: CalibrationStatistics) -> CalibrationStatistics:
+    inputs = {
+        name: InputMoments(one.mean.double(), one.covariance.double(), one.kernel_wide)
+        for name, one in statistics.inputs.items()
+    }
+    return CalibrationStatistics(inputs=inputs, output_fisher=statistics.output_fisher)
+
+
+def test_a_correction_is_worked_out_once_and_forgotten_when_memory_is_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worked_out: list[str] = []
+    take_over = Compensator._take_over
+
+    def counted(self: Compensator, name: str, *rest: Any) -> Any:
+        worked_out.append(name)
+        return take_over(self, name, *rest)
+
+    monkeypatch.setattr(Compensator, "_take_over", counted)
+    x = activations(0)
+    compensator = Compensator([GROUP], statistics_of(x))
+    first, second = two_readers(0), two_readers(0)
+    compensator.compensate(first, kept_without([5]))
+    compensator.compensate(second, kept_without([5]))
+    assert worked_out == ["block.conv", "last"]
+    assert fingerprint(first) == fingerprint(second)
+    compensator.compensate(two_readers(0), kept_without([4]))
+    assert len(worked_out) == 4
+    monkeypatch.setattr(compensation_module, "REMEMBERED_BYTES", 1)
+    for removed in ([3], [5]):
+        compensator.compensate(two_readers(0), kept_without(removed))
+    assert len(worked_out) == 8
+    third = two_readers(0)
+    compensator.compensate(third, kept_without([5]))
+    assert fingerprint(third) == fingerprint(first)
 
 
 def test_compensating_for_nothing_known_is_refused() -> None:
