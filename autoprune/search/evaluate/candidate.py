@@ -20,6 +20,7 @@ from autoprune.evaluation.fine_tune import fine_tune
 from autoprune.evaluation.fine_tune_settings import FineTuneSettings
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.recalibrate import recalibrate_batchnorm
+from autoprune.evaluation.renormalize import renormalize_batchnorm
 from autoprune.evaluation.validate import validate
 from autoprune.pruning.size import model_size
 from autoprune.search.context.failures import candidate_failure
@@ -202,6 +203,8 @@ class _Run:
         if self.record.at_rung(UNTRAINED) is None:
             self._add_score(self._untrained_score(pruned))
         self.listener.stage("fine-tune")
+        images = self.bench.recalibration_images
+        renormalize_batchnorm(pruned, images, self.bench.train_size, self.bench.device)
         if most_s is not None:
             most_s -= time.monotonic() - began
         trained = self._fine_tuned(pruned, most_s)

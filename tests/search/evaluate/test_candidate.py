@@ -110,7 +110,15 @@ def test_promotion_adds_latency_and_fine_tune_to_what_is_known(
     known = evaluate_untrained(bench, TRIAL, SILENT)
     invented.asked.clear()
     made = evaluate_trained(bench, Candidate.of(known), SILENT, known)
-    assert invented.asked == ["prune", "latency", "prune", "fine-tune", "validate", "save"]
+    assert invented.asked == [
+        "prune",
+        "latency",
+        "prune",
+        "renormalize",
+        "fine-tune",
+        "validate",
+        "save",
+    ]
     assert made.state == "complete"
     assert [(score.rung, score.metrics.map50_95) for score in made.rungs] == [
         (UNTRAINED, 0.3),
@@ -165,7 +173,8 @@ def test_a_baseline_goes_through_all_rungs_at_once(
     invented = Invented(predicted_ms=9.0, ms=9.1)
     bench = invented_bench(tmp_path, invented, monkeypatch)
     made = evaluate_trained(bench, BASELINE, SILENT, however_slow=True)
-    asked = ["prune", "latency", "prune", "validate", "fine-tune", "validate", "save"]
+    tuned = ["prune", "validate", "renormalize", "fine-tune", "validate", "save"]
+    asked = ["prune", "latency", *tuned]
     assert invented.asked == asked
     assert (made.untrained_map50_95, made.map50_95, made.predicted_ms) == (0.3, 0.6, 9.0)
     assert bench.folder.baseline_records() == [made]
