@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -18,7 +18,7 @@ from autoprune.domain.outcome import Outcome
 from autoprune.domain.ranking import best_known
 from autoprune.domain.record import TrialRecord
 from autoprune.domain.stages import Stage
-from autoprune.errors import StorageFailed
+from autoprune.errors import AutopruneError, StorageFailed
 from autoprune.latency.targets import LatencyTarget
 from autoprune.search.context.budget import Allowance, Budget
 from autoprune.search.context.journal import Journal
@@ -275,8 +275,8 @@ def run_search(
                     with journal.stage(step.stage) as allowance:
                         known = step.run(known, allowance, listener)
                     if step.shown:
-                        with journal.stage(stages.REPORT):
-                            report()
+                        with journal.stage(stages.REPORT), suppress(OSError, AutopruneError):
+                            report()  # the last one will say what is wrong
                     if isinstance(known, Outcome):
                         return known
     finally:

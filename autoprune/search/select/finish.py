@@ -156,14 +156,18 @@ def score_on_new_images(
 def outcome_of(
     limit: Limit, records: list[TrialRecord], best: TrialRecord | None, stopped_by: str
 ) -> Outcome:
-    """Sum a search up; without a best record, the best so far or the nearest miss is named."""
-    known = best_known(records, limit)
+    """Sum a search up; without a best record, the best so far or the nearest miss is named.
+
+    The best so far meets a latency limit if all of its measured interval does, fine-tuned or not.
+    """
+    known = None if best else best_known(records, limit)
     named = best or (known.record if known else nearest_miss(records, limit))
+    met = best is not None or (known is not None and known.evidence >= Evidence.INTERVAL)
     return Outcome(
         status="finished",
         stopped_by=stopped_by,
         best=named.name if named else None,
-        goal_met=best is not None,
+        goal_met=met,
         budget_ms=limit.latency_ms,
         finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )

@@ -20,6 +20,7 @@ from autoprune.search.select.finish import (
     MAX_DOUBTFUL,
     better_published,
     confirm_best,
+    outcome_of,
     score_on_new_images,
 )
 from tests.search.fakes import (
@@ -33,6 +34,9 @@ from tests.search.fakes import (
     too_late,
     unlimited,
     with_goal,
+)
+from tests.search.fakes import (
+    scored as scored_record,
 )
 
 
@@ -294,3 +298,20 @@ def test_misses_of_earlier_runs_count_too(tmp_path: Path, measured: dict[str, fl
     records = [*missed, *(_record(10 + number, 4.97, 0.6) for number in range(3))]
     assert _confirmed(_bench(tmp_path, *records), records) is None
     assert measured == {}
+
+
+def test_a_plan_measured_within_the_budget_meets_it_without_a_fine_tune_a_predicted_one_does_not(
+    tmp_path: Path,
+) -> None:
+    bench = _bench(tmp_path)
+    predicted = scored_record(3, 4.0, 0.5)
+    found = outcome_of(bench.limit, [predicted], None, "time is over")
+    assert (found.best, found.goal_met) == ("trial 3", False)
+    measured = predicted.model_copy(update={"latency": latency(4.2)})
+    found = outcome_of(bench.limit, [measured], None, "time is over")
+    assert (found.best, found.goal_met) == ("trial 3", True)
+    doubtful = predicted.model_copy(update={"latency": latency(4.98)})  # its interval reaches 5.03
+    assert not outcome_of(bench.limit, [doubtful], None, "time is over").goal_met
+    missed = record("trial 4", 5.2, None, number=4, state="over_budget", predicted=4.9)
+    found = outcome_of(bench.limit, [missed], None, "time is over")
+    assert (found.best, found.goal_met) == ("trial 4", False)
