@@ -50,9 +50,7 @@ def test_the_network_computes_what_it_did_before(
 
 
 def _paired(old: list[Tensor], norms: list[nn.BatchNorm2d]) -> list[dict[str, Tensor]]:
-    return [
-        {"old": mean, "new": norm.running_mean} for mean, norm in zip(old, norms, strict=True)
-    ]
+    return [{"old": mean, "new": norm.running_mean} for mean, norm in zip(old, norms, strict=True)]
 
 
 def test_statistics_are_those_of_all_pixels_however_the_batches_are_cut(
