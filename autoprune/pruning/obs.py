@@ -49,10 +49,8 @@ class _Reader:
         """
         at = slice(channel * self.columns, (channel + 1) * self.columns)
         row, weights = self.inverse[at].clone(), self.gram[at].clone()
-        if self.columns == 1:
-            correction = row / row[:, at]
-        else:
-            correction = torch.linalg.solve(row[:, at], row)
+        own = row[:, at]
+        correction = row / own if self.columns == 1 else torch.linalg.solve(own, row)
         self.inverse.addmm_(row.T, correction, alpha=-1)
         half = weights - weights[:, at] @ correction / 2
         self.gram.addmm_(correction.T, half, alpha=-1).addmm_(half.T, correction, alpha=-1)
@@ -74,8 +72,8 @@ def removal_costs(
     `sum over outputs o of F_o W_oc (H_cc)^-1 W_oc`, with F the Fisher information of the output;
     a channel that occurs several times in a reader (SPPF) or at several kernel positions is a
     block. Costs of all readers add up, since all are estimates of the same loss. After each
-    removal the weights' gram and the inverse are updated (Hassibi and Stork 1993; blocks as in Kurtic et al.
-    2022, arXiv 2203.07259).
+    removal the weights' gram and the inverse are updated (Hassibi and Stork 1993; blocks as in
+    Kurtic et al. 2022, arXiv 2203.07259).
 
     Args:
         group: Its other readers' channels are taken to stay.

@@ -16,8 +16,8 @@ LossOf = Callable[[nn.Module, Batch], Tensor]
 """(model, batch) -> scalar loss, differentiable with respect to every feature map."""
 
 LEAST_IMAGES = 16  # whatever the time limit
-LEAST_ROWS = 128  # patches drawn per convolution and image ...
-ROWS_PER_COLUMN = 1 / 12  # ... or this share of the covariance's side, if that is more
+LEAST_ROWS = 250  # patches drawn per convolution and image ...
+ROWS_PER_COLUMN = 0.125  # ... or this share of the covariance's side, if that is more
 _BLOCK = 512  # columns: of the blocks right of the diagonal the mirror image is enough
 GRADIENT_POWER = 0.5  # a patch counts by its gradient's energy to this power ...
 EVEN_SHARE = 0.1  # ... mixed with this much of the same weight for all
@@ -129,14 +129,15 @@ class _Accumulator:
                 strict=True,
             )
         )
-        down, across = torch.broadcast_tensors(down[:, :, None], across[:, None, :])
+        down, across = down[:, :, None], across[:, None, :]
         height, width = inputs.shape[2:]
         inside = (down >= 0) & (down < height) & (across >= 0) & (across < width)
         patches = pixels[
             image[:, None, None], down.clamp(0, height - 1), across.clamp(0, width - 1)
         ]
-        patches = patches * inside[..., None]  # zeros where the padding lies
-        return patches.permute(0, 3, 1, 2).flatten(1)
+        patches.mul_(inside[..., None])  # zeros where the padding lies
+        flat: Tensor = patches.permute(0, 3, 1, 2).flatten(1)
+        return flat
 
     def _blocks(self) -> list[tuple[int, int]]:
         size = len(self.sum)
@@ -191,7 +192,7 @@ def collect_statistics(
         FloatingPointError: The loss is not finite.
     """
     modules = dict(model.named_modules())
-    wide = _kernel_wide(modules, convolutions)
+    wide = kernel_wide(modules, convolutions)
     found: dict[str, _Accumulator] = {}
     generator = torch.Generator().manual_seed(seed)
     handles = []
@@ -246,7 +247,7 @@ def collect_statistics(
     )
 
 
-def _kernel_wide(modules: Mapping[str, Any], convolutions: Collection[str]) -> set[str]:
+def kernel_wide(modules: Mapping[str, Any], convolutions: Collection[str]) -> set[str]:
     """Convolutions whose covariance may span kernel positions: the smallest first, up to a limit.
 
     A 3x3 convolution of 640 channels would need 133 MB; a 1x1 one loses nothing by channels alone.

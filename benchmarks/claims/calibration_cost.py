@@ -1,8 +1,9 @@
-"""Claim: calibration of yolov8x at 640 px takes less than 2 GB more memory than the model itself.
+"""Claim: on one core yolov8s is calibrated at 640 px within a minute, yolov8x within four.
 
     python benchmarks/claims/calibration_cost.py [--images 6]
 
-Random weights, generated pictures scaled up to 640 px, one thread, nothing cached. Memory is the
+Random weights, generated pictures scaled up to 640 px, one thread, nothing cached. Seconds are of
+processor time, so that waiting for a busy core does not count. Memory is the
 peak resident size of a child process that calibrates, less that of one that only loads the model.
 """
 
@@ -45,9 +46,9 @@ def child(model_name: str, images: int) -> dict[str, float]:
         with tempfile.TemporaryDirectory() as folder:
             splits = {"train": Split(1, images), "val": Split(2, 2)}
             data = inspect_data(write_detection_set(Path(folder) / "set", splits))
-            began = time.perf_counter()
+            began = time.process_time()
             calibrate(model, data, SIDE, images, cache=Path(folder) / "cache")
-            seconds = time.perf_counter() - began
+            seconds = time.process_time() - began
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"seconds": seconds, "peak_mb": peak_kib * 1024 / 1e6}
 
@@ -72,10 +73,12 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from autoprune.search.context.calibration_images import calibration_images
     from benchmarks.lib.provenance import provenance, save_results
 
+    default = calibration_images(SIDE)
     made = provenance("torch", "ultralytics")
-    table = Table("model", "s per image", "s for 128 images", "extra peak memory, MB")
+    table = Table("model", "s per image", f"s for {default} images", "extra peak memory, MB")
     rows = []
     for name in asked.models:
         loaded, short, long = (in_child(name, count) for count in (0, FEW, asked.images))
@@ -83,7 +86,7 @@ def main() -> None:
         row = {
             "model": name,
             "seconds_per_image": round(each, 2),
-            "seconds_for_128": round(short["seconds"] + each * (128 - FEW)),
+            "seconds_for_default": round(short["seconds"] + each * (default - FEW)),
             "extra_mb": round(max(short["peak_mb"], long["peak_mb"]) - loaded["peak_mb"]),
         }
         rows.append(row)
@@ -92,6 +95,8 @@ def main() -> None:
         "claim": "cost of calibration",
         "imgsz_px": SIDE,
         "images": asked.images,
+        "default_images": default,
+        "clock": "processor",
         "threads": 1,
     }
     console = Console()

@@ -48,10 +48,25 @@ def _made(content: dict[str, Any]) -> str:
 
 def _prune_speed(content: dict[str, Any]) -> str:
     rows = [
-        (row["model"], f"{row['median_s']:.3f}", f"{row['fastest_s']:.3f}")
+        (
+            row["model"],
+            *(f"{row[key]:.3f}" for key in ("plain_s", "new_s", "again_s")),
+            f"{row['first_s']:.1f}",
+        )
         for row in content["rows"]
     ]
-    return table(("model", "one prune with its deep copy, median s", "fastest s"), rows)
+    header = (
+        "model",
+        "not compensated",
+        "compensated, new widths",
+        "compensated, widths of an earlier plan",
+        "compensated, the very first, with all factors",
+    )
+    about = (
+        f"Seconds of processor time, {content['threads']} thread, median of"
+        f" {content['repeats']}, deep copy included."
+    )
+    return f"{about}\n\n{table(header, rows)}"
 
 
 def _extreme_plans(content: dict[str, Any]) -> str:
@@ -225,7 +240,7 @@ def _calibration_cost(content: dict[str, Any]) -> str:
         (
             row["model"],
             f"{row['seconds_per_image']:.2f}",
-            f"{128 * row['seconds_per_image']:.0f}",
+            row["seconds_for_default"],
             f"{row['extra_mb']:.0f}",
         )
         for row in content["rows"]
@@ -233,12 +248,13 @@ def _calibration_cost(content: dict[str, Any]) -> str:
     header = (
         "model",
         "s per image",
-        "s for 128 images, the default at this size",
+        f"s for {content['default_images']} images, the default at this size",
         "peak memory beyond the model's, MB",
     )
     about = (
-        f"{content['imgsz_px']} px, {content['threads']} thread, measured on {content['images']}"
-        " images and extrapolated. Done once per model and data set."
+        f"{content['imgsz_px']} px, {content['threads']} thread, seconds of processor time,"
+        f" measured on {content['images']} images and extrapolated. Done once per model and data"
+        " set."
     )
     return f"{about}\n\n{table(header, rows)}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_PIXELS = 48 * 640**2  # of all pictures together: larger ones show more places
+_PIXELS = 45 * 640**2  # of all pictures together: larger ones show more places
 _MOST, _FEWEST = 256, 32
 
 

@@ -37,7 +37,7 @@ from autoprune.storage.study_folder import StudyFolder
 
 _WITHOUT_IMAGES = "; only importance l2_bn uncompensated needs no images"
 CACHE_BYTES = 3_000_000_000
-_VERSION = 3  # of the statistics: raise it when their meaning changes
+_VERSION = 4  # of the statistics: raise it when their meaning changes
 
 
 def calibrated(bench: Measured, allowance: Allowance, listener: SearchListener) -> Calibrated:
