@@ -188,7 +188,13 @@ def test_programs_sent_to_a_device_import_nothing_of_autoprune(program: str) -> 
 
 
 def test_only_the_command_line_prints_or_exits() -> None:
-    talkers = {"cli/main", "cli/exit_codes", "latency/runner", "demo/train_checkpoint"}
+    talkers = {
+        "cli/main",
+        "cli/ending",
+        "cli/exit_codes",
+        "latency/runner",
+        "demo/train_checkpoint",
+    }
     for file in _files():
         calls = {
             node.func.id

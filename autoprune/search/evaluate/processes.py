@@ -18,7 +18,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 
@@ -143,6 +143,8 @@ class _Worker:
             stderr=self._complaint,
             env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(self.bench.parent)},
         )
+        self._tasks = cast(IO[bytes], self._process.stdin)
+        self._answers = cast(IO[bytes], self._process.stdout)
 
     def started(self) -> None:
         """Wait until the worker is ready.
@@ -174,10 +176,9 @@ class _Worker:
             _Died: It did not survive that.
             Exception: What the work raised.
         """
-        assert self._process.stdin is not None
         try:
-            pickle.dump((work, candidate, more), self._process.stdin)
-            self._process.stdin.flush()
+            pickle.dump((work, candidate, more), self._tasks)
+            self._tasks.flush()
         except OSError as error:
             raise _Died(self._epitaph()) from error
         found: TrialRecord = self._heard()
@@ -190,10 +191,9 @@ class _Worker:
 
     def _heard(self) -> Any:
         """The next thing it says that is no event."""
-        assert self._process.stdout is not None
         while True:
             try:
-                kind, content = pickle.load(self._process.stdout)  # noqa: S301 (our own process)
+                kind, content = pickle.load(self._answers)  # noqa: S301 (our own process)
             except (EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
                 raise _Died(self._epitaph()) from error
             if kind == "event":
@@ -216,18 +216,16 @@ class _Worker:
 
     def _close(self) -> None:
         """End it: it goes by itself when its input ends."""
-        assert self._process.stdin is not None
         with contextlib.suppress(OSError):
-            self._process.stdin.close()
+            self._tasks.close()
         try:
             self._process.wait(_GOODBYE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        for stream in (self._process.stdout, self._complaint):
+        for stream in (self._answers, self._complaint):
             with contextlib.suppress(OSError, ValueError):
-                if stream is not None:
-                    stream.close()
+                stream.close()
 
 
 def _for_workers(bench: Informed) -> Informed:
