@@ -171,7 +171,7 @@ def _finish(bench: Searched, allowance: Allowance, listener: SearchListener) -> 
     outcome.save(bench.folder.outcome)
     BestSoFar(bench).update()
     baselines = [record for record in records if record.kind == "baseline"]
-    recommended = [] if best is None else [best]
+    recommended = [record for record in records if record.name == outcome.best]
     score_on_new_images(bench, baselines, allowance, listener, *recommended)
     publish(bench, best_known(bench.records(), bench.limit))  # its exported file is there now
     return bench.grown(Confirmed, best=best, outcome=outcome, compared=tuple(records))

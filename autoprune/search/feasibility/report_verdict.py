@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autoprune.domain.goal import Evidence
 from autoprune.domain.plan import PruningPlan
-from autoprune.domain.verdict import Verdict
+from autoprune.domain.verdict import Option, Verdict
 from autoprune.errors import TrialFailed
 from autoprune.search.context.budget import Allowance
 from autoprune.search.context.listener import SearchListener
@@ -16,6 +16,7 @@ from autoprune.search.feasibility.alternatives import timed_options
 from autoprune.search.feasibility.decide import verdict_of
 from autoprune.search.feasibility.reasonable import sensible_speedup
 
+ALONE_S = 7.0  # what it takes to time one plan beside the dense model
 MOST_CORRECTED = 1.15  # of the predictions, by one measurement
 
 
@@ -72,9 +73,23 @@ def _timed(bench: Informed, allowance: Allowance) -> Verdict:
     with tempfile.TemporaryDirectory(prefix="autoprune-options-") as own:
         wanted_ms = None if met else limit_ms
         dense, options = timed_options(
-            bench, bench.predictor, wanted_ms, Path(own), known=dense, worth=allowance.allows
+            bench,
+            bench.predictor,
+            wanted_ms,
+            Path(own),
+            known=dense,
+            worth=lambda cost_s: allowance.allows(cost_s + ALONE_S),
         )
+        options = tuple(_as_a_candidate(bench, option, Path(own)) for option in options)
     return verdict_of(bench.limit, dense, options)
+
+
+def _as_a_candidate(bench: Informed, option: Option, folder: Path) -> Option:
+    """The plan timed once more, beside the dense model alone: it corrects all predictions."""
+    if option.kind != "plan" or option.plan is None:
+        return option
+    pruned = bench.pruner.prune(PruningPlan.from_mapping(option.plan, option.name))
+    return option.model_copy(update={"latency": bench.measure(pruned, folder)})
 
 
 def _corrected(bench: Informed, verdict: Verdict, listener: SearchListener) -> Informed:

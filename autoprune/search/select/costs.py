@@ -47,14 +47,16 @@ class Costs:
         ]
         return max(known, default=self._estimated_s())
 
-    def most_s(self, allowance: Allowance) -> float | None:
-        """Seconds that a fine-tune may take at the most; None without a limit.
+    def most_s(self, allowance: Allowance, ends: float) -> float | None:
+        """Seconds that a fine-tune may take at the most to be validated by then; None for ever.
 
-        Beyond its stage's own time it may go on as long as what always comes still fits in.
+        Args:
+            allowance: Of the stage.
+            ends: By the budget's clock: the stage's own end, or the latest for what is owed.
         """
         if not allowance.budget.limited:
             return None
-        left_s = allowance.latest - allowance.budget.now()
+        left_s = ends - allowance.budget.now()
         return max(0.0, left_s - VALIDATIONS * self._validation_s())
 
     def _estimated_s(self) -> float:

@@ -33,7 +33,8 @@ def confirm_best(
     """Re-measure candidates, best first, until one is within the goal beyond doubt.
 
     After MAX_DOUBTFUL misses, those of earlier runs included, only candidates are tried whose first
-    measurement left no doubt. One is measured however late it is, further ones as time goes.
+    measurement left no doubt. One is measured however late it is, further ones as long as they end
+    before the report: a plan that is confirmed is worth more than anything that comes later.
 
     Returns:
         The first record whose upper bound, measured in CONFIRMING_PROCESSES fresh processes (in
@@ -43,6 +44,7 @@ def confirm_best(
     limit = bench.limit
     misses = sum(_missed(record, limit) for record in records)
     measured = left_out = 0
+    longest_s = 0.0
     candidates = ranked(records, limit)
     with_weights = [each for each in candidates if _weights_of(bench, each).exists()]
     for record in with_weights or candidates:
@@ -50,14 +52,16 @@ def confirm_best(
             continue
         latency = record.confirmed
         if latency is None or not latency.steady:
-            if measured and not allowance.allows(0.0):
+            left_s = allowance.latest - allowance.budget.now()
+            if measured and left_s < longest_s:
                 left_out += 1
                 continue
-            measured += 1
+            measured, began = measured + 1, time.monotonic()
             # the dense model's measurement and validation take longer than one process does
-            enough = allowance.left_s() > (CONFIRMING_PROCESSES - 1) * bench.dense.seconds
+            enough = left_s > (CONFIRMING_PROCESSES - 1) * bench.dense.seconds
             processes = CONFIRMING_PROCESSES if enough else 1
             latency = _measured_again(bench, record, listener, processes)
+            longest_s = max(longest_s, time.monotonic() - began)
         if latency is None:
             continue
         confirmed = record.model_copy(update={"confirmed": latency})

@@ -49,9 +49,9 @@ def lengthen(
         return best
     epochs = bench.fine_tune.epochs * LONGER
     per_epoch_s = short.seconds / max(1, short.epochs)
-    if allowance.budget.limited and per_epoch_s:
-        left_s = allowance.left_s() - 2 * per_epoch_s  # validation, and slower moments
-        epochs = min(epochs, int(left_s / per_epoch_s))
+    most_s = Costs(bench, 1).most_s(allowance, allowance.ends)
+    if most_s is not None and per_epoch_s:
+        epochs = min(epochs, int(most_s / per_epoch_s))
     if epochs < bench.fine_tune.epochs:  # a shorter one than before only shakes the weights
         return best
     listener.candidate(f"longer fine-tune of {best.name}", None, None)
@@ -63,7 +63,6 @@ def lengthen(
             settings = bench.fine_tune.after_losing(0.0)
             share = DISTILL if settings.distill is None else settings.distill
             settings = replace(settings, epochs=epochs, distill=share)
-            most_s = Costs(bench, 1).most_s(allowance)
             trained, score = train_and_score(
                 bench, module, folder, listener, settings, LONG, most_s
             )

@@ -186,7 +186,8 @@ class Promotions:
 
     def _train(self, ready: Sequence[_Ready]) -> None:
         """Fine-tune candidates side by side, and note what came of each as soon as it is done."""
-        most_s = self.costs.most_s(self.allowance)
+        # beyond its stage's own time, as long as what always comes still fits in
+        most_s = self.costs.most_s(self.allowance, self.allowance.latest)
         under_way: list[Future[TrialRecord]] = []
         for each in ready:
             self.listener.candidate(each.candidate.name, None, None)

@@ -11,7 +11,7 @@ from autoprune.domain.goal import Goal
 from autoprune.errors import ConfigError, TargetUnreachable, TrialFailed
 from autoprune.search.feasibility import report_verdict
 from autoprune.search.feasibility.report_verdict import MOST_CORRECTED, say_verdict
-from tests.search.fakes import Heard, ending_in, fake_bench, option, unlimited, with_goal
+from tests.search.fakes import Heard, ending_in, fake_bench, latency, option, unlimited, with_goal
 
 
 class Timing:
@@ -85,11 +85,13 @@ def test_predictions_are_corrected_by_the_plan_that_was_timed(
             return "corrected"
 
     def timed(*_: Any, known: Any, worth: Any) -> Any:
-        cheapest = option("plan", "the plan", took_ms[0], removed=0.5)
+        cheapest = option("plan", "the plan", 7.0, removed=0.5)  # among others it takes longer
         cheapest = cheapest.model_copy(update={"plan": plan.to_mapping()})
         return known, (option("floor", "the floor", 2.0), cheapest)
 
     bench.predictor, bench.predicted_ms = Predictor(), lambda asked: 4.0
+    bench.pruner.prune, alone = (lambda asked: asked), []
+    bench.measure = lambda asked, _: alone.append(asked) or latency(took_ms[0])
     monkeypatch.setattr(report_verdict, "timed_options", timed)
     for took_ms[0] in (4.2, 9.0, 1.0):
         bench.folder.verdict.unlink(missing_ok=True)
@@ -98,6 +100,7 @@ def test_predictions_are_corrected_by_the_plan_that_was_timed(
             assert found.predictor == "corrected"
     assert factors[::2] == factors[1::2]
     assert factors[::2] == pytest.approx([1.05, MOST_CORRECTED, 1 / MOST_CORRECTED])
+    assert alone == [plan] * 3  # timed as a candidate is, once a study
 
 
 def test_without_a_limit_the_floor_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,12 +192,23 @@ def test_once_the_time_is_over_one_candidate_is_confirmed_and_no_more(
     records = _misses(3, 4.9)
     bench = _bench(tmp_path, *records)
     measured |= {"trial 0": 4.99, "trial 1": 4.8}
-    assert confirm_best(bench, records, ending_in(-1), SearchListener()) is None
+    assert confirm_best(bench, records, too_late(), SearchListener()) is None
     assert sorted(measured) == ["trial 1"]
     measured["trial 0"] = 4.8
-    best = confirm_best(bench, records, ending_in(-1), SearchListener())
+    best = confirm_best(bench, records, too_late(), SearchListener())
     assert best is not None
     assert best.name == "trial 0"
+
+
+def test_a_miss_is_followed_by_the_next_one_beyond_the_stages_own_time(
+    tmp_path: Path, measured: dict[str, float]
+) -> None:
+    """What comes later is worth less than a confirmed plan."""
+    records = _misses(3, 4.9)
+    measured |= {"trial 0": 4.99, "trial 1": 4.8}
+    best = confirm_best(_bench(tmp_path, *records), records, ending_in(-1), SearchListener())
+    assert best is not None
+    assert best.name == "trial 1"
 
 
 def test_a_model_that_is_not_confirmed_is_never_published_instead(tmp_path: Path) -> None:
