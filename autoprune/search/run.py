@@ -139,7 +139,7 @@ def _too_late(bench: Measured, allowance: Allowance) -> Outcome | None:
 
 def _verdict(bench: Informed, allowance: Allowance, listener: SearchListener) -> Informed:
     bench = say_verdict(bench, allowance, listener)
-    one_round_s = bench.dense.seconds + Costs(bench, 1).training_s
+    one_round_s = bench.dense.seconds + Costs(bench).training_s
     allowance.budget.expect(stages.PROMOTION, one_round_s)
     with database_errors(bench):
         open_study(bench, listener)  # once, under the lock: its proposals and what is taken over

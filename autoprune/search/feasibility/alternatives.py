@@ -59,6 +59,7 @@ def timed_options(
     folder: Path,
     known: LatencyResult | None = None,
     worth: Callable[[float], bool] = lambda cost_s: True,
+    alone: Callable[[nn.Module], LatencyResult] | None = None,
 ) -> tuple[LatencyResult, tuple[Option, ...]]:
     """Time the floor, the cheapest plan, siblings and image sizes beside the dense model.
 
@@ -73,6 +74,7 @@ def timed_options(
         folder: For the runtime's files.
         known: The dense model's latency, to be relied on; None: as timed now.
         worth: Asked, with the seconds it will cost, before each further one after the pruned ones.
+        alone: Times the cheapest plan, beside the dense model only; None: with all the others.
 
     Returns:
         The dense model's latency, and the options, the floor first.
@@ -83,6 +85,8 @@ def timed_options(
     """
     share = limit_ms and limit_ms / bench.dense_latency.median_ms
     rows = list(_pruned(bench, predictor, share))
+    apart = [row for row in rows if row[0] == "plan" and alone is not None]
+    rows = [row for row in rows if row not in apart]
     models: list[ExportedModel] = []
     longest_s = 0.0
     for row in (*rows, *_others(bench, share)):
@@ -103,6 +107,9 @@ def timed_options(
         part = [bench.dense_export, *models[start : start + together]]
         dense, *timed = compare(bench.target, part, bench.options, GLANCE, dense)
         results += timed
+    if alone is not None:
+        results[1:1] = [alone(row[-1]) for row in apart]
+        rows[1:1] = apart
     options = tuple(
         Option(
             kind=kind,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autoprune.domain.goal import Evidence
 from autoprune.domain.plan import PruningPlan
-from autoprune.domain.verdict import Option, Verdict
+from autoprune.domain.verdict import Verdict
 from autoprune.errors import TrialFailed
 from autoprune.search.context.budget import Allowance
 from autoprune.search.context.listener import SearchListener
@@ -79,17 +79,9 @@ def _timed(bench: Informed, allowance: Allowance) -> Verdict:
             Path(own),
             known=dense,
             worth=lambda cost_s: allowance.allows(cost_s + ALONE_S),
+            alone=lambda module: bench.measure(module, Path(own)),  # as candidates are
         )
-        options = tuple(_as_a_candidate(bench, option, Path(own)) for option in options)
     return verdict_of(bench.limit, dense, options)
-
-
-def _as_a_candidate(bench: Informed, option: Option, folder: Path) -> Option:
-    """The plan timed once more, beside the dense model alone: it corrects all predictions."""
-    if option.kind != "plan" or option.plan is None:
-        return option
-    pruned = bench.pruner.prune(PruningPlan.from_mapping(option.plan, option.name))
-    return option.model_copy(update={"latency": bench.measure(pruned, folder)})
 
 
 def _corrected(bench: Informed, verdict: Verdict, listener: SearchListener) -> Informed:

@@ -19,11 +19,10 @@ class Costs:
 
     Args:
         bench: The study.
-        side_by_side: How many fine-tunes run at once.
     """
 
-    def __init__(self, bench: Measured, side_by_side: int) -> None:
-        self.bench, self.side_by_side = bench, side_by_side
+    def __init__(self, bench: Measured) -> None:
+        self.bench = bench
         self.look_s = 0.0  # the longest measurement so far
 
     @contextmanager
@@ -63,8 +62,7 @@ class Costs:
         data = self.bench.data
         images = self.bench.fine_tune.epochs * len(data.train)
         per_image_s = self._validation_s() / max(1, len(data.selection_images))
-        one_s = images * TRAINING * per_image_s + self._validation_s()
-        return one_s * self.side_by_side  # the dense model had all cores
+        return images * TRAINING * per_image_s + self._validation_s()
 
     def _validation_s(self) -> float:
         """Of the dense model: an upper bound of any plan's."""

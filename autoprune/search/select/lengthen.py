@@ -49,7 +49,7 @@ def lengthen(
         return best
     epochs = bench.fine_tune.epochs * LONGER
     per_epoch_s = short.seconds / max(1, short.epochs)
-    most_s = Costs(bench, 1).most_s(allowance, allowance.ends)
+    most_s = Costs(bench).most_s(allowance, allowance.ends)
     if most_s is not None and per_epoch_s:
         epochs = min(epochs, int(most_s / per_epoch_s))
     if epochs < bench.fine_tune.epochs:  # a shorter one than before only shakes the weights

@@ -59,7 +59,7 @@ class Promotions:
     ) -> None:
         self.bench, self.allowance, self.listener = bench, allowance, listener
         self.workers = workers
-        self.costs = Costs(bench, workers.count)
+        self.costs = Costs(bench)
         self.best = BestSoFar(bench)
         self.warned = False
         self.looks = 0
@@ -101,8 +101,9 @@ class Promotions:
         cost_s = self.costs.look_s + self.costs.training_s
         if self.allowance.allows(cost_s, owed=owed):
             return True
-        # a second plan, too, goes before what comes later
-        wanted = ours < WANTED and self.looks < WANTED * FIRST_TRIES
+        # what trains beside another one costs a look; a second plan goes before what comes later
+        wanted = bool(ready) or ours < WANTED
+        wanted &= self.looks < WANTED * FIRST_TRIES
         return wanted and self.allowance.budget.now() + cost_s < self.allowance.latest
 
     def _trained(self) -> list[TrialRecord]:

@@ -88,3 +88,33 @@ def test_the_stock_export_comes_last_without_rewrites_and_only_where_there_are_a
     assert asked == [kind != "stock export" for kind in kinds]
     if kinds[-1] == "stock export":
         assert options[-1].params == sum(each.numel() for each in model.parameters())
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_the_plan_is_timed_by_itself_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: bool
+) -> None:
+    plan = ("plan", "plan", 0.5, None, nn.Identity())
+    together: list[int] = []
+
+    def compare(_: Any, part: list[Any], *rest: Any) -> list[Any]:
+        together.append(len(part))
+        return [latency(5.0) for _ in part]
+
+    monkeypatch.setattr(alternatives, "_pruned", lambda *_: iter([_row("floor"), plan]))
+    monkeypatch.setattr(alternatives, "_others", lambda *_: iter([_row("first")]))
+    monkeypatch.setattr(alternatives, "models_at_once", lambda dense: 9)
+    monkeypatch.setattr(alternatives, "compare", compare)
+    bench: Any = SimpleNamespace(
+        dense_export="dense",
+        dense_latency=latency(10.0),
+        export=lambda module, folder, rewritten: folder.name,
+        target=None,
+        options=None,
+    )
+    predictor: Any = None
+    alone = (lambda module: latency(4.0)) if apart else None
+    _, options = timed_options(bench, predictor, 5.0, tmp_path, alone=alone)
+    assert [option.name for option in options] == ["floor", "plan", "first"]
+    assert [option.latency.median_ms for option in options] == [5.0, 4.0 if apart else 5.0, 5.0]
+    assert together == [3 if apart else 4]
