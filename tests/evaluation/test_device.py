@@ -100,3 +100,18 @@ def test_threads_follow_the_idle_cores_and_come_back(monkeypatch: pytest.MonkeyP
         use_idle_cores()
         assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == before
+
+
+def test_a_process_that_was_given_threads_looks_for_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(device, "_lent", [])
+    monkeypatch.setattr(device, "count_idle_cores", lambda: 7)
+    try:
+        device.use_threads(1)
+        with device.idle_cores() as use:
+            use()
+            assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

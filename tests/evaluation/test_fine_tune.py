@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ from torch import nn
 from ultralytics import YOLO
 
 from autoprune.errors import AutopruneError, ConfigError, TrialFailed
+from autoprune.evaluation import fine_tune as fine_tune_module
 from autoprune.evaluation.checkpoint import model_hash
 from autoprune.evaluation.dataset import DataSummary
 from autoprune.evaluation.fine_tune import FineTuned, fine_tune, settings_from
+from autoprune.evaluation.inside import short_trainer
 from autoprune.evaluation.inside.pruned_yolo import as_pruned_yolo, load_pruned
 from autoprune.evaluation.inside.short_trainer import ShortTrainer
 from autoprune.evaluation.inside.trainer import conv_shapes
@@ -23,7 +26,7 @@ def training(data: DataSummary, tmp_path: Path) -> Path:
 
 
 def _tune(module: nn.Module, data: Path, folder: Path, **more: Any) -> FineTuned:
-    hooks = {key: more.pop(key) for key in ("on_epoch",) if key in more}
+    hooks = {key: more.pop(key) for key in ("on_epoch", "most_s") if key in more}
     settings = settings_from({"epochs": 2, "batch": 8, "device": "cpu", **more})
     return fine_tune(module, data, 64, settings, folder, **hooks)
 
@@ -57,6 +60,43 @@ def test_it_trains_the_epochs_asked_for_keeps_the_shape_and_leaves_nothing_behin
     content = (tmp_path / "tuned.pt").read_bytes()
     assert str(folder).encode() not in content, "the run folder's name was saved"
     assert conv_shapes(load_pruned(tmp_path / "tuned.pt").model) == conv_shapes(pruned_module)
+
+
+def test_a_time_limit_that_is_over_leaves_one_batch(
+    pruned_module: nn.Module, training: Path, tmp_path: Path
+) -> None:
+    tuned = _tune(pruned_module, training, tmp_path, epochs=9, most_s=0.0)
+    assert (tuned.epochs, tuned.images_seen) == (1, 8)
+    assert conv_shapes(tuned.module) == conv_shapes(pruned_module)
+
+
+def test_epochs_that_would_take_too_long_are_left_out_and_the_learning_rate_falls_by_the_rest(
+    pruned_module: nn.Module, training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each epoch takes 10 s of a clock of its own, of 47 s."""
+    now, rates, totals = [0.0], [], []
+
+    def after_epoch(trainer: ShortTrainer) -> None:
+        now[0] += 10.0
+        rates.append(trainer.optimizer.param_groups[0]["lr"])
+
+    def on_epoch(_done: int, total: int) -> None:
+        totals.append(total)
+
+    watch = ShortTrainer.watch
+
+    def watched(trainer: ShortTrainer, hook: Any) -> None:
+        trainer.add_callback("on_train_epoch_end", after_epoch)
+        watch(trainer, hook)
+
+    monkeypatch.setattr(ShortTrainer, "watch", watched)
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr(short_trainer, "time", clock)
+    monkeypatch.setattr(fine_tune_module, "time", clock)
+    tuned = _tune(pruned_module, training, tmp_path, epochs=9, most_s=47.0, on_epoch=on_epoch)
+    assert tuned.epochs == 4
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < rates[0] / 2  # by four epochs, not by nine
 
 
 def test_a_class_with_a_new_name_keeps_what_it_learned(

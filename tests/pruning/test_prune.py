@@ -108,6 +108,15 @@ def test_the_result_holds_the_stock_classes_and_survives_pickling() -> None:
     assert again.yaml == model.yaml
 
 
+def test_a_pruner_of_another_process_prunes_the_same() -> None:
+    pruner = Pruner(stock("yolov8n"), "l2_bn")
+    plan = PruningPlan(uniform("yolov8n", 0.4))
+    other: Pruner = pickle.loads(pickle.dumps(pruner))
+    assert other.family == pruner.family
+    assert other.signature(plan) == pruner.signature(plan)
+    assert fingerprint(other.prune(plan)) == fingerprint(pruner.prune(plan))
+
+
 def test_both_forward_forms_of_c2f_agree_after_pruning() -> None:
     block = Pruner(stock("yolov8n")).prune(HALF).model[4]
     features = torch.randn(1, block.cv1.conv.in_channels, 8, 8)
