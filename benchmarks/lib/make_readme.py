@@ -326,6 +326,52 @@ _QUALITY: tuple[tuple[str, str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("sequential", "Compensation in sequence", " --levels 0.45 0.3", quality_tables.sequential),
 )
 
+
+def _side_by_side(content: dict[str, Any]) -> str:
+    rows = [
+        (
+            str(row["processes"]),
+            f"{row['start_s']:.1f}",
+            f"{row['trials_s']:.1f}",
+            f"{row['speed']:.2f}",
+            "yes" if row["same"] else "**no**",
+        )
+        for row in content["rows"]
+    ]
+    header = ("processes", "s to start", "s for the trials", "times as fast", "same results")
+    return (
+        f"The first {content['trials']} trials of a search on the demo, `--speedup"
+        f" {content['speedup']:g}`, scored without training by processes of one thread each. Same"
+        " results: every plan and every mAP50-95 equal to those of one process.\n\n"
+        + table(header, rows)
+    )
+
+
+def _renormalized_norms(content: dict[str, Any]) -> str:
+    rows = [
+        (
+            row["plan"],
+            *(
+                " ".join(f"{each[split]:.3f}" for each in row[kind])
+                for split in ("val", "test")
+                for kind in ("without", "with")
+            ),
+            f"{row['val_gain_points']:+.2f} / {row['test_gain_points']:+.2f}",
+        )
+        for row in content["rows"]
+    ]
+    header = (
+        "plan",
+        *(f"{split}, {kind}" for split in ("val", "test") for kind in ("as pruned", "own")),
+        "mean gain, val / test",
+    )
+    return (
+        f"mAP50-95 after the short fine-tune, {content['seeds']} seeds, on the demo: from batch"
+        " norms as pruning with compensation leaves them, and from the network's own mean and"
+        " variance with which it computes the same. Gains in points.\n\n" + table(header, rows)
+    )
+
+
 SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "first_run": (
         "The first run",
@@ -333,6 +379,16 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
         first_run_table.render,
     ),
     "prune_speed": ("Time of one prune", "python benchmarks/claims/prune_speed.py", _prune_speed),
+    "side_by_side": (
+        "Plans scored side by side",
+        "python benchmarks/claims/side_by_side.py",
+        _side_by_side,
+    ),
+    "renormalized_norms": (
+        "Batch norms before the fine-tune",
+        "python benchmarks/claims/renormalized_norms.py",
+        _renormalized_norms,
+    ),
     "training_speed": (
         "Time of a short fine-tune on a CPU",
         "python benchmarks/claims/training_speed.py",
