@@ -37,6 +37,7 @@ from autoprune.storage.study_folder import StudyFolder
 
 _WITHOUT_IMAGES = "; only importance l2_bn uncompensated needs no images"
 CACHE_BYTES = 3_000_000_000
+LOOKING = 0.7  # of the stage's time: what is left goes to sums at the end and to ranking channels
 _VERSION = 4  # of the statistics: raise it when their meaning changes
 
 
@@ -64,7 +65,7 @@ def calibrated(bench: Measured, allowance: Allowance, listener: SearchListener) 
             wanted.seed,
             bench.device,
             taylor=criterion_named(config.importance).needs == "gradients",
-            limit_s=allowance.left_s() if limited else None,
+            limit_s=LOOKING * allowance.left_s() if limited else None,
         )
         used = statistics.images or images
         if used < min(images, len(bench.data.train)):

@@ -11,7 +11,7 @@ import pytest
 from autoprune.domain.plan import Calibration
 from autoprune.errors import ConfigError
 from autoprune.search.learn import calibration
-from autoprune.search.learn.calibration import calibrated, images_of
+from autoprune.search.learn.calibration import LOOKING, calibrated, images_of
 from autoprune.storage.study_folder import StudyFolder
 from tests.search.fakes import Heard, ending_in, fake_bench, unlimited
 
@@ -52,7 +52,7 @@ def test_with_one_as_many_as_it_allows_and_that_is_written_into_every_plan(
     found = calibrated(_bench(tmp_path), ending_in(30.0), heard)
     ((images, limit_s),) = asked
     assert images == 64
-    assert limit_s == pytest.approx(30.0, abs=1)
+    assert limit_s == pytest.approx(LOOKING * 30.0, abs=1)
     assert found.calibration == Calibration("data.yaml", 20, 0)
     assert heard.said == ["Time for 20 of 64 training images, to rank channels by."]
 
