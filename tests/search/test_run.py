@@ -20,7 +20,7 @@ from autoprune.search.context.budget import Budget
 from autoprune.search.context.journal import Journal
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Checked
-from autoprune.search.run import STEPS, Prepared, run_search
+from autoprune.search.run import STEPS, Prepared, Searched, run_search
 from autoprune.search.select.costs import TRAINING
 from autoprune.storage.study_folder import StudyFolder
 from tests.search.fakes import DENSE, Heard, fake_bench, too_late
@@ -56,6 +56,28 @@ def test_the_screen_is_told_the_end_of_a_search_that_has_one(
     assert run_search(prepared, heard) == done
     assert heard.deadlines == said
     assert set(checked.folder.stage_seconds()) == {"dense"}
+
+
+def test_a_search_that_ends_between_two_stages_ends_its_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+
+    class Made(Searched):
+        def __init__(self) -> None:
+            object.__setattr__(self, "workers", SimpleNamespace(close=lambda: closed.append("x")))
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    step = replace(STEPS[0], run=lambda *_: Made(), shown=True)
+    monkeypatch.setattr(run, "STEPS", [step])
+    checked: Any = fake_bench(tmp_path)
+    checked.data = SimpleNamespace(overlap=0)
+    prepared = Prepared(checked, Journal(checked.folder, Heard(), Budget(None)))
+    with pytest.raises(KeyboardInterrupt):
+        run_search(prepared, Heard(), interrupted)  # while the report is written
+    assert closed == ["x"]
 
 
 def test_what_later_stages_need_at_the_least_is_noted_as_soon_as_it_is_known(

@@ -272,6 +272,18 @@ def test_without_time_only_the_recommended_plan_is_scored_and_that_is_said(
     assert heard.said == ["No time left for the final score of 2 more; continue to get them."]
 
 
+def test_a_final_score_that_would_end_too_late_is_not_begun(
+    tmp_path: Path, scored: list[str]
+) -> None:
+    """None was scored yet: the dense model's validation tells what one takes."""
+    bench = _scoring_bench(tmp_path, *RECORDS)
+    (given,) = DENSE.rungs
+    rungs = (given.model_copy(update={"seconds": 5.0}),)
+    bench.dense = DENSE.model_copy(update={"rungs": rungs})
+    score_on_new_images(bench, RECORDS, ending_in(3.0), SearchListener())
+    assert scored == []
+
+
 def test_however_late_it_is_one_plan_is_confirmed(
     tmp_path: Path, measured: dict[str, float]
 ) -> None:

@@ -121,3 +121,15 @@ def test_a_record_without_weights_or_score_is_left_alone(
         best = BEST.model_copy(update={"rungs": ()})
     assert lengthen(bench, best, unlimited(), SearchListener()) == best
     assert invented.asked == []
+
+
+def test_a_longer_one_must_beat_the_weights_that_are_kept(bench: Any, invented: Invented) -> None:
+    """0.85 is better than the short fine-tune's 0.6, not than the pruned network's 0.9."""
+    kept = record("trial 0", 4.0, 0.6, number=0, plan=PLAN, predicted=4.0, untrained=0.9)
+    kept = kept.model_copy(update={"untrained_kept": True})
+    invented.scores = [0.85, 0.8]
+    longer = lengthen(bench, kept, unlimited(), SearchListener())
+    assert _weights(bench) == b"short"
+    found = longer.at_rung(LONG)
+    assert found is not None
+    assert found.final is None

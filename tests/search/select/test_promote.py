@@ -377,6 +377,23 @@ class Several(Here):
         self.under_way = []
 
 
+def test_what_trains_beside_another_one_costs_a_look_even_after_the_stages_own_time(
+    tmp_path: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two are trained already, and the time is over once the first of this round is measured."""
+    done = [complete(scored(n, 4.5, 0.3)) for n in range(WANTED)]
+    bench = _bench(tmp_path, [*done, *(scored(n, 4.5, 0.5) for n in range(5, 8))])
+    workers, allowance = Several(bench, SearchListener()), ending_in(1000.0)
+
+    def measure(*given: Any, **how: Any) -> TrialRecord:
+        allowance.ends = allowance.budget.now() - 1
+        return trainer.measure(*given, **how)
+
+    monkeypatch.setattr(promote, "measure_candidate", measure)
+    Promotions(bench, allowance, SearchListener(), workers).run()
+    assert workers.rounds == [["trial 5", "trial 6", "trial 7"]]
+
+
 def test_plans_are_measured_while_nothing_runs_and_trained_side_by_side(
     tmp_path: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
