@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
+from ultralytics.nn.modules import Conv
 
 from autoprune.evaluation.inside.stock import stock_model
 from autoprune.families import FAMILIES
 
 
 def smaller_siblings(model: nn.Module, most: int = 2) -> Iterator[tuple[str, nn.Module]]:
-    """Build the stock models below this one, with its number of classes and random weights.
+    """Build the stock models below this one, with its classes and activation and random weights.
 
     Args:
         model: An Ultralytics detection model that says which stock YAML it comes from.
@@ -29,4 +31,19 @@ def smaller_siblings(model: nn.Module, most: int = 2) -> Iterator[tuple[str, nn.
     chosen = dict.fromkeys((*below[:1], *below[-1:], *below[1:]))
     classes, channels = len(getattr(model, "names", ())), int(recipe.get("channels", 3))
     for sibling in list(chosen)[:most]:
-        yield sibling, stock_model(f"{sibling}.yaml", channels, classes)
+        built = stock_model(f"{sibling}.yaml", channels, classes)
+        _take_activation(built, model)
+        yield sibling, built
+
+
+def _take_activation(model: nn.Module, like: nn.Module) -> None:
+    """Give every block the activation of the other model's first one."""
+    first: Any = next((part for part in like.modules() if isinstance(part, Conv)), None)
+    if first is None:
+        return
+    for part in model.modules():
+        if isinstance(part, Conv):
+            block: Any = part
+            block.act = copy.deepcopy(first.act)
+            if isinstance(first.act, nn.PReLU) and first.act.num_parameters > 1:
+                block.act = nn.PReLU(block.conv.out_channels)

@@ -10,6 +10,7 @@ from ultralytics.nn.modules import C2, SPPF, Bottleneck, C2f, Concat, Conv, Dete
 
 from autoprune.errors import UnsupportedModel
 from autoprune.evaluation.inside.stock import stock_model
+from autoprune.families.parts import PartsCheck, check_alone
 from autoprune.pruning.groups import AxisSlice, ChannelGroup
 
 
@@ -76,6 +77,7 @@ class _GraphWalk:
         self.layers = _layers(model)
         self.groups: list[_Group] = []
         self.maps: list[_FeatureMap] = []
+        self.parts = PartsCheck()
 
     def run(self) -> list[ChannelGroup]:
         image: _FeatureMap = [_Fixed(_in_channels(self.layers[0]))]
@@ -166,6 +168,7 @@ class _GraphWalk:
     def _sppf(self, block: Layer, at: str, index: int, source: _FeatureMap) -> _FeatureMap:
         if getattr(block, "add", False):
             raise _unsupported(index, block)
+        check_alone(block.m, f"{at}.m", index, block.cv1.conv.weight.device)
         hidden = self._conv(block.cv1, f"{at}.cv1", f"{index}.cv1", index, source)
         readings = hidden * (getattr(block, "n", 3) + 1)  # older checkpoints carry no n
         return self._conv(block.cv2, f"{at}.cv2", f"{index}.cv2", index, readings)
@@ -176,6 +179,8 @@ class _GraphWalk:
         for entry, tower in enumerate(("cv2", "cv3")):
             for level, source in enumerate(inputs):
                 convs = list(getattr(head, tower)[level])
+                if type(convs[-1]) is not nn.Conv2d or convs[-1].groups != 1:
+                    raise _unsupported(index, convs[-1])
                 passed = source
                 for depth, conv in enumerate(convs[:-1]):
                     name = f"{tower}.{level}.{depth}"
@@ -198,13 +203,13 @@ class _GraphWalk:
                 part.consumers.append(AxisSlice(conv, offset))
             offset += part.width
 
-    @staticmethod
-    def _check_conv(conv: Layer, at: str, index: int) -> None:
-        if type(conv) is not Conv or conv.conv.groups != 1:
+    def _check_conv(self, conv: Layer, at: str, index: int) -> None:
+        if type(conv) is not Conv:
             raise UnsupportedModel(
-                f"layer {index}: {at} is {type(conv).__name__}"
-                " (grouped or not a plain Conv), which the yolov8 family cannot prune"
+                f"layer {index}: {at} is {type(conv).__name__}, which the yolov8 family cannot"
+                " prune (not a plain Conv)"
             )
+        self.parts.check(conv, at, index)
 
 
 def _layers(model: nn.Module) -> nn.Sequential:

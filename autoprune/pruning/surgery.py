@@ -40,6 +40,9 @@ def cut_channels(
             norm = getattr(block, "bn", None)
             if isinstance(norm, nn.BatchNorm2d):
                 _cut_norm(norm, parts)
+            act = getattr(block, "act", None)
+            if isinstance(act, nn.PReLU) and act.num_parameters > 1:
+                _cut_slopes(act, parts)
         for name, parts in inputs.items():
             conv = modules[name]
             assert isinstance(conv, nn.Conv2d)
@@ -79,6 +82,12 @@ def _cut_norm(norm: nn.BatchNorm2d, parts: list[_Part]) -> None:
         if statistic is not None:
             setattr(norm, name, statistic.index_select(0, keep))
     norm.num_features = len(keep)
+
+
+def _cut_slopes(act: nn.PReLU, parts: list[_Part]) -> None:
+    keep = _positions(act.num_parameters, parts, act.weight.device)
+    act.weight = _parameter(act.weight, 0, keep)
+    act.num_parameters = len(keep)
 
 
 def _parameter(old: Tensor, axis: int, keep: Tensor) -> nn.Parameter:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+
+import torch
 from torch import nn
+from ultralytics.nn.modules import Conv
 from ultralytics.nn.tasks import DetectionModel
 
 from autoprune.families.siblings import smaller_siblings
@@ -19,6 +23,26 @@ def test_the_sibling_has_the_same_classes_and_is_smaller() -> None:
     assert name == "yolov8n"
     assert len(sibling.names) == 3
     assert _params(sibling) == _params(DetectionModel("yolov8n.yaml", nc=3, verbose=False))
+
+
+def test_the_sibling_has_the_models_activation() -> None:
+    model = copy.deepcopy(stock("yolov8s"))
+    for part in model.modules():
+        if isinstance(part, Conv):
+            part.act = nn.ReLU()
+    ((_, sibling),) = smaller_siblings(model)
+    acts = [part.act for part in sibling.modules() if isinstance(part, Conv)]
+    assert {type(act) for act in acts} == {nn.ReLU}
+    assert type(Conv(3, 4).act) is nn.SiLU, "Ultralytics' own default stays"
+
+
+def test_slopes_by_channel_become_as_many_as_the_siblings_channels() -> None:
+    model = copy.deepcopy(stock("yolov8s"))
+    for part in model.modules():
+        if isinstance(part, Conv):
+            part.act = nn.PReLU(part.conv.out_channels)
+    ((_, sibling),) = smaller_siblings(model)
+    assert sibling.eval()(torch.rand(1, 3, 64, 64))[0].isfinite().all()
 
 
 def test_variants_keep_their_extra_level() -> None:

@@ -12,6 +12,7 @@ from ultralytics.utils.torch_utils import parse_device
 
 from autoprune.errors import AutopruneError, ConfigError
 from autoprune.evaluation.checkpoint import load_yolo, read_checkpoint
+from autoprune.evaluation.inside.saving import save_checked
 from autoprune.evaluation.inside.trainer import KeepShapeTrainer, shapes_but_classes
 from autoprune.evaluation.traces import no_traces
 
@@ -23,6 +24,8 @@ class PrunedYOLO(YOLO):
 
     model: Any  # ultralytics.nn.tasks.DetectionModel
     how_pruned: str = ""  # the criterion and images that chose the channels, where known
+    how_saved: str = ""  # by the last `save`, where that is not plain half precision
+    notes: tuple[str, ...] = ()  # what the user has to know about the images looked at
 
     @property
     def task_map(self) -> dict[str, dict[str, Any]]:
@@ -71,6 +74,26 @@ class PrunedYOLO(YOLO):
             self.callbacks[event] = [
                 one for one in self.callbacks[event] if one is not same_network
             ]
+
+    @no_traces(silent=False)
+    def save(self, filename: str | Path = "saved_model.pt") -> None:
+        """Write the model; the file is loaded and run before it is called written.
+
+        Half precision is what Ultralytics stores. Channels that it cannot hold are rescaled, or
+        the file is in float32: then `how_saved` says so.
+
+        Raises:
+            AutopruneError: No file answers as the model does; an earlier file stays as it was.
+        """
+        self.how_saved = save_checked(self.model, Path(filename), self._write)
+
+    def _write(self, module: nn.Module, path: Path) -> None:
+        own = self.model
+        try:
+            self.model = module
+            super().save(path)
+        finally:
+            self.model = own
 
     def tune(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse: Ultralytics tunes in child processes that rebuild the network from its recipe.

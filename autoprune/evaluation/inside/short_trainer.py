@@ -25,6 +25,7 @@ _FUSED_ON_CPU = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 class ShortTrainer(KeepShapeTrainer):
     """What it leaves behind is in memory: `trained`, `images_seen`, `batch_size`, `epoch`."""
 
+    writes_files = False
     images_seen = 0
     _images_in_batch = 0
 

@@ -17,6 +17,8 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from autoprune.errors import AutopruneError, ConfigError
 from autoprune.evaluation.class_head import fit_classes
+from autoprune.evaluation.half_precision import rescaled_to_half, too_large
+from autoprune.evaluation.inside.own_labels import own_labels
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -47,6 +49,7 @@ class KeepShapeTrainer(DetectionTrainer):
 
     last: Path
     best: Path
+    writes_files = True  # last.pt and best.pt
     evaluating = False  # training is over, its best model is being validated
 
     def get_model(
@@ -62,7 +65,9 @@ class KeepShapeTrainer(DetectionTrainer):
             raise ConfigError.of(
                 "train", "pretrained", False, "True: only its weights know a pruned model's shape"
             )
-        model: Any = copy.deepcopy(weights).float()
+        model: Any = rescaled_to_half(copy.deepcopy(weights).float())  # files are in half precision
+        if self.writes_files and (name := too_large(model)) is not None:
+            raise ConfigError.of("train", name, "numbers above 65504", "what 16 bits can hold")
         if model.is_fused():
             raise ConfigError("train: got a fused model, expected one with its BatchNorm layers")
         channels = model.yaml.get("channels", 3)
@@ -76,6 +81,11 @@ class KeepShapeTrainer(DetectionTrainer):
         fit_classes(model, self.data["names"], by_name=bool(self.args.cls_remap))
         self.expected_shapes: Shapes = conv_shapes(model)
         return model  # type: ignore[no-any-return]
+
+    def build_dataset(self, *args: Any, **kwargs: Any) -> Any:
+        """As Ultralytics does, with our reader of labels."""
+        with own_labels():
+            return super().build_dataset(*args, **kwargs)
 
     def save_model(self) -> bool:
         """Save as usual, but a kill leaves the old files or the new ones, none half written."""
