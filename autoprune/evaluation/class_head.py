@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,11 +23,11 @@ def fit_classes(model: nn.Module, names: Mapping[int, str], *, by_name: bool = T
     Args:
         model: A DetectionModel; its Detect head, names and recipe are updated.
         names: Class id -> name, ids 0 .. n-1.
-        by_name: Move rows to where the new set has the same name; when False, or when no name is
-            shared, an equal number of classes leaves the rows as they are.
+        by_name: Move rows to where the new set has the same name; when False, or when no shared
+            name has moved, an equal number of classes leaves the rows as they are.
     """
     detect: Any = model.model[-1]  # type: ignore[index]
-    sources = _source_rows(dict(getattr(model, "names", {})), names, by_name)
+    sources = _source_rows(class_names(model), names, by_name)
     unchanged = sources == list(range(detect.nc))
     kept_as_is = len(names) == detect.nc and not any(row is not None for row in sources)
     if not unchanged and not kept_as_is:
@@ -40,6 +41,12 @@ def fit_classes(model: nn.Module, names: Mapping[int, str], *, by_name: bool = T
     described.names = dict(names)
     described.nc = detect.nc
     described.yaml = {**described.yaml, "nc": detect.nc}
+
+
+def class_names(model: nn.Module) -> dict[int, str]:
+    """Class id -> name of a model, which may hold a list of them."""
+    names: Any = getattr(model, "names", {})
+    return dict(names if isinstance(names, Mapping) else enumerate(names))
 
 
 def check_classes(model: nn.Module, classes: int, data: str, advice: str = "") -> None:
@@ -60,6 +67,35 @@ def check_classes(model: nn.Module, classes: int, data: str, advice: str = "") -
         raise ConfigError.of(data, "names", f"{classes} classes", expected)
 
 
+def in_order_of(model: nn.Module, names: Sequence[str], data: str) -> nn.Module:
+    """The model with its classes in the data's order, where the names tell that they moved.
+
+    The same rule as in training, `fit_classes`: classes are paired by their place, unless a name
+    that both know stands elsewhere.
+
+    Args:
+        model: A DetectionModel with as many classes; unchanged.
+        names: The data's class names, by class id.
+        data: The data's name in the message.
+
+    Returns:
+        The model itself where nothing moved, else a copy that computes the same in another order.
+
+    Raises:
+        ConfigError: Some names moved, and another one the model does not know.
+    """
+    known, wanted = class_names(model), dict(enumerate(names))
+    rows = _source_rows(known, wanted, by_name=True)
+    if rows == list(range(len(names))) or len(known) != len(names) or rows.count(None) == len(rows):
+        return model
+    if None in rows:
+        expected = "the model's class names, in any order; train it on this data"
+        raise ConfigError.of(data, "names", wanted[rows.index(None)], expected)
+    ordered = copy.deepcopy(model)
+    fit_classes(ordered, wanted)
+    return ordered
+
+
 def _source_rows(old: Mapping[int, str], new: Mapping[int, str], by_name: bool) -> list[int | None]:
     """For each new class, the row of the old head that predicted it."""
     placeholders = any(all(str(key) == str(name) for key, name in n.items()) for n in (old, new))
@@ -69,10 +105,16 @@ def _source_rows(old: Mapping[int, str], new: Mapping[int, str], by_name: bool) 
         return list(range(len(new)))
     exact, alike = _rows_by_name(old, str), _rows_by_name(old, _plain)
     unique = _rows_by_name(new, _plain)
-    return [
-        exact.get(str(name), alike.get(_plain(name)) if _plain(name) in unique else None)
+    once = _rows_by_name(new, str)
+    rows = [
+        exact[str(name)]
+        if str(name) in exact and str(name) in once
+        else (alike.get(_plain(name)) if _plain(name) in unique else None)
         for name in (new[index] for index in range(len(new)))
     ]
+    if len(old) == len(new) and all(row in (None, place) for place, row in enumerate(rows)):
+        return list(range(len(new)))  # some are renamed, none has moved
+    return rows
 
 
 def _rows_by_name(names: Mapping[int, str], shown: Callable[[object], str]) -> dict[str, int]:

@@ -10,7 +10,10 @@ from typing import Any
 
 from autoprune.errors import ConfigError
 from autoprune.evaluation.inside.files import is_image
+from autoprune.evaluation.labels import columns_with
 from autoprune.storage.yaml_io import dump_yaml, load_yaml, write_atomic
+
+MOST_CLASSES = 100_000
 
 
 @dataclass(frozen=True)
@@ -22,12 +25,21 @@ class DataYaml:
         root: Folder the splits are relative to.
         names: Class names, by class id.
         splits: "train", "val" and, if given, "test" -> sorted image files.
+        channels: Of the images: 1 for grey, 3 for colour.
+        kpt_shape: Keypoints of an object, and numbers of each; None in a set of boxes.
     """
 
     path: Path
     root: Path
     names: tuple[str, ...]
     splits: dict[str, tuple[Path, ...]]
+    channels: int = 3
+    kpt_shape: tuple[int, int] | None = None
+
+    @property
+    def label_columns(self) -> int:
+        """See `columns_with`."""
+        return columns_with(self.kpt_shape)
 
 
 def read_data_yaml(path: Path | str) -> DataYaml:
@@ -41,8 +53,10 @@ def read_data_yaml(path: Path | str) -> DataYaml:
     path = Path(path)
     content = load_yaml(path)
     where = str(path)
-    if content.get("channels", 3) != 3:
-        raise ConfigError.of(where, "channels", content["channels"], "3 (colour images)")
+    channels = content.get("channels", 3)
+    if isinstance(channels, bool) or channels not in range(1, 5):
+        raise ConfigError.of(where, "channels", channels, "1 (grey) to 4")
+    kpt_shape = _keypoints(content.get("kpt_shape"), where)
     if "val" not in content and "validation" in content:
         content["val"] = content["validation"]
     root = _root(path, content.get("path"))
@@ -53,7 +67,7 @@ def read_data_yaml(path: Path | str) -> DataYaml:
             raise ConfigError.of(where, split, "nothing", "a folder or list of images")
         if entry is not None:
             splits[split] = _images(entry, root, where, split)
-    return DataYaml(path.resolve(), root, _names(content, where), splits)
+    return DataYaml(path.resolve(), root, _names(content, where), splits, channels, kpt_shape)
 
 
 def resolved_data_yaml(path: Path | str, folder: Path) -> Path:
@@ -88,10 +102,20 @@ def _root(path: Path, given: Any) -> Path:
     )
 
 
+def _keypoints(given: Any, where: str) -> tuple[int, int] | None:
+    if given is None:
+        return None
+    if not isinstance(given, list) or [type(one) for one in given] != [int, int] or min(given) < 0:
+        raise ConfigError.of(where, "kpt_shape", given, "[keypoints, 2 or 3]")
+    return given[0], given[1]
+
+
 def _names(content: dict[Any, Any], where: str) -> tuple[str, ...]:
     names, count = content.get("names"), content.get("nc")
     if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
         raise ConfigError.of(where, "nc", count, "the number of classes")
+    if count is not None and count > MOST_CLASSES:
+        raise ConfigError.of(where, "nc", count, f"at most {MOST_CLASSES} classes")
     if names is None:
         if count is None:
             raise ConfigError.of(where, "names", "nothing", "the class names")
@@ -115,9 +139,9 @@ def _images(entry: Any, root: Path, where: str, split: str) -> tuple[Path, ...]:
     for one in entries:
         if not isinstance(one, str):
             raise ConfigError.of(where, split, one, "a folder or list of images")
-        source = root / one
+        source = (root / one).resolve()  # as Ultralytics does: labels lie beside the target
         if not source.exists() and one.startswith("../"):  # layouts that count from a subfolder
-            source = root / one[3:]
+            source = (root / one[3:]).resolve()
         if source.is_dir():
             pattern = str(Path(glob.escape(str(source))) / "**" / "*.*")  # as Ultralytics looks
             files = map(Path, glob.glob(pattern, recursive=True))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
+from autoprune.domain.config import ALLOW_BROKEN
 from autoprune.errors import ConfigError
 from autoprune.evaluation.data_yaml import DataYaml, read_data_yaml
-from autoprune.evaluation.inside.files import label_file
-from autoprune.evaluation.labels import read_boxes
+from autoprune.evaluation.labels import columns_with
+from autoprune.evaluation.look_through import LookedThrough, Seen, look_through
 from autoprune.evaluation.overlap import count_shared
 from autoprune.storage.yaml_io import dump_yaml, write_atomic
 
@@ -19,11 +22,11 @@ HELD_OUT = "held-out part of val"
 
 @dataclass(frozen=True)
 class DataSummary:
-    """A detection data set, checked.
+    """A detection data set, checked. Images that are broken are in none of its splits.
 
     Attributes:
         path: The data YAML.
-        sha256: Identity of the data: classes, file names, image sizes and all labels.
+        sha256: Identity of the data: classes, file names, content of the images and all labels.
         names: Class names, by class id.
         train: Training images.
         val: All images of the YAML's val split.
@@ -33,6 +36,9 @@ class DataSummary:
         final_images: Never seen by the search; the test split without what is in train or val too,
             or, where that leaves no labelled object, a fixed third of val.
         final_split_name: "test" or "held-out part of val".
+        notes: What the user has to know about the images, a sentence each.
+        channels: Of the images: 1 for grey, 3 for colour.
+        kpt_shape: Keypoints of an object, and numbers of each; None in a set of boxes.
     """
 
     path: Path
@@ -45,10 +51,25 @@ class DataSummary:
     selection_images: tuple[Path, ...]
     final_images: tuple[Path, ...]
     final_split_name: str
+    notes: tuple[str, ...] = ()
+    channels: int = 3
+    kpt_shape: tuple[int, int] | None = None
+
+    @property
+    def label_columns(self) -> int:
+        """See `columns_with`."""
+        return columns_with(self.kpt_shape)
 
     def training_yaml(self, folder: Path) -> Path:
         """Write a data YAML of `train` and `selection_images`; returns its path."""
-        return write_data_yaml(folder, self.names, self.train, self.selection_images)
+        return self.yaml_of(folder, self.train, self.selection_images)
+
+    def yaml_of(self, folder: Path, train: Sequence[Path], val: Sequence[Path]) -> Path:
+        """Write a data YAML of such images in `folder`; returns its path."""
+        more: dict[str, Any] = {"channels": self.channels}
+        if self.kpt_shape is not None:
+            more["kpt_shape"] = list(self.kpt_shape)
+        return write_data_yaml(folder, self.names, train, val, more)
 
     def split_name(self, images: Sequence[Path]) -> str:
         """What a score on these images is called in a record."""
@@ -57,49 +78,54 @@ class DataSummary:
         return "val" if set(images) <= set(self.val) else "other images"
 
 
-def inspect_data(path: Path | str) -> DataSummary:
-    """Read and check a data set. Reads every label file; images are opened only to find overlap.
+def inspect_data(path: Path | str, allow_broken: float = ALLOW_BROKEN) -> DataSummary:
+    """Read and check a data set: see `look_through`.
+
+    Args:
+        path: The data YAML.
+        allow_broken: Percent of a split's images that may be broken; they are left out.
 
     Raises:
         ConfigError: Missing or wrong YAML, keys, folders or labels; too few images.
     """
     described = read_data_yaml(path)
-    splits = described.splits
-    for split in ("train", "val"):
-        if not _labelled(splits[split], described):
-            got = f"no labelled object in {len(splits[split])} images"
-            expected = "label files in a labels folder beside images"
-            raise ConfigError.of(str(path), split, got, expected)
-    digest = _identity(described)
-    used = {*splits["train"], *splits["val"]}
-    test = tuple(image for image in splits.get("test", ()) if image not in used)
-    if not _labelled(test, described):  # as of competitions that keep them secret
-        test = ()
-    selection, final = (splits["val"], test) if test else _set_aside(splits["val"])
+    looked = look_through(described, allow_broken)
+    train, val = looked.images("train"), looked.images("val")
+    used = {*train, *val}
+    unseen = [one for one in looked.seen.get("test", ()) if one.image not in used]
+    if not _labelled(unseen):  # as of competitions that keep them secret
+        unseen = []
+    test = tuple(one.image for one in unseen)
+    selection, final = (val, test) if test else _set_aside(val)
     if not selection or not final:
-        raise ConfigError.of(
-            str(path), "val", f"{len(splits['val'])} image", "at least 2, or a test split"
-        )
+        raise ConfigError.of(str(path), "val", f"{len(val)} image", "at least 2, or a test split")
     return DataSummary(
         path=described.path,
-        sha256=digest,
+        sha256=_identity(described, looked),
         names=described.names,
-        train=splits["train"],
-        val=splits["val"],
+        train=train,
+        val=val,
         test=test,
-        overlap=count_shared(splits["val"], splits["train"]),
+        overlap=count_shared(val, train),
         selection_images=selection,
         final_images=final,
         final_split_name="test" if test else HELD_OUT,
+        notes=tuple(looked.notes()),
+        channels=described.channels,
+        kpt_shape=described.kpt_shape,
     )
 
 
-def _labelled(images: Sequence[Path], described: DataYaml) -> bool:
-    return any(len(read_boxes(label_file(image), len(described.names))) for image in images)
+def _labelled(images: Sequence[Seen]) -> bool:
+    return any(len(one.labels.boxes) for one in images)
 
 
 def write_data_yaml(
-    folder: Path, names: Sequence[str], train: Sequence[Path], val: Sequence[Path]
+    folder: Path,
+    names: Sequence[str],
+    train: Sequence[Path],
+    val: Sequence[Path],
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> Path:
     """Write a data YAML of explicit image lists, with absolute paths.
 
@@ -108,6 +134,7 @@ def write_data_yaml(
         names: Class names, by class id.
         train: Training images.
         val: Validation images.
+        more: Further keys.
 
     Returns:
         Path of the data.yaml.
@@ -120,6 +147,7 @@ def write_data_yaml(
         "train": "train.txt",
         "val": "val.txt",
         "names": dict(enumerate(names)),
+        **more,
     }
     write_atomic(folder / "data.yaml", dump_yaml(content))
     return folder / "data.yaml"
@@ -133,14 +161,16 @@ def _set_aside(images: tuple[Path, ...]) -> tuple[tuple[Path, ...], tuple[Path, 
     return selection, tuple(image for image in images if image in held_out)
 
 
-def _identity(described: DataYaml) -> str:
-    digest = hashlib.sha256(repr(described.names).encode())
-    for split, images in described.splits.items():
-        for image in images:
-            boxes = read_boxes(label_file(image), len(described.names))
-            shown = (
-                image.relative_to(described.root) if image.is_relative_to(described.root) else image
-            )
-            digest.update(f"{split}|{shown.as_posix()}|{image.stat().st_size}\n".encode())
-            digest.update(boxes.astype("<f4").tobytes())
+def _identity(described: DataYaml, looked: LookedThrough) -> str:
+    digest = hashlib.sha256(repr((described.names, described.channels)).encode())
+    for split, images in looked.seen.items():
+        for one in images:
+            place = one.image
+            if place.is_relative_to(described.root):
+                place = place.relative_to(described.root)
+            name = place.as_posix().encode("utf-8", "surrogateescape")
+            digest.update(split.encode() + b"|" + name + b"|" + one.content)
+            digest.update(one.labels.boxes.astype("<f4").tobytes())
+            for polygon in one.labels.polygons:
+                digest.update(polygon.astype("<f4").tobytes())
     return digest.hexdigest()

@@ -10,43 +10,65 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from torch import nn
 
 from autoprune.errors import ConfigError
-from autoprune.evaluation.inside.files import label_file
-from autoprune.evaluation.labels import read_boxes
+from autoprune.evaluation.inside.files import label_file, read_picture
+from autoprune.evaluation.labels import BOX_COLUMNS, read_labels
 
-_GREY = (114, 114, 114)  # Ultralytics' padding colour
+_GREY = 114  # Ultralytics' padding, in each channel
+_COLOUR = 3  # channels: read as BGR, fed as RGB
 
 
 @dataclass(frozen=True)
 class _Letterboxed:
     """One picture and where the original lies inside it, as fractions of its sides."""
 
-    picture: torch.Tensor  # (3, imgsz, imgsz), RGB, 0 to 1
+    picture: torch.Tensor  # (channels, imgsz, imgsz), colour as RGB, 0 to 1
     left: float
     top: float
     width: float
     height: float
 
 
-def load_batch(images: Sequence[Path], imgsz: int) -> torch.Tensor:
+def input_channels(module: nn.Module) -> int:
+    """Channels of the pictures that a detector looks at: what its first convolution reads."""
+    return next(part.in_channels for part in module.modules() if isinstance(part, nn.Conv2d))
+
+
+def check_channels(module: nn.Module, channels: int, data: str) -> None:
+    """Refuse data whose images have other channels than a detector reads.
+
+    Raises:
+        ConfigError: As said; `data` names it.
+    """
+    if input_channels(module) != channels:
+        raise ConfigError.of(data, "channels", channels, f"the model's {input_channels(module)}")
+
+
+def load_batch(images: Sequence[Path], imgsz: int, channels: int = _COLOUR) -> torch.Tensor:
     """Read and letterbox images.
 
     Args:
         images: Image files.
         imgsz: Side of the square pictures in pixels.
+        channels: Of the pictures, 1 to 4; see `input_channels`.
 
     Returns:
-        Float tensor of shape (images, 3, imgsz, imgsz), RGB, 0 to 1.
+        Float tensor of shape (images, channels, imgsz, imgsz), 0 to 1; three channels are RGB.
 
     Raises:
-        ConfigError: A file is not a readable image.
+        ConfigError: A file is not a readable image of so many channels.
     """
-    return torch.stack([_letterbox(image, imgsz).picture for image in images])
+    return torch.stack([_letterbox(image, imgsz, channels).picture for image in images])
 
 
 def load_labelled_batch(
-    images: Sequence[Path], imgsz: int, classes: int
+    images: Sequence[Path],
+    imgsz: int,
+    classes: int,
+    channels: int = _COLOUR,
+    columns: int = BOX_COLUMNS,
 ) -> dict[str, torch.Tensor]:
     """Read images with their boxes in the form Ultralytics' detection loss expects.
 
@@ -60,8 +82,8 @@ def load_labelled_batch(
     """
     pictures, owners, objects = [], [], []
     for number, image in enumerate(images):
-        placed = _letterbox(image, imgsz)
-        boxes = read_boxes(label_file(image), classes)
+        placed = _letterbox(image, imgsz, channels)
+        boxes = read_labels(label_file(image), classes, columns).boxes.copy()
         boxes[:, [1, 3]] *= placed.width
         boxes[:, [2, 4]] *= placed.height
         boxes[:, 1] += placed.left
@@ -78,20 +100,17 @@ def load_labelled_batch(
     }
 
 
-def _letterbox(image: Path, imgsz: int) -> _Letterboxed:
-    try:
-        pixels = cv2.imdecode(np.fromfile(image, np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error):
-        pixels = None
-    if pixels is None:
-        raise ConfigError.of(str(image), "", "no readable picture", "an image file")
+def _letterbox(image: Path, imgsz: int, channels: int) -> _Letterboxed:
+    pixels = read_picture(image, channels)
     ratio = imgsz / max(pixels.shape[:2])
     height, width = (min(math.ceil(side * ratio), imgsz) for side in pixels.shape[:2])
     if (height, width) != pixels.shape[:2]:
-        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+        resized = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+        pixels = np.asarray(resized, np.uint8).reshape(height, width, channels)
     left, top = (imgsz - width) // 2, (imgsz - height) // 2
-    right, bottom = imgsz - width - left, imgsz - height - top
-    pixels = cv2.copyMakeBorder(pixels, top, bottom, left, right, cv2.BORDER_CONSTANT, value=_GREY)
-    channels_first = np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1))
-    picture = torch.from_numpy(channels_first).float() / 255
+    square = np.full((imgsz, imgsz, channels), _GREY, np.uint8)
+    square[top : top + height, left : left + width] = pixels
+    if channels == _COLOUR:
+        square = square[:, :, ::-1]
+    picture = torch.from_numpy(np.ascontiguousarray(square.transpose(2, 0, 1))).float() / 255
     return _Letterboxed(picture, left / imgsz, top / imgsz, width / imgsz, height / imgsz)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from autoprune.errors import TrialFailed
-from autoprune.evaluation.images import load_batch
+from autoprune.evaluation.images import input_channels, load_batch
 
 
 def recalibrate_batchnorm(
@@ -39,7 +39,7 @@ def recalibrate_batchnorm(
         return
     if len(images) < 2:
         raise ValueError(f"got {len(images)} images, expected at least 2")
-    home = next(module.parameters()).device
+    home, channels = next(module.parameters()).device, input_channels(module)
     modes = {part: part.training for part in module.modules()}
     momenta = [norm.momentum for norm in norms]
     module.to(device).eval()
@@ -50,7 +50,7 @@ def recalibrate_batchnorm(
             norm.train()
         with torch.no_grad():
             for start, end in _batches(len(images), batch):
-                module(load_batch(images[start:end], imgsz).to(device))
+                module(load_batch(images[start:end], imgsz, channels).to(device))
     finally:
         module.to(home)
         for norm, momentum in zip(norms, momenta, strict=True):

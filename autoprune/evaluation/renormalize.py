@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.errors import TrialFailed
-from autoprune.evaluation.images import load_batch
+from autoprune.evaluation.images import input_channels, load_batch
 
 
 @dataclass
@@ -69,7 +69,7 @@ def renormalize_batchnorm(
     }
     if not images:
         raise ValueError("got no images, expected at least 1")
-    home = next(module.parameters()).device
+    home, channels = next(module.parameters()).device, input_channels(module)
     modes = {part: part.training for part in module.modules()}
 
     def watch(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -81,7 +81,8 @@ def renormalize_batchnorm(
     try:
         with torch.no_grad():
             for start in range(0, len(images), batch):
-                module(load_batch(images[start : start + batch], imgsz).to(device))
+                pictures = load_batch(images[start : start + batch], imgsz, channels)
+                module(pictures.to(device))
     finally:
         for handle in handles:
             handle.remove()

@@ -71,5 +71,6 @@ def labelled_batches(
     """
     size = max(1, _PIXELS_PER_BATCH // imgsz**2)
     for start in range(0, len(images), size):
-        batch = load_labelled_batch(images[start : start + size], imgsz, len(data.names))
+        part = images[start : start + size]
+        batch = load_labelled_batch(part, imgsz, len(data.names), data.channels, data.label_columns)
         yield {key: value.to(device) for key, value in batch.items()}

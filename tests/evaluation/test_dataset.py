@@ -60,8 +60,9 @@ def test_val_images_that_are_in_train_under_another_name_are_counted(small: Path
     assert inspect_data(small).overlap == 0
     images = small.parent / "images"
     shutil.copy(images / "train" / "train00001.jpg", images / "val" / "copy.jpg")
-    same_size = (images / "train" / "train00002.jpg").read_bytes()
-    (images / "val" / "differs.jpg").write_bytes(same_size[:-3] + b"xyz")
+    same_size = bytearray((images / "train" / "train00002.jpg").read_bytes())
+    same_size[-9] ^= 1
+    (images / "val" / "differs.jpg").write_bytes(same_size)
     assert inspect_data(small).overlap == 1
 
 
@@ -119,7 +120,9 @@ def test_every_way_to_write_the_same_splits_finds_the_same_images(
         ({"train": "nowhere", "download": "https://example.com/set.zip"}, "train: got 'nowhere'"),
         ({"val": "labels"}, "at least one image"),
         ({"train": 7}, "train: got 7"),
-        ({"channels": 1}, "channels: got 1"),
+        ({"channels": 5}, "channels: got 5"),
+        ({"channels": "grey"}, "channels: got 'grey'"),
+        ({"nc": 1_000_000_000, "names": None}, "nc: got 1000000000"),
         ({"names": ["only one"]}, "class"),
     ],
 )

@@ -13,7 +13,7 @@ from autoprune.evaluation.checkpoint import model_hash
 from autoprune.evaluation.dataset import HELD_OUT, DataSummary
 from autoprune.evaluation.inside.files import label_file
 from autoprune.evaluation.inside.validator import FiniteValidator
-from autoprune.evaluation.labels import read_boxes
+from autoprune.evaluation.labels import read_labels
 from autoprune.evaluation.validate import validate
 
 
@@ -47,7 +47,7 @@ def test_a_detector_that_is_right_scores_one(
         side = 64
         answers = []
         for file in batch:
-            boxes = torch.from_numpy(read_boxes(label_file(Path(file)), len(data.names)))
+            boxes = torch.from_numpy(read_labels(label_file(Path(file)), len(data.names)).boxes)
             centre, half = boxes[:, 1:3] * side, boxes[:, 3:] * side / 2
             answers.append(
                 {

@@ -11,10 +11,16 @@ from torch import nn
 from ultralytics.models.yolo.detect import DetectionValidator
 
 from autoprune.errors import TrialFailed
+from autoprune.evaluation.inside.own_labels import own_labels
 
 
 class FiniteValidator(DetectionValidator):
     """Stops at the first nan: Ultralytics would report it as a plausible mAP of 0."""
+
+    def build_dataset(self, *args: Any, **kwargs: Any) -> Any:
+        """As Ultralytics does, with our reader of labels."""
+        with own_labels():
+            return super().build_dataset(*args, **kwargs)
 
     def postprocess(self, preds: Any) -> Any:
         """Look at the decoded predictions before they are filtered.
