@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,19 @@ from torch import nn
 from ultralytics import YOLO
 
 from autoprune.errors import ConfigError, UnsupportedModel
-from autoprune.evaluation.inside.loading import open_yolo, unpickle
+from autoprune.evaluation.data_yaml import MOST_CLASSES
+from autoprune.evaluation.inside.loading import offline, open_yolo, unpickle
 from autoprune.evaluation.inside.stock import (
+    DOWNLOADING,
     is_plain_detector,
     layer_class,
     read_recipe,
     task_of,
 )
+from autoprune.evaluation.unopened import check_unopened
 from autoprune.storage.yaml_io import load_yaml
 
+_MOST_CHANNELS = 65536  # and repeats, of one layer of a recipe
 _EXPECTED_FILE = "a .pt checkpoint or a model .yaml such as yolov8n.yaml"
 _TRUST_HINT = "if you trust its author, --trust-checkpoint (trust=True) loads it and runs its code"
 _PLAIN_ACTIVATION = re.compile(r"(torch\.)?nn\.[A-Za-z0-9]+\([\w\s=.,+-]*\)")
@@ -66,8 +71,8 @@ def read_checkpoint(path: Path | str, *, trust: bool = False) -> dict[str, Any]:
     file = Path(path)
     if not file.is_file():
         raise ConfigError.of(str(path), "", "no such file", f"{_EXPECTED_FILE} (never downloaded)")
+    foreign = set() if trust else check_unopened(file)
     try:
-        # absolute, because Ultralytics deletes and re-downloads a broken file of a well-known name
         content = unpickle(file.resolve(), trust=trust)
     except ModuleNotFoundError as error:
         raise ConfigError(
@@ -76,9 +81,15 @@ def read_checkpoint(path: Path | str, *, trust: bool = False) -> dict[str, Any]:
         ) from None
     except Exception as error:
         if not trust and zipfile.is_zipfile(file) and _refused(error):
+            holds = f"it holds {min(foreign)} and " if foreign else "it "
             raise ConfigError(
-                f"{path}: refused: it may run code when loaded, expected torch and Ultralytics "
+                f"{path}: refused: {holds}may run code when loaded, expected torch and Ultralytics "
                 f"classes alone; {_TRUST_HINT}"
+            ) from None
+        if trust and isinstance(error, AttributeError):  # a class of the program that saved it
+            raise ConfigError(
+                f"{path}: not loadable here: {' '.join(str(error).split())}, expected classes "
+                f"that can be imported"
             ) from None
         raise ConfigError(
             f"{path}: not a loadable checkpoint (empty, truncated or another kind of file), "
@@ -88,6 +99,7 @@ def read_checkpoint(path: Path | str, *, trust: bool = False) -> dict[str, Any]:
     if not isinstance(module, nn.Module):
         raise ConfigError.of(str(path), "model", type(module).__name__, "an Ultralytics model")
     _check_detection(module, str(path))
+    check_finite(module, str(path))
     if content.get("modelopt"):
         raise UnsupportedModel(f"{path}: got a quantised model, expected a float model")
     return dict(content)
@@ -118,6 +130,18 @@ def model_hash(module: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
+def check_finite(module: nn.Module, where: str) -> None:
+    """Refuse a model with a number that is not one.
+
+    Raises:
+        ConfigError: It names the first tensor with nan or infinity.
+    """
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            odd = "nan" if torch.isnan(tensor).any() else "infinity"
+            raise ConfigError.of(where, name, odd, "finite numbers")
+
+
 def _refused(error: BaseException) -> bool:
     seen: BaseException | None = error
     while seen is not None:
@@ -143,10 +167,12 @@ def _build(where: str, trust: bool) -> YOLO:
             f"{where}: got a {task_of(recipe)} model with the head {names[-1]}, "
             f"expected a detection model"
         )
+    _check_sizes(where, recipe, layers)
     if not trust:
         _check_recipe(where, names, recipe.get("activation"))
     try:
-        yolo = YOLO(where, task="detect")
+        with offline():
+            yolo = YOLO(where, task="detect")
     except Exception as error:
         text = " ".join(str(error).split())
         raise ConfigError(f"{where}: no model can be built from it: {text}") from None
@@ -154,9 +180,31 @@ def _build(where: str, trust: bool) -> YOLO:
     return yolo
 
 
+def _check_sizes(where: str, recipe: dict[str, Any], layers: list[Any]) -> None:
+    """Refuse a network that no machine holds, before it is built."""
+    classes = recipe.get("nc")
+    if isinstance(classes, int) and classes > MOST_CLASSES:
+        raise ConfigError.of(where, "nc", classes, f"at most {MOST_CLASSES} classes")
+    for number, layer in enumerate(layers):
+        for value in _numbers(layer[1:]):
+            if value > _MOST_CHANNELS:
+                expected = f"numbers up to {_MOST_CHANNELS}"
+                raise ConfigError.of(where, f"layer {number}", value, expected)
+
+
+def _numbers(part: Any) -> Iterator[float]:
+    if isinstance(part, (list, tuple)):
+        for one in part:
+            yield from _numbers(one)
+    elif isinstance(part, (int, float)):
+        yield part
+
+
 def _check_recipe(where: str, names: list[str], activation: object) -> None:
     """Ultralytics evaluates `activation` as Python and calls whatever a layer names."""
     for name in names:
+        if name in DOWNLOADING:
+            raise ConfigError.of(where, "backbone, head", name, "a layer that downloads nothing")
         part = layer_class(name)
         if not (isinstance(part, type) and issubclass(part, nn.Module)):
             raise ConfigError.of(where, "backbone, head", name, "a layer of torch or Ultralytics")
@@ -169,6 +217,9 @@ def _check_detection(module: nn.Module, where: str) -> None:
         layers = getattr(module, "model", None)
         head = layers[-1] if isinstance(layers, nn.Sequential) and len(layers) else None
         got = f"{type(module).__name__} with the head {type(head).__name__}"
+        task = task_of(module)
         raise UnsupportedModel(
-            f"{where}: got a {task_of(module)} model ({got}), expected a detection model"
+            f"{where}: got {got}, expected a DetectionModel with the head Detect"
+            if task == "detect"
+            else f"{where}: got a {task} model ({got}), expected a detection model"
         )

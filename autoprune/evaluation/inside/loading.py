@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
-import tempfile
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,17 @@ from ultralytics.nn import tasks
 from ultralytics.utils.torch_utils import strip_optimizer
 
 from autoprune.evaluation.inside.settings import default_settings
+from autoprune.evaluation.sync_norms import without_sync_norms
+from autoprune.storage.scratch import scratch_folder
+
+_NETWORK = (socket.AF_INET, socket.AF_INET6)
 
 
 def unpickle(path: Path, *, trust: bool) -> Any:
     """The content of a .pt file; unless `trust`, only classes of torch and Ultralytics may occur.
 
     Args:
-        path: Absolute: Ultralytics deletes and downloads again a broken file of a known name.
+        path: Absolute.
         trust: Read without restrictions.
 
     Raises:
@@ -31,7 +37,7 @@ def unpickle(path: Path, *, trust: bool) -> Any:
     """
     if trust:  # not torch_safe_load: without restrictions it pip-installs the modules a file names
         return torch.load(path, map_location="cpu", weights_only=False)
-    with _plain_name(path) as plain:
+    with _plain_name(path) as plain, offline():
         return tasks.torch_safe_load(str(plain), safe_only=True)[0]
 
 
@@ -42,7 +48,8 @@ def open_yolo(path: Path, content: dict[str, Any]) -> YOLO:
         def _load(self, weights: str, task: str | None = None) -> None:
             del weights, task
             module = content.get("ema") or content["model"]
-            self.model, self.ckpt = _revive(module, content, path), content
+            self.model = without_sync_norms(_revive(module, content, path))
+            self.ckpt = content
             self.task = "detect"
             self.overrides = self.model.args = self._reset_ckpt_args(self.model.args)
             self.ckpt_path = self.overrides["model"] = self.model_name = str(path)
@@ -79,13 +86,71 @@ def _revive(module: nn.Module, content: dict[str, Any], path: Path) -> nn.Module
 
 
 @contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """This thread reaches no other machine meanwhile; others do as they like."""
+    with _Offline.lock:
+        if not _Offline.depth:
+            _Offline.put_in()
+        _Offline.depth += 1
+    before = getattr(_Offline.here, "on", False)
+    _Offline.here.on = True
+    try:
+        yield
+    finally:
+        _Offline.here.on = before
+        with _Offline.lock:
+            _Offline.depth -= 1
+            if not _Offline.depth:
+                _Offline.take_out()
+
+
+class _Offline:
+    """Replaces what opens connections, once for all threads."""
+
+    lock, here, depth = threading.Lock(), threading.local(), 0
+    replaced: list[tuple[Any, str, Any]] = []  # noqa: RUF012 (one for the process)
+
+    @classmethod
+    def put_in(cls) -> None:
+        for owner, name in (
+            (socket, "getaddrinfo"),
+            (socket.socket, "connect"),
+            (socket.socket, "connect_ex"),
+        ):
+            call = getattr(owner, name)
+            cls.replaced.append((owner, name, call))
+            setattr(owner, name, cls.guarded(call))
+
+    @classmethod
+    def take_out(cls) -> None:
+        for owner, name, call in cls.replaced:
+            setattr(owner, name, call)
+        cls.replaced.clear()
+
+    @classmethod
+    def guarded(cls, call: Any) -> Any:
+        """The function, refusing in threads that are offline; local sockets stay."""
+
+        @functools.wraps(call)
+        def guard(*given: Any, **more: Any) -> Any:
+            own = given[0] if given else None
+            local = isinstance(own, socket.socket) and own.family not in _NETWORK
+            if getattr(cls.here, "on", False) and not local:
+                raise OSError("a model is loaded without the network")
+            return call(*given, **more)
+
+        return guard
+
+
+@contextlib.contextmanager
 def _plain_name(path: Path) -> Iterator[Path]:
-    """The file under a name that Ultralytics leaves alone: it strips apostrophes and spaces."""
-    if str(path) == str(path).strip().replace("'", ""):
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="autoprune-load-") as folder:
-        plain = Path(folder) / f"model{path.suffix}"
+    """The file under a name that Ultralytics leaves alone.
+
+    It strips apostrophes and spaces, takes a `yolov5` or `yolov3` in a name for another file's, and
+    deletes and downloads again a broken file of a well-known name.
+    """
+    with scratch_folder("load") as folder:
+        plain = Path(folder) / "model.pt"
         try:
             plain.symlink_to(path)
         except OSError:  # Windows, without the right to

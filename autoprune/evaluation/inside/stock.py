@@ -8,6 +8,8 @@ from typing import Any
 from torch import nn
 from ultralytics.nn import tasks
 
+DOWNLOADING = ("TorchVision",)  # layers whose constructor fetches weights
+
 
 def read_recipe(name: str) -> dict[str, Any]:
     """The recipe of a model YAML: a file, or a name Ultralytics ships, such as `yolov8s.yaml`.
