@@ -76,6 +76,12 @@ class ModelGeometry:
         kept = np.asarray(kept, dtype=np.float64)
         return kept @ reads + fixed_in, kept @ writes + fixed_out
 
+    def reading(self, marked: Array) -> Array:
+        """Which convolutions read a marked group: (plans, groups) -> (plans, convs), booleans."""
+        reads = self._wiring[0]
+        found: Array = np.asarray(marked, dtype=np.float64) @ reads > 0
+        return found
+
     def macs(self, kept: Array) -> Array:
         """Multiply-accumulates of one forward pass at batch 1, (plans, groups) -> (plans,)."""
         inputs, outputs = self.channels(kept)

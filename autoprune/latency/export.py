@@ -97,6 +97,8 @@ def export_model(
 def folded(model: nn.Module) -> nn.Module:
     """A float32 CPU copy as deployed: batch-norms folded, C2f split, Detect decoding to one tensor.
 
+    Weights below the smallest normal number, 1.2e-38, are 0 in it.
+
     The parts are known by their attributes, so that pruned and user-made modules work alike.
     """
     ready = copy.deepcopy(model).cpu().float().eval()
@@ -111,7 +113,17 @@ def folded(model: nn.Module) -> nn.Module:
         if hasattr(module, "reg_max") and hasattr(module, "export"):
             head: Any = module
             head.export, head.format, head.dynamic, head.shape = True, "onnx", False, None
-    return ready.requires_grad_(False)
+    return _without_denormals(ready.requires_grad_(False))
+
+
+def _without_denormals(model: nn.Module) -> nn.Module:
+    """Set weights below the smallest normal number to 0, in place: CPUs compute them far slower.
+
+    A convolution with a third of them took 1.6 times as long, which pruning would be credited with.
+    """
+    for tensor in model.parameters():
+        tensor.masked_fill_(tensor.abs() < torch.finfo(tensor.dtype).tiny, 0.0)
+    return model
 
 
 def _write_onnx(model: nn.Module, image: torch.Tensor, path: Path, dynamo: bool) -> None:

@@ -14,7 +14,8 @@ Array = np.ndarray[Any, Any]
 
 # Kinds of work of one convolution, in channels. "fast" is the runtime's blocked kernel, "slow" the
 # plain one it falls back to for input widths that are not a multiple of `Staircase.align`. A
-# convolution takes one of the two; the work of the other is 0.
+# convolution takes one of the two; the work of the other is 0. Maps that a convolution reads joined
+# stay in blocks only where each of them fills its own.
 WORK = (
     "fast products",  # inputs x outputs, both padded to whole blocks
     "fast outputs",  # padded
@@ -22,6 +23,7 @@ WORK = (
     "slow products",  # nothing padded
     "slow outputs",
     "slow inputs",
+    "plain joins",  # inputs that are joined outside of the blocked layout
 )
 _FAST = ("fast products", "fast outputs", "fast inputs")
 _SLOW = ("slow products", "slow outputs", "slow inputs")
@@ -77,6 +79,9 @@ def work(geometry: ModelGeometry, staircase: Staircase, kept: Array) -> Array:
     np.multiply(outputs, slow, out=done[4])
     np.multiply(inputs, done[4], out=done[3])
     np.multiply(inputs, slow, out=done[5])
+    joined = np.array([len(conv.reads) > 1 for conv in geometry.convs])
+    odd = geometry.reading(_padded(kept, staircase.block) != kept)
+    np.multiply(inputs, joined & odd, out=done[6])
     return done
 
 
@@ -106,6 +111,7 @@ def shared_costs(geometry: ModelGeometry) -> Array:
             _costs(("fast inputs", "slow inputs"), pixels_in * joined),  # copied to join them
             _costs(("slow inputs",), pixels_in),  # to and from the blocked layout
             _costs(("slow inputs",), taps * pixels_out),  # unfolded for a matrix product
+            _costs(("plain joins",), pixels_in),  # every part out of the blocked layout, and back
         )
     )
 

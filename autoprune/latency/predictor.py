@@ -119,7 +119,8 @@ class LatencyPredictor:
         """
         try:
             known = content["geometry"]
-            prices = np.array([content["prices"][name] for name in WORK], dtype=np.float64)
+            known_kinds = {"plain joins": [0.0] * len(geometry.convs)} | content["prices"]
+            prices = np.array([known_kinds[name] for name in WORK], dtype=np.float64)
             constant = float(content["constant"])
             staircase = Staircase(**content["staircase"])
             error = PredictorError(**content["error"])

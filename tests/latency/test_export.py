@@ -148,3 +148,24 @@ def test_a_model_that_cannot_be_exported_fails_its_trial_in_one_line(module, tmp
     assert caught.value.reason == "export"
     assert "\n" not in str(caught.value)
     assert not path.exists()
+
+
+def test_denormal_weights_are_zero_in_what_is_exported(tmp_path):
+    model = small()
+    with torch.no_grad():
+        model[0].weight[::2] = 1e-40
+        model[2].bias[0] = -1e-39
+    image = torch.rand(1, 3, *SIZE)
+    before = model(image)
+    ready = folded(model)
+    tiny = torch.finfo(torch.float32).tiny
+    for tensor in ready.parameters():
+        assert not ((tensor != 0) & (tensor.abs() < tiny)).any()
+    assert torch.equal(ready(image), before)
+    assert float(model[0].weight.detach().abs().min()) > 0, "the model given is not changed"
+    import onnx
+
+    made = export_model(model, tmp_path / "m.onnx", SIZE, "onnxruntime")
+    for stored in onnx.load(made.path).graph.initializer:
+        values = np.abs(onnx.numpy_helper.to_array(stored))
+        assert not ((values > 0) & (values < tiny)).any()

@@ -78,9 +78,9 @@ def test_work_is_counted_by_hand():
     kept = np.array([[20, 63, 64, 100, 64, 96, 64]])
     staircase = Staircase(block=16, pads_inputs=True, align=4)
     stem, second, third = work(GEOMETRY, staircase, kept)[:, 0, :3].T.tolist()
-    assert stem == [3 * 32, 32, 3, 0, 0, 0]  # 3 inputs are below a block; 20 outputs cost 32
-    assert second == [32 * 64, 64, 20, 0, 0, 0]
-    assert third == [0, 0, 0, 63 * 64, 64, 63]  # 63 inputs leave the fast path
+    assert stem == [3 * 32, 32, 3, 0, 0, 0, 0]  # 3 inputs are below a block; 20 outputs cost 32
+    assert second == [32 * 64, 64, 20, 0, 0, 0, 0]
+    assert third == [0, 0, 0, 63 * 64, 64, 63, 0]  # 63 inputs leave the fast path
     plain = work(GEOMETRY, Staircase(block=1, pads_inputs=False, align=1), kept)[:, 0, :3]
     assert plain[:3].tolist() == [[60, 20 * 63, 63 * 64], [20, 63, 64], [3, 20, 63]]
     assert not plain[3:].any()
