@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # for type checkers; a test compares it with _HOMES
     from autoprune.domain.record import LatencyResult, TrialRecord
     from autoprune.errors import (
         AutopruneError,
+        BrokenContent,
         ConfigError,
         PlanError,
         StorageFailed,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:  # for type checkers; a test compares it with _HOMES
 
 __all__ = [
     "AutopruneError",
+    "BrokenContent",
     "ConfigError",
     "Goal",
     "LatencyResult",
@@ -87,6 +89,7 @@ _HOMES = {
     "Outcome": "autoprune.domain.outcome",
     "StudyFolder": "autoprune.storage.study_folder",
     "AutopruneError": "autoprune.errors",
+    "BrokenContent": "autoprune.errors",
     "ConfigError": "autoprune.errors",
     "PlanError": "autoprune.errors",
     "StudyMismatch": "autoprune.errors",

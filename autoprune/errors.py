@@ -3,6 +3,7 @@
 AutopruneError
 |- ConfigError           the user's input is wrong: file, key, got, expected -> exit 2, at once
 |  |- PlanError          the plan does not fit this model                     -> exit 2
+|  |- BrokenContent      a file of a study, not as it was written             -> set aside; exit 2
 |- StudyMismatch         resumed with another model, data, space or target   -> exit 2, differs
 |- UnsupportedModel      a layer the family cannot prune                      -> exit 2
 |- TargetUnreachable     the device is gone                                   -> pause, exit 4
@@ -13,7 +14,10 @@ AutopruneError
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 FailureReason = Literal["nan", "oom", "export", "latency", "timeout", "collapsed", "exception"]
 
@@ -26,12 +30,16 @@ class ConfigError(AutopruneError):
     """The user's input is wrong; the message names file, key, got and expected."""
 
     @classmethod
-    def of(cls, where: str, key: str, got: object, expected: str) -> ConfigError:
+    def of(cls, where: str, key: str, got: object, expected: str) -> Self:
         """Build the one-line message `where: key: got X, expected Y`."""
         shown = repr(got)
         shown = shown if len(shown) <= 80 else shown[:77] + "..."
         place = f"{where}: {key}" if key else where
         return cls(f"{place}: got {shown}, expected {expected}")
+
+
+class BrokenContent(ConfigError):
+    """A file of a study was read, and its content cannot be what was written."""
 
 
 class PlanError(ConfigError):

@@ -76,7 +76,7 @@ def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         for module in (calibration, learn_latency):
-            patch.setattr(module, "user_cache_path", lambda _name: folder)
+            patch.setattr(module, "cache_folder", lambda: folder)
         yield
 
 

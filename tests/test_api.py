@@ -188,6 +188,31 @@ def test_a_plan_that_says_no_is_obeyed_where_images_are_known(
     assert _same(by_plan, prune_detection_model(shapes_model, prune_ratio=0.5))
 
 
+def test_a_plan_for_other_weights_is_refused_unless_it_is_insisted_on(
+    shapes_model: YOLO, tmp_path: Path
+) -> None:
+    prune_detection_model(shapes_model, prune_ratio=0.5).save(tmp_path / "pruned.pt")
+    plan = PruningPlan.from_mapping(sealed_info(load(tmp_path / "pruned.pt").model)["plan"])
+    plan.save(tmp_path / "plan.yaml")
+    other = copy.deepcopy(shapes_model)
+    other.model.model[0].conv.weight.data[0] += 1
+    with pytest.raises(PlanError, match=r"plan\.yaml: base: got .*--any-base"):
+        prune_detection_model(other, prune_yaml=tmp_path / "plan.yaml")
+    insisted = prune_detection_model(other, prune_yaml=tmp_path / "plan.yaml", any_base=True)
+    assert _widths(insisted.model) == _widths(load(tmp_path / "pruned.pt").model)
+
+
+def test_what_is_odd_about_the_images_is_told(shapes_model: YOLO, tmp_path: Path) -> None:
+    odd = write_detection_set(tmp_path / "set", {"train": Split(1, 4), "val": Split(2, 2)})
+    label = sorted((odd.parent / "labels" / "train").iterdir())[0]
+    label.write_text("0 .5 .5 .2 .2 .9\n")
+    with pytest.raises(ConfigError, match="train: 1 of 4 images are broken"):
+        prune_detection_model(shapes_model, prune_ratio=0.5, calibration=odd)
+    pruned = prune_detection_model(shapes_model, prune_ratio=0.5, calibration=odd, allow_broken=30)
+    assert len(pruned.notes) == 1
+    assert "left out" in pruned.notes[0]
+
+
 def test_pruning_nothing_with_images_changes_nothing(shapes_model: YOLO, data: Path) -> None:
     same = prune_detection_model(shapes_model, prune_ratio=0.0, calibration=data)
     assert _same(same, shapes_model)

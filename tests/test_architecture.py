@@ -191,6 +191,7 @@ def test_only_the_command_line_prints_or_exits() -> None:
     talkers = {
         "cli/main",
         "cli/ending",
+        "cli/prune_screen",
         "cli/exit_codes",
         "latency/runner",
         "demo/train_checkpoint",

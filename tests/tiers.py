@@ -43,6 +43,8 @@ tests/evaluation/test_quiet.py
 tests/evaluation/test_regrowth_guard.py::test_plain_ultralytics_uses_a_sealed_file_but_never_trains_it
 tests/evaluation/test_checkpoint.py::test_malicious_files_are_refused_and_run_nothing
 tests/evaluation/test_checkpoint.py::test_another_task_is_named
+tests/evaluation/test_channels.py::test_such_a_model_goes_the_whole_way
+tests/evaluation/inside/test_own_labels.py
 tests/evaluation/inside/test_pruned_yolo.py
 tests/evaluation/inside/test_distill.py
 tests/pruning/test_compensation.py::test_every_architecture_is_pruned_to_the_ruled_widths_with_finite_outputs

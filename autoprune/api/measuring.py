@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from autoprune.domain.config import DEFAULT_TARGET_PYTHON
 from autoprune.domain.record import LatencyResult
 from autoprune.errors import ConfigError
 from autoprune.evaluation.traces import no_traces
+from autoprune.storage.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from autoprune.latency.exported_model import ExportedModel
@@ -55,7 +55,7 @@ def measure(
     """
     options = _options(runtime, threads, provider, channels_last)
     where = _target(target, target_python)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder("measure") as folder:
         exported, options = _exported(models, options, imgsz, Path(folder))
         from autoprune.latency.measure import compare
 
@@ -91,7 +91,7 @@ def measure_self_test(
     """
     options = _options(runtime, threads, provider, channels_last)
     where = _target(target, target_python)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder("measure") as folder:
         exported, options = _exported([model], options, imgsz, Path(folder))
         from autoprune.latency.self_test import self_test
 

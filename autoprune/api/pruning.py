@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoprune.domain.config import ALLOW_BROKEN
 from autoprune.domain.plan import Calibration, PruningPlan
-from autoprune.errors import ConfigError
+from autoprune.errors import ConfigError, PlanError
 from autoprune.evaluation.traces import no_traces
 
 if TYPE_CHECKING:
     from ultralytics import YOLO
 
+    from autoprune.evaluation.dataset import DataSummary
     from autoprune.evaluation.inside.pruned_yolo import PrunedYOLO
     from autoprune.pruning.statistics import CalibrationStatistics
 
@@ -30,6 +31,8 @@ def prune_detection_model(
     round_to: int | None = None,
     calibration: str | Path | None = None,
     seed: int = 0,
+    any_base: bool = False,
+    allow_broken: float = ALLOW_BROKEN,
     trust_checkpoint: bool = False,
 ) -> PrunedYOLO:
     """Prune a YOLOv8 detection model; the model given is never changed.
@@ -45,20 +48,29 @@ def prune_detection_model(
         round_to: With prune_ratio: kept widths are rounded up to a multiple of this.
         calibration: Data YAML whose training images are looked at; the plan's own comes first.
         seed: Which training images those are.
+        any_base: Apply a plan that was written for another model; it is refused otherwise.
+        allow_broken: Percent of a split's images that may be broken; they are left out.
         trust_checkpoint: Load a .pt that holds more than torch and Ultralytics classes.
 
     Returns:
         A pruned copy, used like any YOLO; its `.train()` keeps the pruned shape, and
-        `.how_pruned` says in words which criterion was used.
+        `.how_pruned` says in words which criterion was used, `.notes` what is odd about the images.
 
     Raises:
         ConfigError: Not exactly one of prune_ratio and prune_yaml, or a wrong value.
-        PlanError: The plan does not fit the model.
+        PlanError: The plan does not fit the model, or was written for another one.
         UnsupportedModel: The model holds a layer that cannot be pruned.
     """
-    from autoprune.evaluation.checkpoint import load_yolo, model_hash
+    from autoprune.evaluation.checkpoint import (
+        check_finite,
+        load_yolo,
+        model_hash,
+        trained_image_size,
+    )
+    from autoprune.evaluation.dataset import inspect_data
     from autoprune.evaluation.inside.pruned_yolo import as_pruned_yolo
     from autoprune.evaluation.regrowth_guard import seal
+    from autoprune.evaluation.sync_norms import without_sync_norms
     from autoprune.families import family_of
     from autoprune.pruning.importance import (
         CALIBRATED_IMPORTANCE,
@@ -70,7 +82,8 @@ def prune_detection_model(
     if (prune_ratio is None) == (prune_yaml is None):
         raise ConfigError("prune_detection_model: give exactly one of prune_ratio and prune_yaml")
     yolo = load_yolo(model, trust=trust_checkpoint) if isinstance(model, (str, Path)) else model
-    dense = yolo.model
+    dense = without_sync_norms(yolo.model)
+    check_finite(dense, "model")
     if prune_yaml is not None:
         plan, where = PruningPlan.load(prune_yaml), str(prune_yaml)
         if round_to is not None:
@@ -85,9 +98,9 @@ def prune_detection_model(
         assert isinstance(checked, float)
         plan = uniform_plan(family_of(dense).widths(dense), checked, round_to or 1)
     base = model_hash(dense)
-    if plan.base not in (None, base):
-        message = f"{where}: base: written for the model {plan.base}, applied to {base}"
-        warnings.warn(message, stacklevel=3)  # past no_traces
+    if plan.base not in (None, base) and not any_base:
+        expected = f"the model's own {base} (--any-base applies it all the same)"
+        raise PlanError.of(where, "base", plan.base, expected)
     images = _calibration_images(yolo, calibration, plan, seed)
     default = DEFAULT_IMPORTANCE if images is None else CALIBRATED_IMPORTANCE
     chosen = importance or plan.importance or default
@@ -95,12 +108,16 @@ def prune_detection_model(
     compensated = next(
         wish for wish in (compensate, plan.compensate, images is not None) if wish is not None
     )
-    statistics = None
+    statistics: CalibrationStatistics | None = None
+    notes: tuple[str, ...] = ()
     if compensated or criterion.needs_images:
         if images is None:
             wanted = f"importance {chosen}" if criterion.needs_images else "compensate"
             raise ConfigError(f"{wanted} needs images: give calibration, the path of a data YAML")
-        statistics = _statistics(yolo, images, criterion.needs == "gradients")
+        data = inspect_data(images.data, allow_broken)
+        notes = data.notes
+        size = max(trained_image_size(yolo))
+        statistics = _statistics(dense, data, size, images, criterion.needs == "gradients")
     pruner = Pruner(dense, chosen, statistics, compensated)
     pruned = pruner.prune(plan, where)
     if not plan.removes_nothing():
@@ -114,6 +131,7 @@ def prune_detection_model(
         seal(pruned, {"base": base, "plan": used.to_mapping()})
     result = as_pruned_yolo(pruned, yolo)
     result.how_pruned = _how_pruned(chosen, compensated, images if statistics else None)
+    result.notes = notes
     return result
 
 
@@ -137,6 +155,7 @@ def fine_tune_pruned(
     settings: Mapping[str, Any],
     folder: Path,
     say: Callable[[str], None] = lambda _: None,
+    allow_broken: float = ALLOW_BROKEN,
 ) -> PrunedYOLO:
     """Fine-tune a pruned model at full length, keeping its shape, and return the trained one.
 
@@ -147,6 +166,7 @@ def fine_tune_pruned(
         folder: Receives Ultralytics' run. A run of the same model, data and settings that was
             interrupted there goes on after its last finished epoch.
         say: Told whether it goes on, and after each epoch how far it is and mAP50-95 on val.
+        allow_broken: Percent of a split's images that may be broken; they are left out.
 
     Raises:
         ConfigError: An unknown setting, or one that would train another network; `folder` holds
@@ -154,7 +174,7 @@ def fine_tune_pruned(
     """
     from autoprune.evaluation.full_fine_tune import fully_fine_tuned
 
-    return fully_fine_tuned(model, data, settings, folder, say)
+    return fully_fine_tuned(model, data, settings, folder, say, allow_broken)
 
 
 def _calibration_images(
@@ -173,16 +193,17 @@ def _calibration_images(
     return Calibration(str(data), calibration_images(max(trained_image_size(yolo))), seed)
 
 
-def _statistics(yolo: YOLO, images: Calibration, taylor: bool) -> CalibrationStatistics:
-    from autoprune.evaluation.checkpoint import trained_image_size
-    from autoprune.evaluation.dataset import inspect_data
+def _statistics(
+    dense: Any, data: DataSummary, imgsz: int, images: Calibration, taylor: bool
+) -> CalibrationStatistics:
+    from autoprune.evaluation.class_head import in_order_of
     from autoprune.evaluation.device import choose_device
     from autoprune.search.learn.calibration import calibrate
 
     return calibrate(
-        yolo.model,
-        inspect_data(images.data),
-        max(trained_image_size(yolo)),
+        in_order_of(dense, data.names, str(data.path)),
+        data,
+        imgsz,
         images.images,
         images.seed,
         choose_device(None),

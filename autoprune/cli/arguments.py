@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from autoprune.errors import ConfigError
+
+
+def check_output(file: Path) -> None:
+    """Find out whether a file can be written, before the work that it is for.
+
+    Raises:
+        OSError: It cannot; names the file or the folder.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f"{file.stem}.part{file.suffix}")
+    draft.touch()
+    draft.unlink()
 
 
 def split_overrides(tokens: list[str]) -> tuple[dict[str, Any], int | None]:

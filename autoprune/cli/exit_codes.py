@@ -64,6 +64,8 @@ def exit_codes(command: str, *, debug: bool = False) -> Iterator[Running]:
     except (TargetUnreachable, StorageFailed) as error:
         _fail(f"paused: {error}; the same command continues", PAUSED)
     except TrialFailed as error:  # outside a trial: the model given cannot be measured
+        if error.reason == "timeout" and command == "search":
+            _fail(f"paused: {error.detail}; the same command continues", PAUSED)
         _fail(str(error), WRONG_INPUT)
     except AutopruneError as error:
         _fail(str(error), FAILED)
@@ -102,5 +104,6 @@ def _note(study: Path | None) -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"autoprune: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split()).encode("utf-8", "backslashreplace").decode()
+    print(f"autoprune: {line}", file=sys.stderr)
     sys.exit(code)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import signal
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
 from autoprune.cli import exit_codes, options
+from autoprune.domain.config import ALLOW_BROKEN
 
 app = typer.Typer(
     help="Find which channels of a YOLOv8 detector can go: size, measured latency and mAP.",
@@ -57,6 +57,7 @@ def search(
     ] = None,
     studies: Annotated[Path, typer.Option(help="Folder that holds the studies.")] = Path("studies"),
     trust_checkpoint: options.Trust = False,
+    allow_broken: options.MaybeAllowBroken = None,
     debug: options.Debug = False,
 ) -> None:
     """Search for the plan that meets a latency goal at the least loss of mAP."""
@@ -91,6 +92,7 @@ def search(
                 "keep": keep,
                 "reuse": reuse,
                 "trust_checkpoint": trust_checkpoint or None,
+                "allow_broken": allow_broken,
             },
             fine_tune=pairs,
         )
@@ -187,7 +189,9 @@ def prune(
     data: Annotated[
         Optional[Path], typer.Option(help="Data YAML: fine-tune on it; calibrates too.")
     ] = None,
+    any_base: options.AnyBase = False,
     trust_checkpoint: options.Trust = False,
+    allow_broken: options.AllowBroken = ALLOW_BROKEN,
     debug: options.Debug = False,
 ) -> None:
     """Apply a plan to a model, and fine-tune it if --data is given.
@@ -196,7 +200,8 @@ def prune(
     """
     with exit_codes.exit_codes("prune", debug=debug):
         from autoprune import api
-        from autoprune.cli.arguments import split_overrides
+        from autoprune.cli.arguments import check_output, split_overrides
+        from autoprune.cli.prune_screen import Once, print_pruned
         from autoprune.errors import ConfigError
         from autoprune.evaluation.quiet import prepare_environment
 
@@ -210,6 +215,7 @@ def prune(
             raise ConfigError.of("prune", "--output", str(output), "a file ending in .pt")
         if output.resolve() == model.resolve():
             raise ConfigError.of("prune", "--output", str(output), "another file than the model")
+        check_output(output)
         pruned = api.prune_detection_model(
             str(model),
             prune_ratio=ratio,
@@ -218,24 +224,22 @@ def prune(
             compensate=compensate,
             round_to=round_to,
             calibration=calibration or data,
+            any_base=any_base,
+            allow_broken=allow_broken,
             trust_checkpoint=trust_checkpoint,
         )
-        how = pruned.how_pruned
-        output.parent.mkdir(parents=True, exist_ok=True)
+        how, say = pruned.how_pruned, Once()  # a fine-tune returns another object
+        for note in pruned.notes:
+            say(f"Note: {note}.")
         if data is not None:
             training = output.with_suffix(".training")
-            say = partial(print, flush=True)
-            pruned = api.fine_tune_pruned(pruned, data, pairs, training, say)
+            pruned = api.fine_tune_pruned(pruned, data, pairs, training, say, allow_broken)
             pruned.save(output)
             for done in (training / "fine-tune", training):  # a half removed one must not go on
                 shutil.rmtree(done)
         else:
             pruned.save(output)
-        params = sum(parameter.numel() for parameter in pruned.model.parameters())
-        print(f"{output}: {params / 1e6:.2f} M parameters, {how}")
-        if data is None:
-            print("Not fine-tuned yet: give --data my.yaml epochs=50, or train it with")
-            print(f"  autoprune.load({str(output)!r}).train(data='my.yaml', epochs=50)")
+        print_pruned(pruned, output, how, tuned=data is not None)
 
 
 @app.command()
@@ -329,6 +333,8 @@ def report(
         from autoprune.storage.study_folder import StudyFolder
 
         page = api.write_report(study)
+        for why in StudyFolder(study).broken_records().values():
+            print(f"Left out: {why}")
         print(read_answer(StudyFolder(study)).text())
         print(f"Report: {page}")
 

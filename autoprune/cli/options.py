@@ -20,6 +20,16 @@ Overrides = Annotated[
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an unexpected error came from.")]
 Trust = Annotated[bool, typer.Option(help="Load a .pt that may run code of its own.")]
+AnyBase = Annotated[
+    bool, typer.Option("--any-base", help="Apply a plan that was written for another model.")
+]
+AllowBroken = Annotated[
+    float, typer.Option(help="Percent of a split's images that may be broken and left out.")
+]
+MaybeAllowBroken = Annotated[
+    Optional[float],
+    typer.Option(help="Percent of a split's images that may be broken and left out. Default: 5."),
+]
 
 # The goal
 BudgetMs = Annotated[Optional[float], typer.Option(help="Latency limit, ms.")]

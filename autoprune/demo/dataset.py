@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import platformdirs
 import yaml
 
 from autoprune.demo.shapes import CLASS_NAMES, GENERATOR_VERSION, IMGSZ_PX, Box, draw_scene
+from autoprune.storage.cache import cache_folder
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def demo_data_yaml(root: Path | None = None) -> Path:
     Returns:
         Path of an Ultralytics data YAML with `train`, `val` and `test`.
     """
-    root = root or Path(platformdirs.user_cache_dir("autoprune"))
+    root = root or cache_folder()
     sizes = "-".join(str(split.count) for split in SPLITS.values())
     return write_detection_set(root / f"demo-v{GENERATOR_VERSION}-{sizes}", SPLITS)
 

@@ -18,6 +18,7 @@ from autoprune.domain.goal import Goal
 from autoprune.domain.validation import config_error
 
 GoalKind = Literal["budget_ms", "speedup", "max_drop"]
+ALLOW_BROKEN = 5.0  # percent of a split's images that may be broken and left out
 MOST_WORKERS = 4  # processes of one search that evaluate candidates
 DEFAULT_TARGET_PYTHON = "python3"
 PROVIDER_EXPECTED = "1 to 100 printable characters, such as CUDAExecutionProvider or cuda:0"
@@ -61,6 +62,7 @@ class StudyConfig(BaseModel):
     workers_local: int | None = Field(default=None, ge=1, le=MOST_WORKERS)  # None: by idle cores
     reuse: bool = True  # trials of earlier studies that differ in the goal alone
     trust_checkpoint: bool = False
+    allow_broken: float = Field(default=ALLOW_BROKEN, ge=0, le=100)
 
     @field_validator("imgsz", mode="before")
     @classmethod

@@ -6,12 +6,12 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.schema import load_json, save_json
 from autoprune.domain.validation import config_error
-from autoprune.errors import FailureReason
+from autoprune.errors import BrokenContent, FailureReason
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -37,7 +37,8 @@ class FileNoun(Noun):
         """Read what `save` wrote.
 
         Raises:
-            ConfigError: Missing, not JSON, something else, or of a newer schema; names the key.
+            ConfigError: Missing, or of a newer schema.
+            BrokenContent: Not JSON, or something else; names the key.
         """
         return cls.checked(load_json(cls.kind_of_file, path), path)
 
@@ -46,12 +47,12 @@ class FileNoun(Noun):
         """Make it of a file's content.
 
         Raises:
-            ConfigError: Names the file and the first wrong key.
+            BrokenContent: Names the file and the first wrong key.
         """
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            raise config_error(error, str(path), cls) from None
+            raise BrokenContent(str(config_error(error, str(path), cls))) from None
 
 
 class Fingerprint(Noun):
@@ -80,14 +81,14 @@ class LatencyResult(Noun):
     several processes, the interval reaches from the lowest bound of theirs to the highest.
     """
 
-    median_ms: float
-    p90_ms: float
+    median_ms: float = Field(gt=0)
+    p90_ms: float = Field(gt=0)
     low_ms: float
-    high_ms: float
-    ratio: float  # to the dense model; 1.0 for the dense model itself
+    high_ms: float = Field(gt=0)
+    ratio: float = Field(gt=0)  # to the dense model; 1.0 for the dense model itself
     ratio_low: float
     ratio_high: float
-    dense_ms: float  # as calibrated
+    dense_ms: float = Field(gt=0)  # as calibrated
     dense_now_ms: float | None = None  # as it ran beside this model
     blocks: int
     processes: int = 1  # that timed it, one after the other
@@ -102,10 +103,10 @@ class LatencyResult(Noun):
 class DetectionMetrics(Noun):
     """Accuracy on one split of the data."""
 
-    map50: float
-    map50_95: float
+    map50: float = Field(ge=0, le=1)
+    map50_95: float = Field(ge=0, le=1)
     split: str  # "val", "test" or "held-out part of val"
-    images: int
+    images: int = Field(ge=0)
 
 
 UNTRAINED, SHORT, LONG = 0, 1, 2
@@ -127,8 +128,8 @@ class RungScore(Noun):
 class ModelSize(Noun):
     """Parameters, and multiply-accumulates of one forward pass at the study's image size."""
 
-    params: int
-    macs: int
+    params: int = Field(ge=0)
+    macs: int = Field(ge=0)
 
 
 class Failure(Noun):
@@ -168,7 +169,9 @@ class TrialRecord(FileNoun):
     plan: PlanMapping
     kept: dict[int, tuple[int, ...]]  # layer index -> kept width(s) of its output(s)
     size: ModelSize | None = None
-    predicted_ms: float | None = None  # by the latency predictor, before anything was exported
+    predicted_ms: float | None = Field(
+        default=None, gt=0
+    )  # by the latency predictor, before anything was exported
     latency: LatencyResult | None = None
     confirmed: LatencyResult | None = None  # re-measured at the end in fresh processes
     rungs: tuple[RungScore, ...] = ()

@@ -16,6 +16,7 @@ from autoprune.errors import TrialFailed
 from autoprune.evaluation.device import choose_device, idle_cores
 from autoprune.evaluation.fine_tune_settings import FineTuneSettings, settings_from
 from autoprune.evaluation.inside.short_trainer import Progress, ShortTrainer
+from autoprune.evaluation.watchdog import watched
 
 __all__ = ["FineTuneSettings", "FineTuned", "choose_device", "fine_tune", "settings_from"]
 
@@ -65,6 +66,7 @@ def fine_tune(
 
     Raises:
         TrialFailed: ("nan") The loss or a weight is not finite. ("oom") Memory ran out.
+            ("timeout") It hung.
         ConfigError: The model's classes are not the data's.
     """
     # a YOLO wraps the DetectionModel, whose own `.model` is the list of layers
@@ -84,7 +86,8 @@ def fine_tune(
                 trainer.keep_within(started + most_s - time.monotonic())
             if teacher is not None and settings.distill:
                 trainer.distill_from(teacher, settings.distill)
-            trainer.train()
+            with watched("the fine-tune"):
+                trainer.train()
         except MemoryError:
             raise TrialFailed("oom", "out of memory while training") from None
         except RuntimeError as error:

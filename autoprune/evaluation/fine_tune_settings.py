@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,7 +45,25 @@ _MORE = (
     "rect", "lrf", "warmup_momentum", "warmup_bias_lr", "box", "cls", "cls_pw", "dfl",
     "degrees", "shear", "perspective", "flipud", "fliplr", "bgr", "mixup", "cutmix", "copy_paste",
 )  # fmt: skip
-
+# What Ultralytics documents and does not check.
+_RANGES: dict[str, tuple[float, float]] = {
+    "batch": (1, 65_536),
+    "box": (0, 1e6),
+    "close_mosaic": (0, 100_000),
+    "cls": (0, 1e6),
+    "degrees": (-180, 180),
+    "dfl": (0, 1e6),
+    "epochs": (1, 100_000),
+    "nbs": (1, 1_000_000),
+    "patience": (0, 1_000_000_000),
+    "save_period": (-1, 100_000),
+    "seed": (0, 2**32 - 1),  # numpy's
+    "shear": (-180, 180),
+    "time": (0, 100_000),
+    "warmup_epochs": (0, 100_000),
+    "workers": (0, 1024),
+}
+_CACHES = (True, False, None, "ram", "disk")
 
 _INTACT_LR0, _BROKEN_LR0, _BROKEN = 0.0003, 0.001, 0.3
 
@@ -175,6 +194,10 @@ def _check_value(key: str, value: Any) -> None:
         return
     if key == "batch" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise ConfigError.of(_WHERE, key, value, "a whole number of images")
+    if key == "cache" and not any(value is known or value == known != 1 for known in _CACHES):
+        raise ConfigError.of(_WHERE, key, value, "True, False, ram or disk")
+    if key == "freeze" and not _is_freeze(value):
+        raise ConfigError.of(_WHERE, key, value, "how many layers, or a list of their indices")
     stock = default_settings()[key]
     number_wanted = isinstance(stock, (int, float)) and not isinstance(stock, bool)
     if number_wanted and isinstance(value, bool):  # which Python counts as a number
@@ -182,3 +205,35 @@ def _check_value(key: str, value: Any) -> None:
     reason = why_refused(key, value)
     if reason is not None:
         raise ConfigError(f"{_WHERE}: {key}: got {value!r}: {reason}")
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        least, most = _RANGES.get(key, (-math.inf, math.inf))
+        if not math.isfinite(value) or not least <= value <= most:
+            expected = f"{least:g} to {most:g}" if key in _RANGES else "a finite number"
+            raise ConfigError.of(_WHERE, key, value, expected)
+
+
+def _is_freeze(value: Any) -> bool:
+    if value is None:
+        return True
+    indices = value if isinstance(value, (list, tuple)) else [value]
+    return all(type(index) is int and index >= 0 for index in indices)
+
+
+def check_freeze(value: Any, layers: int) -> None:
+    """Refuse to freeze layers that a model does not have, or all of them.
+
+    Args:
+        value: The setting `freeze`.
+        layers: Layers of the model, its head included.
+
+    Raises:
+        ConfigError: As said.
+    """
+    if value is None:
+        return
+    if isinstance(value, (list, tuple)):
+        wrong, expected = any(index >= layers for index in value), f"indices below {layers}"
+    else:
+        wrong, expected = value >= layers, f"fewer layers than the model's {layers}"
+    if wrong:
+        raise ConfigError.of(_WHERE, "freeze", value, expected)

@@ -8,13 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from autoprune.domain.config import ALLOW_BROKEN
 from autoprune.domain.schema import load_json, save_json
 from autoprune.errors import ConfigError, UnsupportedModel
 from autoprune.evaluation.checkpoint import model_hash, read_checkpoint
 from autoprune.evaluation.data_yaml import read_data_yaml, resolved_data_yaml
-from autoprune.evaluation.fine_tune_settings import full_train_args
+from autoprune.evaluation.fine_tune_settings import check_freeze, full_train_args
 from autoprune.evaluation.inside.loading import is_finished_training, without_optimizer
 from autoprune.evaluation.inside.pruned_yolo import PrunedYOLO, load_pruned
+from autoprune.evaluation.look_through import look_through
 from autoprune.evaluation.regrowth_guard import sealed_info
 from autoprune.storage.locks import Held, alone
 
@@ -30,6 +32,7 @@ def fully_fine_tuned(
     settings: Mapping[str, Any],
     folder: Path,
     say: Say = lambda _: None,
+    allow_broken: float = ALLOW_BROKEN,
 ) -> PrunedYOLO:
     """Train at full length, or go on with the same training begun in `folder`.
 
@@ -39,6 +42,7 @@ def fully_fine_tuned(
         settings: Ultralytics' training settings.
         folder: Receives Ultralytics' run; the caller removes it once the result is safe.
         say: Told whether it goes on, and after each epoch how far it is and mAP50-95 on val.
+        allow_broken: Percent of a split's images that may be broken; they are left out.
 
     Returns:
         The trained model, Ultralytics' best by fitness on val.
@@ -47,6 +51,11 @@ def fully_fine_tuned(
         ConfigError: A wrong setting; `folder` holds another training, or one that is running.
     """
     arguments = full_train_args(settings)
+    check_freeze(arguments.get("freeze"), len(model.model.model))
+    any_class = bool(arguments.get("single_cls"))
+    looked = look_through(read_data_yaml(data), allow_broken, any_class=any_class)
+    for note in looked.notes():
+        say(f"Note: {note}.")
     try:
         with alone(folder / ".lock", timeout_s=0):
             return _trained(model, data, arguments, folder, say)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import importlib.util
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from platformdirs import user_cache_path
+from autoprune.storage.cache import cache_folder
+from autoprune.storage.scratch import process_folder
 
-_FOLDER_PREFIX = "autoprune-ultralytics-"
+_FOLDER_PREFIX = "ultralytics-of-autoprune-"
 
 
 def prepare_environment() -> None:
@@ -33,7 +32,7 @@ def prepare_environment() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     if "matplotlib" not in sys.modules and not _matplotlib_folder().is_dir():
         # else it makes one, for a list of fonts
-        os.environ.setdefault("MPLCONFIGDIR", str(user_cache_path("autoprune") / "matplotlib"))
+        os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
     given = os.environ.get("YOLO_CONFIG_DIR")
     if imported_by_the_caller() or (given and not _is_ours(given)):
         return
@@ -77,19 +76,14 @@ class _OwnFolder:
     @classmethod
     def of_this_process(cls) -> Path:
         if cls.path is None or not cls.path.name.endswith(f"-{os.getpid()}"):  # forked
-            cls.path = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, suffix=f"-{os.getpid()}"))
-            atexit.register(_remove_own, cls.path)
+            cls.path = process_folder() / f"{_FOLDER_PREFIX}{os.getpid()}"
+            cls.path.mkdir()
             _place_font(cls.path / "Ultralytics")
         return cls.path
 
 
 def _is_ours(folder: Path | str) -> bool:
     return Path(folder).name.startswith(_FOLDER_PREFIX)
-
-
-def _remove_own(folder: Path) -> None:
-    if folder.name.endswith(f"-{os.getpid()}"):  # a forked child inherits this, not the folder
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _place_font(folder: Path) -> None:

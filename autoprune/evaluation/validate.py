@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,11 @@ from torch import nn
 from autoprune.domain.record import DetectionMetrics
 from autoprune.errors import TrialFailed
 from autoprune.evaluation.class_head import check_classes
-from autoprune.evaluation.dataset import DataSummary, write_data_yaml
+from autoprune.evaluation.dataset import DataSummary
 from autoprune.evaluation.device import choose_device, idle_cores
 from autoprune.evaluation.inside.validator import box_scores
+from autoprune.evaluation.watchdog import watched
+from autoprune.storage.scratch import scratch_folder
 
 
 def validate(
@@ -43,17 +44,17 @@ def validate(
         mAP50 and mAP50-95 in [0, 1], and what they were measured on.
 
     Raises:
-        TrialFailed: ("nan") A prediction or metric is not finite.
+        TrialFailed: ("nan") A prediction or metric is not finite. ("timeout") It hung.
         ConfigError: The model's classes are not the data's.
     """
     # a YOLO wraps the DetectionModel, whose own `.model` is the list of layers
     module: Any = model if isinstance(model.model, nn.Sequential) else model.model
     check_classes(module, len(data.names), str(data.path))
     with (
-        tempfile.TemporaryDirectory(prefix="autoprune-val-") as folder,
+        scratch_folder("val") as folder,
         idle_cores() as use_idle_cores,
     ):
-        yaml = write_data_yaml(Path(folder), data.names, images, images)
+        yaml = data.yaml_of(Path(folder), images, images)
         settings = {
             "task": "detect",
             "mode": "val",
@@ -68,7 +69,8 @@ def validate(
             "verbose": False,
         }
         used_up = copy.deepcopy(module).float().eval()
-        *found, seen = box_scores(used_up, Path(folder), settings, use_idle_cores)
+        with watched("validation"):
+            *found, seen = box_scores(used_up, Path(folder), settings, use_idle_cores)
     if not all(map(math.isfinite, found)):
         raise TrialFailed("nan", "mAP is not finite")
     return DetectionMetrics(

@@ -198,10 +198,12 @@ class Greeting:
     Attributes:
         fingerprint: What a latency measured there depends on.
         free_bytes: Of the disk that models are sent to; None where it does not tell.
+        cores: That the runtime may use; None likewise.
     """
 
     fingerprint: Fingerprint
     free_bytes: int | None
+    cores: int | None
 
 
 def check_loads(target: LatencyTarget, model: ExportedModel, options: RuntimeOptions) -> Greeting:
@@ -215,7 +217,7 @@ def check_loads(target: LatencyTarget, model: ExportedModel, options: RuntimeOpt
         TrialFailed, TargetUnreachable: As `LatencyTarget.run`.
     """
     output = _measured(target, [model], [], options, None)
-    return Greeting(_fingerprint(output), output.free_bytes)
+    return Greeting(_fingerprint(output), output.free_bytes, output.cores)
 
 
 def check_answers(target: LatencyTarget, model: ExportedModel, options: RuntimeOptions) -> None:

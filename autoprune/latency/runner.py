@@ -578,6 +578,7 @@ def run_job(job: Job) -> dict[str, Any]:
         "before": before,
         "after": machine_state(),
         "free_bytes": _free_bytes(job["dense"]),
+        "cores": _cores(),
     }
 
 
@@ -596,6 +597,12 @@ def answer(text: str) -> dict[str, Any]:
         else:
             result = _error("model", f"{type(error).__name__}: {error}")
     return {"runner_version": RUNNER_VERSION, **result}
+
+
+def _cores() -> int | None:
+    """Cores that this process may use; None where the system does not tell."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count()
 
 
 def _free_bytes(path: str) -> int | None:

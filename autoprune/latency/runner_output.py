@@ -76,6 +76,7 @@ class RunnerOutput(_Part):
     before: MachineState
     after: MachineState
     free_bytes: int | None = None  # of the disk that models are sent to
+    cores: int | None = None  # that the runtime may use
 
     @model_validator(mode="after")
     def _same_blocks(self) -> RunnerOutput:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from autoprune.latency.ssh_session import ConnectionDropped, SshSession
 
 CACHE_BYTES = 2_000_000_000
 _ENDING_S = 30.0  # for what comes around a measurement: starting, hashing, the way back
+
+_MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 _Short = Annotated[str, Field(max_length=1000)]
 
@@ -168,6 +171,8 @@ class SshTarget:
         message = " ".join(printable_lines(problem.message))
         if problem.kind == "modules":
             python, _, modules = message.rpartition(": ")
+            if not all(map(_MODULE.fullmatch, modules.split() or [""])):  # it becomes a command
+                raise ValueError(modules)
             advice = f"{shlex.quote(python)} -m pip install {modules}"
             raise ConfigError(
                 f"--target: {self.address}: {python} has no {modules.replace(' ', ' and no ')}:"

@@ -56,6 +56,7 @@ class DataFacts(_Part):
     final_images: int | None = None
     final_split: str | None = None
     overlap: Any = None
+    notes: list[str] = Field(default_factory=list)
 
 
 class StudySettings(_Part):

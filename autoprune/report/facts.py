@@ -40,7 +40,8 @@ def facts(study: Study) -> list[tuple[str, str]]:
 
 def warnings(study: Study) -> list[str]:
     """What makes the numbers less trustworthy, one sentence each."""
-    found = []
+    found = [f"Left out: {why}." for why in study.broken]
+    found += [f"Images: {note}." for note in study.settings.data.notes]
     if overlap := overlap_text(study.settings.data.overlap):
         found.append(overlap)
     unsteady = [r for r in study.records if r.latency is not None and not r.latency.steady]

@@ -42,6 +42,7 @@ class Study:
         verdict: What was timed before the first trial; None where nothing was.
         stage_seconds: Stage -> seconds spent in it; empty where none were noted.
         moments: The best so far over time, the earliest first; empty where none were noted.
+        broken: Why records are left out that cannot be believed.
     """
 
     folder: StudyFolder
@@ -60,6 +61,7 @@ class Study:
     verdict: Verdict | None = None
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     moments: tuple[Moment, ...] = ()
+    broken: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -153,6 +155,7 @@ def load_study(folder: StudyFolder) -> Study:
         verdict=load_verdict(folder),
         stage_seconds=folder.stage_seconds(),
         moments=tuple(read_moments(folder.progress)),
+        broken=tuple(folder.broken_records().values()),
     )
 
 

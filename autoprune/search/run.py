@@ -282,6 +282,7 @@ def run_search(
     finally:
         if isinstance(known, Searched):
             known.workers.close()
+        folder.tidy(sorted({step.lock for step in STEPS if step.lock}))
     raise AssertionError("the last stage makes the outcome")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,11 @@ from typing import Any
 from autoprune.domain.outcome import Outcome
 from autoprune.domain.record import TrialRecord
 from autoprune.domain.schema import load_json, save_json, unstamped
-from autoprune.errors import ConfigError
-from autoprune.storage.locks import alone
+from autoprune.errors import BrokenContent, ConfigError
+from autoprune.storage.locks import Held, alone
 from autoprune.storage.yaml_io import load_yaml
+
+_SET_ASIDE = "record.broken.json"
 
 
 @dataclass(frozen=True)
@@ -129,12 +133,57 @@ class StudyFolder:
         return TrialRecord.load(path) if path.exists() else None
 
     def trial_records(self) -> list[TrialRecord]:
-        """All finished trials, by number."""
+        """All finished trials, by number, without those of `broken_records`."""
         return self._load_all("trials")
 
     def baseline_records(self) -> list[TrialRecord]:
-        """All finished baselines, by name."""
+        """All finished baselines, by name, without those of `broken_records`."""
         return self._load_all("baselines")
+
+    def broken_records(self) -> dict[Path, str]:
+        """Records of trials and baselines that cannot be believed, and why; they count as absent.
+
+        Those that were set aside are among them.
+        """
+        found: dict[Path, str] = {}
+        for part in ("baselines", "trials"):
+            for path in sorted((self.root / part).glob("*/record.json")):
+                try:
+                    TrialRecord.load(path)
+                except BrokenContent as error:
+                    found[path] = str(error)
+                except ConfigError:
+                    if path.exists():  # else removed while we listed
+                        raise
+            for path in sorted((self.root / part).glob(f"*/{_SET_ASIDE}")):
+                found[path] = f"{path}: set aside: its content cannot be believed"
+        return found
+
+    def set_broken_records_aside(self) -> list[str]:
+        """Rename records that cannot be believed, so that their work is done again; says which."""
+        said = []
+        with alone(self.root / ".records.lock"):  # two searches that begin at once
+            for path, why in self.broken_records().items():
+                if path.name != _SET_ASIDE:
+                    path.replace(path.with_name(_SET_ASIDE))
+                    said.append(why)
+        return said
+
+    def tidy(self, locks: Sequence[str]) -> None:
+        """Remove what killed work left half-done, where no other search is at work.
+
+        Args:
+            locks: Names of the locks under which searches work in candidates' folders.
+        """
+        with contextlib.suppress(Held, OSError), contextlib.ExitStack() as held:
+            for name in locks:
+                held.enter_context(alone(self.root / name, timeout_s=0))
+            for folder in (self.dense, *self.root.glob("baselines/*"), *self.root.glob("trials/*")):
+                lock = folder / ".lock"
+                free = alone(lock, timeout_s=0) if lock.exists() else contextlib.nullcontext()
+                with contextlib.suppress(Held), free:
+                    clear_leftovers(folder)
+                    (folder / ".attempts").unlink(missing_ok=True)
 
     def load_settings(self) -> dict[str, Any]:
         """The content of study.yaml.
@@ -179,6 +228,20 @@ class StudyFolder:
     def _load_all(self, part: str) -> list[TrialRecord]:
         records = []
         for path in (self.root / part).glob("*/record.json"):
-            with contextlib.suppress(FileNotFoundError):  # removed while we listed
+            try:
                 records.append(TrialRecord.load(path))
+            except BrokenContent:
+                continue  # see broken_records
+            except ConfigError:
+                if path.exists():  # else removed while we listed
+                    raise
         return sorted(records, key=lambda record: (record.number or 0, record.name))
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a killed worker left half-done in a candidate's folder."""
+    for pattern in ("fine-tune-*", "export-*"):
+        for leftover in folder.glob(pattern):
+            shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in (*folder.glob("*.part"), *folder.glob("*.part.pt")):
+        leftover.unlink(missing_ok=True)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from autoprune import api
 from autoprune.cli.main import app
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import Split, write_detection_set
+from autoprune.domain.plan import PruningPlan
+from autoprune.evaluation.checkpoint import load_yolo
 from autoprune.evaluation.inside.trainer import KeepShapeTrainer
+from autoprune.evaluation.regrowth_guard import sealed_info
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +117,49 @@ def test_an_interrupted_fine_tune_goes_on_and_leaves_only_the_model(
     assert "epoch 1 of 2" not in said.output
     assert small.exists()
     assert not training.exists()
+
+
+def test_a_file_in_single_precision_and_odd_images_are_told(data: Path, tmp_path: Path) -> None:
+    odd = load_yolo(demo_checkpoint())
+    odd.model.model[0].bn.bias.data[0] = 1e5
+    torch.save({"model": odd.model, "train_args": {"imgsz": 64}}, tmp_path / "odd.pt")
+    said = prune(tmp_path / "odd.pt", "--ratio", "0.3", "-o", tmp_path / "small.pt")
+    assert said.exit_code == 0
+    assert "Saved with float32: half precision cannot hold its numbers." in said.output
+    spoiled = tmp_path / "set"
+    shutil.copytree(data.parent, spoiled)
+    sorted((spoiled / "labels" / "train").iterdir())[0].write_text("0 2 2 2 2\n")
+    files = (demo_checkpoint(), "--ratio", "0.3", "-o", tmp_path / "small.pt")
+    asked = (*files, "--calibration", spoiled / data.name)
+    assert prune(*asked).exit_code == 2
+    said = prune(*asked, "--allow-broken", "30")
+    assert said.exit_code == 0
+    assert "Note: train: 1 of 4 images are broken and left out" in said.output
+
+
+def test_where_nothing_can_be_written_is_found_before_any_work(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begun(*_: Any, **__: Any) -> None:
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr(api, "prune_detection_model", begun)
+    (tmp_path / "file").write_text("")
+    for output in (tmp_path / f"{'x' * 300}.pt", tmp_path / "file" / "small.pt"):
+        said = prune(demo_checkpoint(), "--ratio", "0.3", "-o", output)
+        assert said.exit_code == 2
+        assert str(output.parent) in said.output
+        assert len(said.output.strip().splitlines()) == 1
+
+
+def test_a_plan_for_another_model_is_refused_unless_it_is_insisted_on(tmp_path: Path) -> None:
+    asked = (demo_checkpoint(), "--ratio", "0.3", "-o", tmp_path / "small.pt")
+    assert prune(*asked).exit_code == 0
+    plan = PruningPlan.from_mapping(sealed_info(api.load(tmp_path / "small.pt").model)["plan"])
+    replace(plan, base="0123456789abcdef").save(tmp_path / "plan.yaml")
+    again = (demo_checkpoint(), "--plan", tmp_path / "plan.yaml", "-o", tmp_path / "other.pt")
+    said = prune(*again)
+    assert said.exit_code == 2
+    assert "plan.yaml: base: got '0123456789abcdef', expected the model's own" in said.output
+    assert not (tmp_path / "other.pt").exists()
+    assert prune(*again, "--any-base").exit_code == 0

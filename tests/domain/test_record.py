@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,43 @@ def test_a_record_without_a_plan_is_one_clear_line(tmp_path: Path, plan: object)
     with pytest.raises(ConfigError, match=r"record\.json: plan: got") as caught:
         TrialRecord.load(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("latency", "median_ms"), -5.0),
+        (("latency", "ratio"), 0.0),
+        (("rungs", 1, "metrics", "map50_95"), 9.9),
+        (("final", "map50"), -0.1),
+        (("size", "params"), -1),
+        (("predicted_ms",), 0.0),
+    ],
+)
+def test_a_number_that_nothing_measures_is_refused_by_its_key(
+    tmp_path: Path, keys: tuple[str | int, ...], value: float
+) -> None:
+    path = tmp_path / "record.json"
+    content = json.loads(full_record().model_dump_json())
+    inside = content
+    for key in keys[:-1]:
+        inside = inside[key]
+    inside[keys[-1]] = value
+    path.write_text(json.dumps(content))
+    named = re.escape(".".join(map(str, keys)))
+    with pytest.raises(ConfigError, match=rf"record\.json: {named}: got {value}"):
+        TrialRecord.load(path)
+
+
+def test_a_plausible_number_that_was_edited_is_found_by_the_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    full_record().save(path)
+    laid_out = json.dumps(json.loads(path.read_text()), sort_keys=True)
+    path.write_text(laid_out)  # as an editor might
+    assert TrialRecord.load(path) == full_record()
+    path.write_text(laid_out.replace('"map50": 0.7', '"map50": 0.99'))
+    with pytest.raises(ConfigError, match=r"record\.json: checksum: got .*as the search wrote it"):
+        TrialRecord.load(path)
 
 
 def test_an_unknown_key_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 
 from autoprune.errors import ConfigError
 from autoprune.evaluation import fine_tune_settings
-from autoprune.evaluation.fine_tune_settings import FineTuneSettings, settings_from
+from autoprune.evaluation.fine_tune_settings import FineTuneSettings, check_freeze, settings_from
 
 
 def test_the_defaults_name_optimizer_and_rate_and_step_on_every_batch() -> None:
@@ -53,6 +54,20 @@ def test_overrides_reach_ultralytics_and_the_record() -> None:
         ("imgsz", 640, "--imgsz"),
         ("resume", True, "anew"),
         ("project", "here", "folder"),
+        ("workers", -1, "0 to 1024"),
+        ("warmup_epochs", -1, "0 to 100000"),
+        ("warmup_epochs", math.nan, "0 to 100000"),
+        ("box", math.inf, "0 to 1e+06"),
+        ("degrees", 720, "-180 to 180"),
+        ("seed", 99999999999999, "0 to"),
+        ("epochs", 1_000_000_000, "1 to 100000"),
+        ("cache", "foo", "ram or disk"),
+        ("cache", "/etc", "ram or disk"),
+        ("cache", 1, "ram or disk"),
+        ("freeze", "abc", "how many layers"),
+        ("freeze", -1, "how many layers"),
+        ("freeze", True, "how many layers"),
+        ("freeze", [[[]]], "how many layers"),
     ],
 )
 def test_a_wrong_override_is_one_line_that_names_the_key(
@@ -63,6 +78,27 @@ def test_a_wrong_override_is_one_line_that_names_the_key(
     assert str(caught.value).startswith(f"fine-tune: {key}: got {value!r}")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_ultralytics_documents_is_accepted() -> None:
+    for key, values in {
+        "cache": [True, False, "ram", "disk"],
+        "freeze": [0, 10, [0, 3], None],
+        "workers": [0, 8],
+        "warmup_epochs": [0, 0.5],
+    }.items():
+        for value in values:
+            assert settings_from({key: value}).as_mapping()[key] == value
+
+
+@pytest.mark.parametrize(("value", "wrong"), [(99, True), (23, True), ([0, 23], True), (22, False),
+                                              ([22], False), (None, False)])  # fmt: skip
+def test_only_layers_that_there_are_can_be_frozen(value: Any, wrong: bool) -> None:
+    if wrong:
+        with pytest.raises(ConfigError, match=r"freeze: got .* 23"):
+            check_freeze(value, 23)
+    else:
+        check_freeze(value, 23)
 
 
 def test_every_key_named_here_is_a_key_of_the_installed_ultralytics() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from autoprune.evaluation.checkpoint import read_checkpoint
 from autoprune.evaluation.full_fine_tune import fully_fine_tuned
 from autoprune.evaluation.inside.pruned_yolo import PrunedYOLO, load_pruned
 from autoprune.evaluation.inside.trainer import KeepShapeTrainer, conv_shapes
+from autoprune.storage.yaml_io import dump_yaml, load_yaml
 
 SETTINGS = {"epochs": 2, "imgsz": 64, "batch": 4, "workers": 0, "device": "cpu", "lr0": 0.001}
 
@@ -158,3 +160,25 @@ def _scores(*given: float) -> Callable[[Any], tuple[dict[str, float], float]]:
         return {"metrics/mAP50-95(B)": fitness}, fitness
 
     return validate
+
+
+def test_what_16_bits_cannot_hold_is_refused_before_hours_of_training(
+    pruned: PrunedYOLO, data_yaml: Path, tmp_path: Path
+) -> None:
+    pruned.model.model[3].bn.bias.data[0] = 1e5
+    with pytest.raises(ConfigError, match=r"train: model\.3\.bn\.bias: got .*16 bits"):
+        fully_fine_tuned(pruned, data_yaml, SETTINGS, tmp_path / "training")
+
+
+def test_with_one_class_for_all_no_class_id_is_wrong(
+    pruned: PrunedYOLO, data_yaml: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "set"
+    shutil.copytree(data_yaml.parent, folder)
+    yaml = folder / data_yaml.name
+    yaml.write_text(dump_yaml({**load_yaml(yaml), "names": ["thing"]}))
+    with pytest.raises(ConfigError, match="images are broken"):
+        fully_fine_tuned(pruned, yaml, SETTINGS, tmp_path / "a")
+    once = {**SETTINGS, "epochs": 1, "single_cls": True}
+    tuned = fully_fine_tuned(pruned, yaml, once, tmp_path / "b")
+    assert tuned.model.model[-1].nc == 1

@@ -280,6 +280,10 @@ def test_hostile_output_fails_the_trial(target, program, reason, words):
         ("echo '{\"missing\": 1}'", "broken"),
         ('echo \'{"error": {"kind": "surprise"}}\'', "broken"),
         ('echo \'{"missing": ["../../etc/passwd"], "folder": "/"}\'', "not its own"),
+        (
+            'echo \'{"error": {"kind": "modules", "message": "python3: numpy; touch x"}}\'',
+            "broken",
+        ),
         ("tr '\\0' x < /dev/zero", "endless line"),
         ("exit 3", "ended early: ssh ended with status 3"),
     ],

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from autoprune.report.answer import read_answer
-from autoprune.report.facts import facts
+from autoprune.report.facts import facts, warnings
 from autoprune.report.rows import rows
 from autoprune.report.study import load_study
 from tests.report import fake_study as fake
@@ -83,3 +83,15 @@ def test_where_the_time_went_is_said_in_the_order_of_the_stages(tmp_path: Path) 
         folder.add_stage_seconds(name, seconds)
     said = dict(facts(load_study(folder)))["Where the time went"]
     assert said == "dense 1 min 00 s (60%), trials 30 s (30%), a new stage 10 s (10%)"
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    content = fake.settings()
+    content["data"]["notes"] = ["train: 3 of 90 images are broken and left out, the first: a.txt"]
+    folder = fake.write_study(tmp_path, [fake.dense()], content=content)
+    broken = folder.trial(7) / "record.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("{}")
+    said = warnings(load_study(folder))
+    assert said[0].startswith(f"Left out: {broken}: ")
+    assert said[1] == f"Images: {content['data']['notes'][0]}."

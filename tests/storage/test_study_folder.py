@@ -6,6 +6,7 @@ import pytest
 
 from autoprune.domain.outcome import Outcome
 from autoprune.errors import ConfigError
+from autoprune.storage.locks import alone
 from autoprune.storage.study_folder import StudyFolder
 from tests.domain.test_front import trial
 
@@ -80,3 +81,23 @@ def test_a_broken_outcome_is_one_clear_line(tmp_path: Path, text: str, said: str
         folder.load_outcome()
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_killed_work_left_goes_where_nobody_works(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path)
+    for place in (folder.trial(0), folder.trial(1), folder.baseline("uniform-0.25"), folder.dense):
+        (place / "export-x").mkdir(parents=True)
+        (place / "fine-tune-x" / "run").mkdir(parents=True)
+        for name in ("model.pt.part", "model.part.pt", ".attempts", "model.pt", "record.json"):
+            (place / name).write_text("x")
+    (folder.trial(0) / ".lock").touch()
+    with alone(tmp_path / ".finish.lock"):
+        folder.tidy([".prepare.lock", ".finish.lock"])
+    assert (folder.dense / "export-x").exists()
+    with alone(folder.trial(1) / ".lock"):
+        folder.tidy([".prepare.lock", ".finish.lock"])
+    assert (folder.trial(1) / "export-x").exists()
+    kept = {"model.pt", "record.json"}
+    assert {file.name for file in folder.dense.iterdir()} == kept
+    assert {file.name for file in folder.baseline("uniform-0.25").iterdir()} == kept
+    assert {file.name for file in folder.trial(0).iterdir()} == kept | {".lock"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +13,21 @@ from autoprune.errors import StorageFailed
 from autoprune.latency.export import export_model
 from autoprune.latency.measure import RuntimeOptions, check_loads, refuse_other_fingerprint
 from autoprune.latency.targets import LatencyTarget
+from autoprune.storage.scratch import scratch_folder
 
 MIN_FREE_BYTES = 200_000_000  # models of one process, and their copies
 _SMALL = (32, 32)  # pixels
 
 
-def greet(target: LatencyTarget, options: RuntimeOptions) -> Fingerprint:
+def greet(
+    target: LatencyTarget, options: RuntimeOptions, say: Callable[[str], None] = lambda _: None
+) -> Fingerprint:
     """Load a network of one layer on the target, with the runtime and the provider asked for.
+
+    Args:
+        target: Where.
+        options: With what.
+        say: Told what will make latencies there hard to rely on.
 
     Returns:
         What latencies measured there will depend on.
@@ -30,13 +38,16 @@ def greet(target: LatencyTarget, options: RuntimeOptions) -> Fingerprint:
         TrialFailed, TargetUnreachable: As `LatencyTarget.run`.
     """
     small = replace(options, imgsz=_SMALL)
-    with tempfile.TemporaryDirectory(prefix="autoprune-greet-") as folder:
+    with scratch_folder("greet") as folder:
         path = Path(folder) / f"model{options.row.suffix}"
         model = export_model(nn.Conv2d(3, 1, 1), path, small.imgsz, small.runtime)
         found = check_loads(target, model, small)
     if found.free_bytes is not None and found.free_bytes < MIN_FREE_BYTES:
         free, needed = (f"{count / 1e6:.0f} MB" for count in (found.free_bytes, MIN_FREE_BYTES))
         raise StorageFailed(f"the target: only {free} of disk are free, {needed} needed")
+    if found.cores is not None and options.threads > found.cores:
+        cores = f"{found.cores} core{'' if found.cores == 1 else 's'}"
+        say(f"Note: {options.threads} threads will share {cores} of the target.")
     return found.fingerprint.model_copy(update={"imgsz": options.imgsz})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
@@ -15,11 +16,12 @@ from autoprune.domain.plan import Calibration
 from autoprune.domain.space import SearchSpace
 from autoprune.errors import ConfigError, StorageFailed
 from autoprune.evaluation.checkpoint import load_yolo, model_hash, trained_image_size
-from autoprune.evaluation.class_head import check_classes
+from autoprune.evaluation.class_head import check_classes, in_order_of
 from autoprune.evaluation.data_yaml import read_data_yaml
 from autoprune.evaluation.dataset import DataSummary, inspect_data
 from autoprune.evaluation.device import choose_device
-from autoprune.evaluation.fine_tune_settings import settings_from
+from autoprune.evaluation.fine_tune_settings import check_freeze, settings_from
+from autoprune.evaluation.images import check_channels
 from autoprune.families import family_of, space_file
 from autoprune.latency.measure import RuntimeOptions, TimingSettings
 from autoprune.latency.runtimes import RUNTIMES
@@ -82,6 +84,7 @@ def check(
     config = completed(config, model, name)
     yolo = load_yolo(model, trust=config.trust_checkpoint)
     trained_size = trained_image_size(yolo)
+    check_freeze(fine_tune.more.get("freeze"), len(yolo.model.model))
     imgsz = config.imgsz or trained_size
     check_stride(yolo, imgsz)
     family = family_of(yolo.model)
@@ -92,16 +95,25 @@ def check(
     options = runtime_options(config, imgsz)
     data_yaml = config.data or demo_data_yaml()
     read_data_yaml(data_yaml)  # what is wrong with it, without reading every label
-    here = greet(target, options)
-    data = inspect_data(data_yaml)
+    here = greet(target, options, listener.say)
+    data = inspect_data(data_yaml, config.allow_broken)
     check_classes(yolo.model, len(data.names), str(data.path), ": train it on this data")
+    check_channels(yolo.model, data.channels, str(data.path))
+    base_hash = model_hash(yolo.model)  # of the file, which plans are for
+    notes = list(data.notes)
+    ordered = in_order_of(yolo.model, data.names, str(data.path))
+    if ordered is not yolo.model:
+        notes.append("the data has the model's classes in another order, which counts")
+        yolo.model = ordered
+    else:
+        notes += _other_names(yolo, data)
     images = calibration_images(max(trained_size))
     checked = Checked(
         config=config,
         demo=demo,
         folder=folder,
         yolo=yolo,
-        base_hash=model_hash(yolo.model),
+        base_hash=base_hash,
         space=space,
         data=data,
         imgsz=imgsz,
@@ -118,7 +130,10 @@ def check(
     refuse_other_place(folder.dense_record(), here)
     save_settings(folder, settings)
     listener.prepared(folder, demo)
-    _say_other_names(yolo, data, listener)
+    for why in folder.set_broken_records_aside():
+        listener.say(f"Set aside, to be done again: {why}")
+    for note in notes:
+        listener.say(f"Note: {note}.")
     return checked
 
 
@@ -178,20 +193,23 @@ def check_stride(yolo: Any, imgsz: tuple[int, int]) -> None:
         raise ConfigError.of("--imgsz", "", list(imgsz), expected)
 
 
-def _say_other_names(yolo: Any, data: DataSummary, listener: SearchListener) -> None:
+def _other_names(yolo: Any, data: DataSummary) -> list[str]:
     known = [str(yolo.model.names[index]) for index in range(len(data.names))]
     other = [
         f"{index}: {a} / {b}"
         for index, (a, b) in enumerate(zip(known, data.names, strict=True))
         if a != b
     ]
-    if other:
-        shown = ", ".join(other[:5]) + (", ..." if len(other) > 5 else "")
-        listener.say(f"Note: class names of model / data differ ({shown}); they count as the same.")
+    if not other:
+        return []
+    shown = ", ".join(other[:5]) + (", ..." if len(other) > 5 else "")
+    return [f"class names of model / data differ ({shown}); they count as the same"]
 
 
 def _check_disk(folder: Path) -> None:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigError.of("--studies", "", str(existing), "a folder that can be written")
     free = shutil.disk_usage(existing).free
     if free < MIN_FREE_BYTES:
         needed = f"{MIN_FREE_BYTES / 1e6:.0f} MB"

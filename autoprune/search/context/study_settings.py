@@ -25,6 +25,7 @@ _FREE_SETTINGS = (
     "keep",
     "name",
     "trust_checkpoint",
+    "allow_broken",
     "reuse",
     "workers_local",
 )
@@ -56,6 +57,7 @@ def settings_of(bench: Checked) -> dict[str, Any]:
             "final_images": len(data.final_images),
             "final_split": data.final_split_name,
             "overlap": data.overlap,
+            "notes": list(data.notes),
         },
         "fine_tune": fine_tune.as_mapping(),
         "space": {

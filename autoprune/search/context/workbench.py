@@ -131,9 +131,7 @@ class Checked:
         module = copy.deepcopy(module)
         if not plan.removes_nothing():
             seal(module, {"base": self.base_hash, "plan": plan.to_mapping()})
-        draft = path.with_suffix(".part")
-        self.as_yolo(module).save(draft)
-        draft.replace(path)
+        self.as_yolo(module).save(path)
 
     def annotated(self, plan: PruningPlan) -> PruningPlan:
         """The plan with everything that makes the same file give the same channels again."""

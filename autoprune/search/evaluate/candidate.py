@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from autoprune.search.context.failures import candidate_failure
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.attempts import MAX_ATTEMPTS, attempt
-from autoprune.storage.study_folder import StudyFolder
+from autoprune.storage.study_folder import StudyFolder, clear_leftovers
 
 CLEARLY_OVER = 2.0  # times the predictor's mean error: beyond that a plan is not even scored
 
@@ -166,7 +165,7 @@ class _Run:
         """Do the work; write the record, whatever comes of it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.candidate.plan.save(self.folder / "plan.yaml")
-        _clear_leftovers(self.folder)
+        clear_leftovers(self.folder)
         try:
             with quiet(self.folder / "log.txt"):
                 state = work(self)
@@ -301,15 +300,6 @@ def train_and_score(
         metrics=metrics,
     )
     return tuned.module, score
-
-
-def _clear_leftovers(folder: Path) -> None:
-    """Remove what a killed worker left half-done in a candidate's folder."""
-    for pattern in ("fine-tune-*", "export-*"):
-        for leftover in folder.glob(pattern):
-            shutil.rmtree(leftover, ignore_errors=True)
-    for leftover in folder.glob("*.part"):
-        leftover.unlink(missing_ok=True)
 
 
 def _require_same_shapes(before: nn.Module, after: nn.Module) -> None:

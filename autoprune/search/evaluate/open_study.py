@@ -13,6 +13,7 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from autoprune.errors import StorageFailed, StudyMismatch
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Checked, Informed
+from autoprune.search.evaluate.rebuild import rebuild, set_broken_database_aside
 from autoprune.search.evaluate.reuse import take_trials
 from autoprune.search.learn.profile import Profile
 from autoprune.search.propose.objectives import OBJECTIVES
@@ -25,7 +26,8 @@ from autoprune.storage.yaml_io import write_atomic
 def open_study(bench: Informed, listener: SearchListener) -> optuna.Study:
     """Create or continue the Optuna study.
 
-    A new one takes over what earlier studies know, and gets the profile's proposals enqueued.
+    A new one takes over what earlier studies know, and gets the profile's proposals enqueued. A
+    broken one is made again from the study's records.
 
     Raises:
         StudyMismatch: The study's space.yaml was changed since it began.
@@ -33,6 +35,7 @@ def open_study(bench: Informed, listener: SearchListener) -> optuna.Study:
     profile = Profile.of(bench.pruner, bench.space, bench.predictor)
     known = Known(profile, bench.limit.latency_share, bench.limit.dense_map or 1.0)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    set_broken_database_aside(bench.folder.database, listener)
     study = optuna.create_study(
         study_name=bench.config.name,
         storage=f"sqlite:///{bench.folder.database.resolve()}",
@@ -46,7 +49,8 @@ def open_study(bench: Informed, listener: SearchListener) -> optuna.Study:
     _refuse_other_widths(study, bench)
     write_atomic(bench.folder.profile, json.dumps(profile.to_mapping(), indent=1) + "\n")
     if not study.user_attrs.get("proposals enqueued"):
-        take_trials(bench, study, listener)
+        if not rebuild(bench, study, listener):  # which holds what was taken over
+            take_trials(bench, study, listener)
         for kept in proposals(profile, bench.limit):
             open_choices = {
                 name: width for name, width in kept.items() if len(bench.space.choices[name]) > 1

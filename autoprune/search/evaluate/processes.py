@@ -28,6 +28,7 @@ from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.attempts import MAX_ATTEMPTS
 from autoprune.search.evaluate.candidate import Candidate
+from autoprune.storage.scratch import scratch_folder
 
 PROGRAM = "from autoprune.search.evaluate.worker import main; main()"
 _GOODBYE_S = 5.0  # until one that does not end by itself is killed
@@ -60,9 +61,7 @@ class Processes:
 
     def __init__(self, bench: Informed, count: int, threads: int, listener: SearchListener) -> None:
         self.count, self.listener = count, listener
-        self._own = tempfile.TemporaryDirectory(
-            prefix="autoprune-workers-", ignore_cleanup_errors=True
-        )
+        self._own = scratch_folder("workers")
         self._events: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="autoprune-worker")
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()

@@ -33,7 +33,7 @@ def take_trials(bench: Informed, study: optuna.Study, listener: SearchListener) 
     """
     numbers = {_key(trial.params): trial.number for trial in _taken(study)}
     for folder, record in _plans(bench):
-        params = _params(bench, record)
+        params = params_of(bench, record)
         if params is None:
             continue
         known = numbers.get(_key(params))
@@ -44,7 +44,7 @@ def take_trials(bench: Informed, study: optuna.Study, listener: SearchListener) 
         candidate = Candidate("trial", f"trial {number}", number, record.pruning_plan())
         ours = _ours(bench, record, candidate, folder, trained=trained)
         if known is None:
-            study.add_trial(_finished(bench, ours, params))
+            study.add_trial(finished_trial(bench, ours, params))
             numbers[_key(params)] = number
         _save(bench, ours)
     if numbers:
@@ -102,7 +102,7 @@ def _weighs(folder: StudyFolder, record: TrialRecord) -> int:
     return len(record.rungs) if (folder.folder_of(record) / "model.pt").exists() else 1
 
 
-def _params(bench: Informed, record: TrialRecord) -> dict[str, int] | None:
+def params_of(bench: Informed, record: TrialRecord) -> dict[str, int] | None:
     """The kept widths of the open parameters; None if the space does not offer one of them."""
     kept = [
         width for row in bench.pruner.kept_widths(record.pruning_plan()).values() for width in row
@@ -166,14 +166,14 @@ def _save(bench: Informed, record: TrialRecord) -> TrialRecord:
     return record
 
 
-def _finished(
+def finished_trial(
     bench: Informed, record: TrialRecord, params: dict[str, int]
 ) -> optuna.trial.FrozenTrial:
-    """A trial that Optuna did not ask for."""
+    """A record as a trial that Optuna did not ask for; `params` as of `params_of`."""
     return create_trial(
         values=values_of(record),
         params=params,
         distributions={name: distribution_of(bench.space.choices[name]) for name in params},
         constraints=dict([constraint_of(record, bench.limit)]),
-        user_attrs={ORIGIN: record.taken_from},
+        user_attrs={ORIGIN: record.taken_from} if record.taken_from else {},
     )

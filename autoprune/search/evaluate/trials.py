@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import optuna
 from optuna.trial import Trial, TrialState
@@ -14,6 +15,7 @@ from autoprune.domain.config import MOST_WORKERS
 from autoprune.domain.front import untrained_volume
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import TrialRecord
+from autoprune.errors import ConfigError
 from autoprune.search.context.budget import Allowance
 from autoprune.search.context.failures import FailureStreak
 from autoprune.search.context.listener import SearchListener
@@ -82,6 +84,7 @@ class TrialLoop:
             TooManyFailures: Trials of this run failed one after another.
         """
         try:
+            self._repeat_lost()
             while (reason := self._stop_reason()) is None:
                 self._begin(self.study.ask())
             while self._open:
@@ -92,6 +95,31 @@ class TrialLoop:
         if not self.allowance.budget.limited:
             self.listener.deadline(None)  # the estimate was of the trials alone
         return reason
+
+    def _repeat_lost(self) -> None:
+        """Score again the plans of trials that Optuna knows as done and that have no record."""
+        done = self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        known = {record.number for record in self._records()}  # each was there before it was told
+        for number in [trial.number for trial in done if trial.number not in known]:
+            if not self.allowance.allows(0.0):
+                return
+            folder = self.bench.folder.trial(number)
+            with suppress(Held), alone(folder / ".lock", timeout_s=0):
+                if not (folder / "record.json").exists():
+                    self._score_again(number, folder / "plan.yaml")
+
+    def _score_again(self, number: int, path: Path) -> None:
+        try:
+            plan = PruningPlan.load(path)
+        except ConfigError:
+            self.listener.say(f"trial {number}: its record and its plan are gone; left out")
+            return
+        self.listener.say(f"trial {number}: its record is gone; its plan is scored again")
+        candidate = Candidate("trial", f"trial {number}", number, plan)
+        again = self.workers.begin(evaluate_untrained, candidate)
+        while not again.done():
+            self.workers.wait([again])
+        again.result()
 
     def _adopt_unfinished(self) -> None:
         """Go on with trials, and their own plans, that a worker began who is gone."""

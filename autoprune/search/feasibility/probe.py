@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from autoprune.search.learn.learn_latency import learn_latency, shared_folder
 from autoprune.search.learn.predicting import DEMO_LIMIT_S
 from autoprune.search.learn.stairs import IndexStairs, shown_stairs, space_text, steps_comment
 from autoprune.search.learn.target_space import steps_or_all
+from autoprune.storage.scratch import scratch_folder
 from autoprune.storage.yaml_io import write_atomic
 
 IMPORTANCE = "l2_bn"  # neutral: it looks at weights alone
@@ -121,7 +121,7 @@ def probe(
     if write_space is not None and write_space.exists():
         raise ConfigError.of("--write-space", "", str(write_space), "a file that is not there yet")
     loaded = _loaded(config, target)
-    with tempfile.TemporaryDirectory(prefix="autoprune-probe-") as own:
+    with scratch_folder("probe") as own:
         folder = Path(own)
         listener.candidate("dense model", None, None)
         listener.stage("latency")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from autoprune.domain.goal import Evidence
@@ -15,6 +14,7 @@ from autoprune.search.context.workbench import Informed
 from autoprune.search.feasibility.alternatives import timed_options
 from autoprune.search.feasibility.decide import verdict_of
 from autoprune.search.feasibility.reasonable import sensible_speedup
+from autoprune.storage.scratch import scratch_folder
 
 ALONE_S = 7.0  # what it takes to time one plan beside the dense model
 MOST_CORRECTED = 1.15  # of the predictions, by one measurement
@@ -70,7 +70,7 @@ def say_verdict(bench: Informed, allowance: Allowance, listener: SearchListener)
 def _timed(bench: Informed, allowance: Allowance) -> Verdict:
     limit_ms, dense = bench.limit.latency_ms, bench.dense_latency
     met = bench.limit.judge_latency(dense) >= Evidence.INTERVAL
-    with tempfile.TemporaryDirectory(prefix="autoprune-options-") as own:
+    with scratch_folder("options") as own:
         wanted_ms = None if met else limit_ms
         dense, options = timed_options(
             bench,

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from platformdirs import user_cache_path
 from torch import nn
 
 from autoprune.domain.schema import load_json, save_json
@@ -20,12 +19,14 @@ from autoprune.evaluation.checkpoint import model_hash, trained_image_size
 from autoprune.evaluation.class_head import check_classes
 from autoprune.evaluation.dataset import DataSummary
 from autoprune.evaluation.gradients import collect_taylor
+from autoprune.evaluation.images import check_channels
 from autoprune.evaluation.inside.loss import detection_loss
 from autoprune.evaluation.training_loss import (
     labelled_batches,
     loss_model,
     sample_images,
 )
+from autoprune.evaluation.watchdog import watched
 from autoprune.families import family_of
 from autoprune.pruning.importance import criterion_named
 from autoprune.pruning.prune import Pruner
@@ -33,6 +34,7 @@ from autoprune.pruning.statistics import CalibrationStatistics, InputMoments, co
 from autoprune.search.context.budget import Allowance
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Calibrated, Measured
+from autoprune.storage.cache import cache_folder
 from autoprune.storage.study_folder import StudyFolder
 
 _WITHOUT_IMAGES = "; only importance l2_bn uncompensated needs no images"
@@ -127,7 +129,8 @@ def calibrate(
     if images < 1:
         raise ConfigError.of("calibration", "images", images, "at least 1")
     check_classes(module, len(data.names), str(data.path), _WITHOUT_IMAGES)
-    folder = cache or user_cache_path("autoprune") / "calibration"
+    check_channels(module, data.channels, str(data.path))
+    folder = cache or cache_folder() / "calibration"
     count = min(images, len(data.train))
     statistics = _read(_file(folder, module, data, imgsz, count, seed))
     if statistics is None:
@@ -152,9 +155,10 @@ def _collect(
     readers = list(dict.fromkeys(part.module for group in groups for part in group.consumers))
     batches = labelled_batches(data, sample_images(data, images, seed), imgsz, device)
     try:
-        return collect_statistics(
-            loss_model(module, device), readers, batches, detection_loss, seed, limit_s
-        )
+        with watched("calibration"):
+            return collect_statistics(
+                loss_model(module, device), readers, batches, detection_loss, seed, limit_s
+            )
     except FloatingPointError as error:
         raise ConfigError(f"{data.path}: {error}") from error
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
 import tempfile
 import time
 from datetime import datetime, timezone
 from pathlib import Path
 
 from autoprune.domain.record import LatencyResult, RungScore, TrialRecord
+from autoprune.errors import ConfigError
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.validate import validate
 from autoprune.latency.export import ExportedModel
@@ -19,24 +18,31 @@ from autoprune.pruning.size import model_size
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Checked, Measured
 from autoprune.search.learn.earlier import earlier_studies
+from autoprune.storage.scratch import process_folder
+
+LEAST_MAP = 0.02  # mAP50-95 on val, below which a model detects nothing
 
 
 def measured(bench: Checked, listener: SearchListener) -> Measured:
-    """Accuracy, size and latency of the dense model, today on this target; once per study."""
+    """Accuracy, size and latency of the dense model, today on this target; once per study.
+
+    Raises:
+        ConfigError: It detects next to nothing: there is nothing that pruning could keep.
+    """
     folder = bench.folder.dense
     folder.mkdir(parents=True, exist_ok=True)
     listener.candidate("dense model", None, None)
     record = bench.folder.dense_record()
     with quiet(folder / "log.txt"):
         listener.stage("latency")
-        own = Path(tempfile.mkdtemp(prefix="autoprune-dense-"))  # workers do not share it
-        atexit.register(shutil.rmtree, own, ignore_errors=True)
+        own = Path(tempfile.mkdtemp(prefix="dense-", dir=process_folder()))  # workers have none
         exported = bench.export(bench.yolo.model, own)
         if record is None or record.latency is None:
             record, latency = _record(bench, exported, listener)
         else:
             latency = record.latency
     listener.result(record, None)
+    _check_detects(bench, record)
     return bench.grown(
         Measured,
         dense_export=exported,
@@ -44,6 +50,21 @@ def measured(bench: Checked, listener: SearchListener) -> Measured:
         dense_latency=latency,
         limit=bench.config.goal.against(record),
         earlier=tuple(earlier_studies(bench, latency.fingerprint)),
+    )
+
+
+def _check_detects(bench: Checked, record: TrialRecord) -> None:
+    found = record.map50_95 or 0.0
+    if found >= LEAST_MAP:
+        return
+    model, names = bench.yolo.model, bench.data.names
+    known = [str(model.names[index]) for index in range(len(names))]
+    cause = "is it trained, on such images, and at this size?"
+    if known != list(names):
+        cause = f"are its classes {known[:3]} ... the data's {list(names[:3])} ..., in this order?"
+    raise ConfigError(
+        f"{bench.config.model}: got mAP50-95 {found:.3f} on val of {bench.data.path}, expected a"
+        f" model that detects at least {LEAST_MAP:g}; {cause}"
     )
 
 

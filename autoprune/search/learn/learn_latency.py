@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from platformdirs import user_cache_path
 from torch import nn
 
 from autoprune.domain.config import StudyConfig
@@ -35,7 +33,9 @@ from autoprune.latency.training_plans import training_plan
 from autoprune.pruning.prune import Pruner
 from autoprune.pruning.trace_geometry import model_geometry
 from autoprune.search.context.listener import SearchListener
+from autoprune.storage.cache import cache_folder
 from autoprune.storage.locks import alone
+from autoprune.storage.scratch import scratch_folder
 
 PLANS = 48
 LIMIT_S = 300.0
@@ -134,7 +134,7 @@ class PlanTimer:
         """
         began = time.monotonic()
         models = [ExportedModel(self.dense.path, self.options.runtime, self.imgsz, "user")]
-        with tempfile.TemporaryDirectory(prefix="autoprune-plans-") as draft:
+        with scratch_folder("plans") as draft:
             models += [
                 self._model(plan, Path(draft) / str(number)) for number, plan in enumerate(plans)
             ]
@@ -228,7 +228,7 @@ def shared_folder(bench: LatencyBench) -> Path:
     geometry = model_geometry(bench.pruner.model, bench.pruner.groups, bench.imgsz)
     facts = geometry.digest + bench.dense_latency.fingerprint.model_dump_json()
     key = hashlib.sha256(facts.encode()).hexdigest()[:24]
-    return user_cache_path("autoprune") / "latency" / key
+    return cache_folder() / "latency" / key
 
 
 def time_plans(

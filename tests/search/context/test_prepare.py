@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import Split, write_detection_set
@@ -21,7 +22,8 @@ from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.prepare import DEMO_TIMEOUT_S, check, completed
 from autoprune.search.context.workbench import Checked
 from autoprune.search.run import REPORT_S, prepare_search
-from tests.search.fakes import DENSE, FINGERPRINT, latency
+from autoprune.storage.yaml_io import dump_yaml, load_yaml
+from tests.search.fakes import DENSE, FINGERPRINT, Heard, latency
 
 IMGSZ = (64, 64)
 
@@ -69,6 +71,57 @@ def test_what_was_asked_is_complete_and_noted(tmp_path: Path, data_yaml: Path) -
 def test_where_nothing_looks_at_images_none_are_noted(tmp_path: Path, data_yaml: Path) -> None:
     config = _config(data_yaml, importance="l2_bn", compensate=False)
     assert _checked(tmp_path, config).calibration is None
+
+
+def test_classes_in_another_order_are_paired_by_name_and_told(
+    tmp_path: Path, data_yaml: Path
+) -> None:
+    plain = _checked(tmp_path, _config(data_yaml))
+    moved = write_detection_set(tmp_path / "set", {"train": Split(1, 8), "val": Split(2, 6)})
+    names = list(plain.data.names)
+    moved.write_text(dump_yaml({**load_yaml(moved), "names": [*names[1:], names[0]]}))
+    heard = Heard()
+    other = check(_config(moved, name="moved"), tmp_path, heard, FakeTarget())
+    assert any("the model's classes in another order" in said for said in heard.said)
+    assert other.base_hash == plain.base_hash
+    assert list(other.yolo.model.names.values()) == [*names[1:], names[0]]
+    first, second = (bench.yolo.model.model[-1].cv3[0][-1].bias for bench in (plain, other))
+    assert torch.equal(second, torch.roll(first, -1))
+
+
+def test_what_is_left_out_or_bare_is_told_before_any_work(tmp_path: Path, data_yaml: Path) -> None:
+    odd = write_detection_set(tmp_path / "set", {"train": Split(1, 8), "val": Split(2, 6)})
+    labels = sorted((odd.parent / "labels" / "train").iterdir())
+    labels[0].write_text("0 .5 .5 .2 .2 .9\n")
+    labels[1].unlink()
+    with pytest.raises(ConfigError, match="train: 1 of 8 images are broken"):
+        _checked(tmp_path, _config(odd))
+    heard = Heard()
+    checked = check(_config(odd, allow_broken=20), tmp_path, heard, FakeTarget())
+    assert len(checked.data.train) == 7
+    assert [said for said in heard.said if "left out" in said]
+    assert "Note: train: 1 of 7 images have no labels." in heard.said
+
+
+def test_where_no_study_can_be_kept_is_found_at_once(tmp_path: Path, data_yaml: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"--studies: got .*file', expected a folder that can"):
+        _checked(tmp_path / "file" / "studies", _config(data_yaml))
+
+
+def test_layers_that_there_are_not_cannot_be_frozen(tmp_path: Path, data_yaml: Path) -> None:
+    with pytest.raises(ConfigError, match=r"freeze: got 99, expected fewer layers than"):
+        _checked(tmp_path, _config(data_yaml, fine_tune={"freeze": 99}))
+
+
+def test_more_threads_than_cores_are_told_before_anything_is_measured(
+    tmp_path: Path, data_yaml: Path
+) -> None:
+    for threads, cores, told in ((2, 2, False), (3, 2, True), (3, None, False)):
+        heard = Heard()
+        config = _config(data_yaml, threads=threads, name=f"{threads}-{cores}")
+        check(config, tmp_path, heard, FakeTarget(overrides={"cores": cores}))
+        assert ("Note: 3 threads will share 2 cores of the target." in heard.said) == told
 
 
 class Gone:

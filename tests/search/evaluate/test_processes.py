@@ -50,7 +50,7 @@ def meet(bench: Any, given: Candidate, listener: SearchListener) -> TrialRecord:
     deadline = time.monotonic() + 30
     while len(list(folder.glob("trial *"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
-    return scored(given.number or 0, 4.0, float(len(list(folder.glob("trial *")))))
+    return scored(given.number or 0, 4.0, len(list(folder.glob("trial *"))) / 2)
 
 
 def wrong(bench: Any, given: Candidate, listener: SearchListener, own: bool) -> TrialRecord:
@@ -128,7 +128,7 @@ def test_records_come_back_and_what_a_worker_tells_is_passed_on(two: Processes) 
 
 def test_two_work_side_by_side(two: Processes) -> None:
     made = _all(two, [two.begin(meet, candidate(number)) for number in (10, 11)])
-    assert [record.untrained_map50_95 for record in made] == [2.0, 2.0]
+    assert [record.untrained_map50_95 for record in made] == [1.0, 1.0]
 
 
 def test_an_error_that_is_no_candidates_fault_comes_back(two: Processes) -> None:
@@ -199,4 +199,4 @@ def test_no_worker_outlives_its_search(tmp_path: Path, number: signal.Signals) -
     worker.wait(30)
     search.communicate(timeout=60)
     assert search.returncode in (-number, 130)
-    assert not list(tmp_path.glob("autoprune-workers-*"))
+    assert not list(tmp_path.rglob("workers-*"))

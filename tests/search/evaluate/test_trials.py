@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.evaluate.trials import STAGNANT_TRIALS
 from tests.search.fakes import (
     FakeEvaluation,
+    Heard,
     ending_in,
     failed,
     fake_bench,
@@ -58,6 +60,34 @@ def test_trials_counts_the_total_of_all_runs(tmp_path: Path, evaluation: FakeEva
     assert len(_plans(tmp_path)) == 7
     fake_loop(fake_bench(tmp_path, trials=7)).run()
     assert len(_plans(tmp_path)) == 7
+
+
+def test_a_lost_record_is_named_and_its_plan_scored_again(
+    tmp_path: Path, evaluation: FakeEvaluation
+) -> None:
+    fake_loop(fake_bench(tmp_path, trials=4)).run()
+    bench = fake_bench(tmp_path, trials=4)
+    before = bench.folder.trial_records()
+    for known in before:
+        known.pruning_plan().save(bench.folder.folder_of(known) / "plan.yaml")
+    edited = bench.folder.trial(1) / "record.json"
+    edited.write_text(edited.read_text().replace('"seconds": ', '"seconds": 9'))
+    (bench.folder.trial(2) / "record.json").unlink()
+    shutil.rmtree(bench.folder.trial(3))
+    assert [known.number for known in bench.folder.trial_records()] == [0]
+    (why,) = bench.folder.set_broken_records_aside()
+    assert str(edited) in why
+    assert "checksum" in why
+    loop, heard = fake_loop(bench), Heard()
+    loop.listener = heard
+    loop.run()
+    assert bench.folder.trial_records() == before[:3]
+    assert heard.said == [
+        "trial 1: its record is gone; its plan is scored again",
+        "trial 2: its record is gone; its plan is scored again",
+        "trial 3: its record and its plan are gone; left out",
+    ]
+    assert list(bench.folder.broken_records()) == [edited.with_name("record.broken.json")]
 
 
 def test_no_trials_at_all_may_be_asked_for(tmp_path: Path, evaluation: FakeEvaluation) -> None:
