@@ -15,6 +15,7 @@ from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.reuse import finished_trial, params_of
 
 BROKEN = "study.broken.db"
+_WAIT_S = 0.5  # for a database that is being written
 _REBUILT = "made again from the records"  # user attribute
 
 
@@ -57,7 +58,8 @@ def _trial(bench: Informed, record: TrialRecord | None) -> FrozenTrial:
 
 def _is_sound(database: Path) -> bool:
     try:
-        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as opened:
+        address = f"{database.resolve().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, _WAIT_S, uri=True)) as opened:
             return bool(opened.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
     except sqlite3.OperationalError:  # locked, or not to be read: whoever needs it will say so
         return True
