@@ -44,9 +44,11 @@ def fit_classes(model: nn.Module, names: Mapping[int, str], *, by_name: bool = T
 
 
 def class_names(model: nn.Module) -> dict[int, str]:
-    """Class id -> name of a model, which may hold a list of them."""
+    """Class id -> name of a model, which may hold a list of them, or count them from 1."""
     names: Any = getattr(model, "names", {})
-    return dict(names if isinstance(names, Mapping) else enumerate(names))
+    if isinstance(names, Mapping):
+        names = [names[key] for key in sorted(names)]
+    return dict(enumerate(names))
 
 
 def check_classes(model: nn.Module, classes: int, data: str, advice: str = "") -> None:

@@ -160,7 +160,6 @@ SOUND: dict[str, Make] = {
     "as shipped": _file("best.pt"),
     "ema only": _ema_only,
     "unstripped": _unstripped,
-    "args as a namespace": _namespace,
     "fused": _fused,
     "half": _changed(_half),
     "frozen": _changed(_frozen),
@@ -171,6 +170,7 @@ SOUND: dict[str, Make] = {
     "one channel": _stock(channels=1),
     "four channels": _stock(channels=4),
     "names twice": _named(dict.fromkeys(range(8), "thing")),
+    "names from 1": _named({index + 1: f"n{index}" for index in range(8)}),
     "names as a list": _named([f"n{index}" for index in range(8)]),
     "names no, yes and 1": _named(
         dict(enumerate(["no", "yes", "1", "", " ", "ä", "x" * 300, "'"]))
@@ -195,8 +195,8 @@ BROKEN: dict[str, Make] = {
             + content[len(content) // 2 + 1 :]
         )
     ),
+    "args as a namespace": _namespace,  # a class that only --trust-checkpoint loads
     "nan": _changed(_nan),
-    "names from 1": _named({index + 1: f"n{index}" for index in range(8)}),
     "group norm": _changed(_norm(nn.GroupNorm(8, 128))),
     "instance norm": _changed(_norm(nn.InstanceNorm2d(128, affine=True))),
     "norm without scale": _changed(_norm(nn.BatchNorm2d(128, affine=False))),

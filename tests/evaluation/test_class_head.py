@@ -68,6 +68,8 @@ def test_a_model_is_put_in_the_order_of_the_data_where_names_have_moved() -> Non
 def test_a_name_that_the_data_has_twice_moves_nothing() -> None:
     module = _model({0: "cat", 1: "dog", 2: "bird"})
     assert in_order_of(module, ["cat", "cat", "bird"], "data.yaml") is module
+    module.names = {1: "cat", 2: "dog", 3: "bird"}
+    assert in_order_of(module, ["cat", "dog", "bird"], "data.yaml") is module
     module.names = ["cat", "dog", "bird"]
     assert in_order_of(module, ["cat", "dog", "bird"], "data.yaml") is module
     assert in_order_of(module, ["dog", "cat", "bird"], "x").names[0] == "dog"

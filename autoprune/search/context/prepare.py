@@ -16,7 +16,7 @@ from autoprune.domain.plan import Calibration
 from autoprune.domain.space import SearchSpace
 from autoprune.errors import ConfigError, StorageFailed
 from autoprune.evaluation.checkpoint import load_yolo, model_hash, trained_image_size
-from autoprune.evaluation.class_head import check_classes, in_order_of
+from autoprune.evaluation.class_head import check_classes, class_names, in_order_of
 from autoprune.evaluation.data_yaml import read_data_yaml
 from autoprune.evaluation.dataset import DataSummary, inspect_data
 from autoprune.evaluation.device import choose_device
@@ -194,7 +194,7 @@ def check_stride(yolo: Any, imgsz: tuple[int, int]) -> None:
 
 
 def _other_names(yolo: Any, data: DataSummary) -> list[str]:
-    known = [str(yolo.model.names[index]) for index in range(len(data.names))]
+    known = [str(name) for name in class_names(yolo.model).values()]
     other = [
         f"{index}: {a} / {b}"
         for index, (a, b) in enumerate(zip(known, data.names, strict=True))

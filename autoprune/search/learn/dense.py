@@ -9,6 +9,7 @@ from pathlib import Path
 
 from autoprune.domain.record import LatencyResult, RungScore, TrialRecord
 from autoprune.errors import ConfigError
+from autoprune.evaluation.class_head import class_names
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.validate import validate
 from autoprune.latency.export import ExportedModel
@@ -57,8 +58,8 @@ def _check_detects(bench: Checked, record: TrialRecord) -> None:
     found = record.map50_95 or 0.0
     if found >= LEAST_MAP:
         return
-    model, names = bench.yolo.model, bench.data.names
-    known = [str(model.names[index]) for index in range(len(names))]
+    names = bench.data.names
+    known = [str(name) for name in class_names(bench.yolo.model).values()]
     cause = "is it trained, on such images, and at this size?"
     if known != list(names):
         cause = f"are its classes {known[:3]} ... the data's {list(names[:3])} ..., in this order?"
