@@ -75,9 +75,12 @@ def test_a_search_that_ends_between_two_stages_ends_its_workers(
     checked: Any = fake_bench(tmp_path)
     checked.data = SimpleNamespace(overlap=0)
     prepared = Prepared(checked, Journal(checked.folder, Heard(), Budget(None)))
+    leftover = checked.folder.trial(0) / "export-x"
+    leftover.mkdir(parents=True)
     with pytest.raises(KeyboardInterrupt):
         run_search(prepared, Heard(), interrupted)  # while the report is written
     assert closed == ["x"]
+    assert not leftover.exists()
 
 
 def test_what_later_stages_need_at_the_least_is_noted_as_soon_as_it_is_known(

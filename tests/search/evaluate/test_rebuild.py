@@ -12,9 +12,18 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from autoprune.search.evaluate import open_study as opening
 from autoprune.search.evaluate import trials
 from autoprune.search.evaluate.rebuild import BROKEN, rebuild, set_broken_database_aside
-from tests.search.fakes import FakeEvaluation, Heard, fake_bench, fake_loop, fake_study
+from autoprune.search.learn.profile import Profile
+from tests.search.fakes import (
+    FakeEvaluation,
+    Heard,
+    fake_bench,
+    fake_loop,
+    fake_profile,
+    fake_study,
+)
 
 
 @pytest.fixture
@@ -113,3 +122,19 @@ def test_a_sound_or_locked_database_stays(tmp_path: Path, evaluation: FakeEvalua
     rebuild(bench, study, heard)
     assert _told(study) == before
     assert not heard.said
+
+
+def test_a_study_is_opened_on_its_records_and_takes_nothing_over_a_second_time(
+    tmp_path: Path, evaluation: FakeEvaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, taken = fake_bench(tmp_path, trials=4), []
+    monkeypatch.setattr(Profile, "of", lambda *_: fake_profile(bench))
+    monkeypatch.setattr(opening, "take_trials", lambda *_: taken.append("taken"))
+    opening.open_study(bench, Heard())
+    assert taken == ["taken"], "of a new study"
+    fake_loop(bench).run()
+    _overwrite(bench.folder.database)
+    study = opening.open_study(bench, Heard())
+    assert taken == ["taken"]
+    done = study.get_trials(states=[TrialState.COMPLETE])
+    assert [each.number for each in done] == [0, 1, 2, 3]
