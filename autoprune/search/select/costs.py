@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from autoprune.domain.record import SHORT
+from autoprune.domain.record import SHORT, RungScore
 from autoprune.search.context.budget import Allowance
 from autoprune.search.context.workbench import Measured
 
@@ -37,14 +37,15 @@ class Costs:
     @property
     def training_s(self) -> float:
         """Seconds of a fine-tune with its validation: the longest so far, else an estimate."""
-        known = [
-            score.seconds
-            for record in self.bench.records()
-            if record.taken_from is None and record.same_as is None
-            for score in record.rungs
-            if score.rung == SHORT
-        ]
+        known = [score.seconds for score in self._fine_tunes()]
         return max(known, default=self._estimated_s())
+
+    @property
+    def shortest_training_s(self) -> float:
+        """Seconds of one epoch with its validations: what makes a plan a finished one."""
+        epochs = [score.seconds / max(1, score.epochs) for score in self._fine_tunes()]
+        one = max(epochs, default=self._estimated_s() / max(1, self.bench.fine_tune.epochs))
+        return one + VALIDATIONS * self._validation_s()
 
     def most_s(self, allowance: Allowance, ends: float) -> float | None:
         """Seconds that a fine-tune may take at the most to be validated by then; None for ever.
@@ -57,6 +58,16 @@ class Costs:
             return None
         left_s = ends - allowance.budget.now()
         return max(0.0, left_s - VALIDATIONS * self._validation_s())
+
+    def _fine_tunes(self) -> list[RungScore]:
+        """Those of this study at rung SHORT."""
+        return [
+            score
+            for record in self.bench.records()
+            if record.taken_from is None and record.same_as is None
+            for score in record.rungs
+            if score.rung == SHORT
+        ]
 
     def _estimated_s(self) -> float:
         data = self.bench.data

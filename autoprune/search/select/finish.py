@@ -20,7 +20,8 @@ from autoprune.evaluation.validate import validate
 from autoprune.search.context.budget import Allowance
 from autoprune.search.context.failures import candidate_failure
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.context.workbench import Calibrated, Checked, Measured
+from autoprune.search.context.workbench import Calibrated, Checked, Informed, Measured
+from autoprune.search.select.stand_in import stand_in
 
 MAX_DOUBTFUL = 5
 CONFIRMING_PROCESSES = 3  # a ratio differs more between processes than an interval of one says
@@ -28,10 +29,12 @@ CONFIRMING_S = 2.0, 6.0  # in each of them, at least and at most
 
 
 def confirm_best(
-    bench: Calibrated, records: list[TrialRecord], allowance: Allowance, listener: SearchListener
+    bench: Informed, records: list[TrialRecord], allowance: Allowance, listener: SearchListener
 ) -> TrialRecord | None:
     """Re-measure candidates, best first, until one is within the goal beyond doubt.
 
+    For one that is refuted, a scored plan with more room is measured and trained if that promises
+    more than the next candidate.
     After MAX_DOUBTFUL misses, those of earlier runs included, only candidates are tried whose first
     measurement left no doubt. One is measured however late it is, further ones as long as they end
     before the report: a plan that is confirmed is worth more than anything that comes later.
@@ -47,7 +50,9 @@ def confirm_best(
     longest_s = 0.0
     candidates = ranked(records, limit)
     with_weights = [each for each in candidates if _weights_of(bench, each).exists()]
-    for record in with_weights or candidates:
+    waiting = with_weights or candidates
+    while waiting:
+        record, *waiting = waiting
         if limit.judge(record) < limit.sure and misses >= MAX_DOUBTFUL:
             continue
         latency = record.confirmed
@@ -73,6 +78,9 @@ def confirm_best(
             f"{record.name} is not surely within {limit.latency_ms:.2f} ms (upper bound"
             f" {latency.high_ms:.2f} ms); trying the next one."
         )
+        if misses < MAX_DOUBTFUL:
+            instead = stand_in(bench, waiting, longest_s, allowance, listener)
+            waiting = waiting if instead is None else [instead, *waiting]
     if left_out:
         listener.say(f"No time left to measure {left_out} more again; continue to get them.")
     return None

@@ -82,7 +82,7 @@ class Trainer:
         listener: SearchListener,
         known: TrialRecord | None,
         *,
-        however_slow: bool,
+        however_slow: bool = False,
     ) -> TrialRecord:
         self.trained.append(candidate.name)
         made = self._answers[candidate.name] = self.answer(known)
