@@ -1,4 +1,4 @@
-"""autoprune: find which channels of a YOLOv8 detector can go, by measuring.
+"""autoprune: find which channels of a YOLO can go, by measuring.
 
 Nouns and where they are kept   Verbs (folders)
   domain    config, plan, ...     pruning     cut channels out of a model
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers; a test compares it with _HOMES
     from autoprune.api.exporting import export
+    from autoprune.api.inspecting import inspect
     from autoprune.api.measuring import measure
     from autoprune.api.pruning import load, prune_detection_model
     from autoprune.api.reporting import write_report
@@ -63,6 +64,7 @@ __all__ = [
     "TrialRecord",
     "UnsupportedModel",
     "export",
+    "inspect",
     "load",
     "measure",
     "probe",
@@ -75,6 +77,7 @@ __version__ = "0.1.0"
 # public name -> the module it is defined in
 _HOMES = {
     "export": "autoprune.api.exporting",
+    "inspect": "autoprune.api.inspecting",
     "load": "autoprune.api.pruning",
     "measure": "autoprune.api.measuring",
     "probe": "autoprune.api.searching",

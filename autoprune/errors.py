@@ -5,7 +5,7 @@ AutopruneError
 |  |- PlanError          the plan does not fit this model                     -> exit 2
 |  |- BrokenContent      a file of a study, not as it was written             -> set aside; exit 2
 |- StudyMismatch         resumed with another model, data, space or target   -> exit 2, differs
-|- UnsupportedModel      a layer the family cannot prune                      -> exit 2
+|- UnsupportedModel      another task, or nothing that can be pruned          -> exit 2
 |- TargetUnreachable     the device is gone                                   -> pause, exit 4
 |- TooManyFailures       several trials in a row failed                       -> exit 5
 |- StorageFailed         disk full, database locked                           -> pause, exit 4
@@ -51,7 +51,7 @@ class StudyMismatch(AutopruneError):
 
 
 class UnsupportedModel(AutopruneError):
-    """The model holds a layer that no family knows how to prune."""
+    """The model is of another task, or none of its channels can be removed."""
 
 
 class TargetUnreachable(AutopruneError):

@@ -22,10 +22,9 @@ from autoprune.demo.dataset import Split, write_detection_set
 from autoprune.domain.plan import Calibration, PruningPlan
 from autoprune.errors import ConfigError, PlanError
 from autoprune.evaluation.regrowth_guard import sealed_info
-from autoprune.families import family_of
 from autoprune.latency import measure as timing
 from autoprune.latency.options import TimingSettings
-from autoprune.pruning.prune import uniform_plan
+from autoprune.pruning.prune import uniform_plan, widths_of
 
 
 def _widths(module: nn.Module) -> list[tuple[int, int]]:
@@ -78,7 +77,7 @@ def test_channel_counts_survive_train_save_load_export_and_the_runtime(
 def test_a_plan_file_and_the_same_ratio_give_the_same_model(tmp_path: Path) -> None:
     dense = YOLO("yolov8n.yaml")
     by_ratio = prune_detection_model(dense, prune_ratio=0.25, round_to=8)
-    plan = uniform_plan(family_of(dense.model).widths(dense.model), 0.25, 8)
+    plan = uniform_plan(widths_of(dense.model), 0.25, 8)
     plan.save(tmp_path / "plan.yaml")
     by_file = prune_detection_model(dense, prune_yaml=tmp_path / "plan.yaml")
     ours, theirs = by_ratio.model.state_dict(), by_file.model.state_dict()
@@ -178,7 +177,7 @@ def test_a_plans_images_may_have_moved(
 def test_a_plan_that_says_no_is_obeyed_where_images_are_known(
     shapes_model: YOLO, data: Path, tmp_path: Path
 ) -> None:
-    widths = family_of(shapes_model.model).widths(shapes_model.model)
+    widths = widths_of(shapes_model.model)
     plan = uniform_plan(widths, 0.5)
     replace(plan, importance="l2_bn", compensate=False).save(tmp_path / "plan.yaml")
     by_plan = prune_detection_model(

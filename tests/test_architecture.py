@@ -44,7 +44,7 @@ DOORS: dict[str, set[str]] = {
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "pandas": {"report"},
-    "typer": {"cli/main", "cli/options", "cli/exit_codes"},
+    "typer": {"cli/main", "cli/files", "cli/options", "cli/exit_codes"},
     "rich": {"cli"},
     "torch": {
         "pruning",
@@ -172,13 +172,13 @@ def test_no_file_but_the_runner_is_long() -> None:
     assert {name: count for name, count in lengths.items() if count > LONGEST} == {}
 
 
-def test_pruning_imports_families_only_to_prune() -> None:
+def test_pruning_imports_families_only_to_prune_and_to_look() -> None:
     importers = {
         _name(file)
         for file in (PACKAGE / "pruning").glob("*.py")
         if any(module.startswith("autoprune.families") for module in _imports(file))
     }
-    assert importers == {"pruning/prune"}
+    assert importers == {"pruning/prune", "pruning/inspection"}
 
 
 @pytest.mark.parametrize("program", ["runner", "device_program"])
@@ -190,6 +190,7 @@ def test_programs_sent_to_a_device_import_nothing_of_autoprune(program: str) -> 
 def test_only_the_command_line_prints_or_exits() -> None:
     talkers = {
         "cli/main",
+        "cli/files",
         "cli/ending",
         "cli/prune_screen",
         "cli/exit_codes",

@@ -34,7 +34,7 @@ ADDED = {
     "criteria": "readers_l2",
     "samplers": "qmc",
     "targets": "venv",
-    "families": "chain",
+    "families": "yolov5",
 }
 
 

@@ -7,6 +7,7 @@ A program that calls one finds its environment, loggers, threads and folders as 
 from __future__ import annotations
 
 from autoprune.api.exporting import export
+from autoprune.api.inspecting import inspect
 from autoprune.api.measuring import measure, measure_self_test
 from autoprune.api.pruning import fine_tune_pruned, load, prune_detection_model
 from autoprune.api.reporting import write_report
@@ -16,6 +17,7 @@ __all__ = [
     "SearchResult",
     "export",
     "fine_tune_pruned",
+    "inspect",
     "load",
     "measure",
     "measure_self_test",

@@ -71,13 +71,12 @@ def prune_detection_model(
     from autoprune.evaluation.inside.pruned_yolo import as_pruned_yolo
     from autoprune.evaluation.regrowth_guard import seal
     from autoprune.evaluation.sync_norms import without_sync_norms
-    from autoprune.families import family_of
     from autoprune.pruning.importance import (
         CALIBRATED_IMPORTANCE,
         DEFAULT_IMPORTANCE,
         criterion_named,
     )
-    from autoprune.pruning.prune import Pruner, uniform_plan
+    from autoprune.pruning.prune import Pruner, uniform_plan, widths_of
 
     if (prune_ratio is None) == (prune_yaml is None):
         raise ConfigError("prune_detection_model: give exactly one of prune_ratio and prune_yaml")
@@ -96,7 +95,7 @@ def prune_detection_model(
             "prune_detection_model",
         ).prune_ratios[0]
         assert isinstance(checked, float)
-        plan = uniform_plan(family_of(dense).widths(dense), checked, round_to or 1)
+        plan = uniform_plan(widths_of(dense), checked, round_to or 1)
     base = model_hash(dense)
     if plan.base not in (None, base) and not any_base:
         expected = f"the model's own {base} (--any-base applies it all the same)"

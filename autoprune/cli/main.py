@@ -9,11 +9,11 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from autoprune.cli import exit_codes, options
+from autoprune.cli import exit_codes, files, options
 from autoprune.domain.config import ALLOW_BROKEN
 
 app = typer.Typer(
-    help="Find which channels of a YOLOv8 detector can go: size, measured latency and mAP.",
+    help="Find which channels of a YOLO can go: size, measured latency and mAP.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -242,101 +242,8 @@ def prune(
         print_pruned(pruned, output, how, tuned=data is not None)
 
 
-@app.command()
-def measure(
-    models: Annotated[list[Path], typer.Argument(help=".pt and .onnx files; the first is 1x.")],
-    runtime: options.Runtime = "onnxruntime",
-    threads: options.Threads = 1,
-    provider: options.Provider = None,
-    channels_last: options.ChannelsLast = False,
-    imgsz: options.Imgsz = None,
-    target: options.Target = "local",
-    target_python: options.TargetPython = options.TARGET_PYTHON,
-    self_test: Annotated[
-        bool,
-        typer.Option("--self-test", help="Time one model against itself and against known delays."),
-    ] = False,
-    debug: options.Debug = False,
-) -> None:
-    """Time models against the first one, interleaved; or test how far to trust that."""
-    with exit_codes.exit_codes("measure", debug=debug):
-        from rich.console import Console
-
-        from autoprune import api
-        from autoprune.cli.arguments import image_size
-        from autoprune.cli.measure_screen import latency_page, trust_page
-        from autoprune.cli.screen import Screen
-        from autoprune.errors import ConfigError
-
-        size = image_size(imgsz, None)
-        how: dict[str, Any] = {
-            "runtime": runtime,
-            "threads": threads,
-            "provider": provider,
-            "channels_last": channels_last,
-            "imgsz": (size[0], size[-1]) if size else None,
-            "target": target,
-            "target_python": target_python,
-        }
-        if not self_test:
-            page = latency_page(api.measure(models, **how))
-        elif len(models) != 1:
-            raise ConfigError.of("--self-test", "models", len(models), "one")
-        else:
-            with Screen("", "") as screen:
-                screen.candidate("self-test", None, None)
-                page = trust_page(
-                    api.measure_self_test(
-                        models[0],
-                        heard=lambda done, wanted: screen.stage(f"{done} of {wanted} measured"),
-                        **how,
-                    )
-                )
-        Console(highlight=False).print(page)
-
-
-@app.command()
-def export(
-    model: Annotated[Path, typer.Argument(help="A .pt or model .yaml.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
-    imgsz: options.Imgsz = None,
-    runtime: options.Runtime = "onnxruntime",
-    trust_checkpoint: options.Trust = False,
-    debug: options.Debug = False,
-) -> None:
-    """Write the file that is timed, to be deployed; Ultralytics opens a .onnx too."""
-    with exit_codes.exit_codes("export", debug=debug):
-        from autoprune import api
-        from autoprune.cli.arguments import image_size
-
-        size = image_size(imgsz, None)
-        made = api.export(
-            model,
-            output,
-            imgsz=(size[0], size[-1]) if size else None,
-            runtime=runtime,
-            trust_checkpoint=trust_checkpoint,
-        )
-        print(f"{made.path}: {made.imgsz[0]}x{made.imgsz[1]} px, for {made.runtime}")
-
-
-@app.command()
-def report(
-    study: Annotated[Path, typer.Argument(help="Folder of a study.")],
-    debug: options.Debug = False,
-) -> None:
-    """Write a study's report again, finished or not."""
-    with exit_codes.exit_codes("report", debug=debug) as running:
-        running.study = study
-        from autoprune import api
-        from autoprune.report.answer import read_answer
-        from autoprune.storage.study_folder import StudyFolder
-
-        page = api.write_report(study)
-        for why in StudyFolder(study).broken_records().values():
-            print(f"Left out: {why}")
-        print(read_answer(StudyFolder(study)).text())
-        print(f"Report: {page}")
+for _command in (files.inspect, files.measure, files.export, files.report):
+    app.command()(_command)
 
 
 def main() -> None:

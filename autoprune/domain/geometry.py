@@ -31,6 +31,8 @@ class ConvGeometry:
         input_size: Height and width of its input map, in pixels.
         output_size: Height and width of its output map, in pixels.
         activated: Whether an activation follows.
+        depthwise: Whether each output reads one channel alone. Then `reads` is empty and
+            `fixed_in` 1.
     """
 
     name: str
@@ -43,6 +45,7 @@ class ConvGeometry:
     input_size: tuple[int, int]
     output_size: tuple[int, int]
     activated: bool
+    depthwise: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class ModelGeometry:
     def digest(self) -> str:
         """Short hash of everything a latency depends on: equal for equal geometries."""
         text = repr(self) + (self.activation if self.activation != _USUAL else "")
+        text += "".join(f" {conv.name}" for conv in self.convs if conv.depthwise)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @cached_property

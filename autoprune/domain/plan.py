@@ -11,8 +11,11 @@ from typing import Any
 from autoprune.errors import PlanError
 from autoprune.storage.yaml_io import dump_yaml, load_yaml, write_atomic
 
-Ratio = float | tuple[float, float] | None
-"""One index's entry: a ratio, Detect's (regression, classification) pair, or None (no channels)."""
+Ratio = float | tuple[float, ...] | None
+"""One index's entry: a ratio; a head's (boxes, classes) or (boxes, classes, masks, keypoints or
+angle); or None (no channels)."""
+
+MOST_ENTRIES = 3
 
 _TOP_LEVEL_KEYS = (
     "prune_ratios",
@@ -38,7 +41,8 @@ class PruningPlan:
     """Which fraction of channels each layer index loses.
 
     Attributes:
-        prune_ratios: Layer index -> ratio in [0, 1), a pair for Detect, None for Upsample, Concat.
+        prune_ratios: Layer index -> ratio in [0, 1), two or three for a head, None for Upsample,
+            Concat.
         round_to: Kept widths are rounded up to a multiple of this, never above the dense width.
         importance: Criterion that ranks channels; None leaves the choice to the caller.
         compensate: Whether consumers were corrected for what they lost; None leaves it open.
@@ -122,14 +126,21 @@ class PruningPlan:
 
     def removes_nothing(self) -> bool:
         """Whether every ratio is zero or None."""
-        return not any(any(as_pair(value)) for value in self.prune_ratios.values())
+        return not any(any(as_ratios(value)) for value in self.prune_ratios.values())
 
 
-def as_pair(value: Ratio) -> tuple[float, ...]:
-    """A ratio entry as a tuple: empty for None, one element, or Detect's two."""
+def as_ratios(value: Ratio) -> tuple[float, ...]:
+    """A ratio entry as a tuple: empty for None, one element, or a head's."""
     if value is None:
         return ()
     return value if isinstance(value, tuple) else (value,)
+
+
+def as_entry(ratios: tuple[float, ...]) -> Ratio:
+    """The inverse of `as_ratios`."""
+    if not ratios:
+        return None
+    return ratios[0] if len(ratios) == 1 else ratios
 
 
 def kept_width(width: int, ratio: float, round_to: int = 1) -> int:
@@ -163,11 +174,10 @@ def _checked_entry(value: Any, where: str, key: str) -> Ratio:
     if value is None:
         return None
     if isinstance(value, (list, tuple)):
-        if len(value) != 2:
-            raise PlanError.of(where, key, value, "a pair [regression, classification]")
-        return (
-            _checked_ratio(value[0], where, f"{key}[0]"),
-            _checked_ratio(value[1], where, f"{key}[1]"),
+        if not 2 <= len(value) <= MOST_ENTRIES:
+            raise PlanError.of(where, key, value, "a pair [regression, classification], or three")
+        return tuple(
+            _checked_ratio(each, where, f"{key}[{position}]") for position, each in enumerate(value)
         )
     return _checked_ratio(value, where, key)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from autoprune.domain.plan import PruningPlan, Ratio, ratio_for
+from autoprune.domain.plan import PruningPlan, Ratio, as_entry, ratio_for
 from autoprune.domain.schema import unstamped
 from autoprune.domain.validation import config_error
 from autoprune.errors import ConfigError
@@ -16,6 +16,9 @@ from autoprune.storage.yaml_io import load_yaml
 
 Suggest = Callable[[str, tuple[int, ...]], int]
 """(parameter name, kept widths in ascending order) -> one of those widths."""
+
+BRANCHES = ("box", "cls", "task")
+"""Of a head: boxes, classes, and masks, keypoints or angle."""
 
 
 class LayerChoices(BaseModel):
@@ -52,9 +55,12 @@ class _SpaceFile(BaseModel):
 
     round_to: int = Field(default=8, ge=1, le=1024)
     default: LayerChoices = LayerChoices()
-    layers: dict[int, LayerChoices | tuple[LayerChoices, LayerChoices]] = Field(
-        default_factory=dict
-    )
+    layers: dict[
+        int,
+        LayerChoices
+        | tuple[LayerChoices, LayerChoices]
+        | tuple[LayerChoices, LayerChoices, LayerChoices],
+    ] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,9 +107,12 @@ class SearchSpace:
         choices: dict[str, tuple[int, ...]] = {}
         for index, reference in widths.items():
             entry = file.layers.get(index, file.default)
-            if isinstance(entry, tuple) and len(reference) != 2:
+            if isinstance(entry, tuple) and len(reference) != len(entry):
+                got = "a pair" if len(entry) == 2 else f"{len(entry)} mappings"
                 expected = "one mapping (only Detect takes a pair)"
-                raise ConfigError.of(str(path), f"layers.{index}", "a pair", expected)
+                if len(reference) > 1:
+                    expected = f"one mapping, or {len(reference)}, one for each branch"
+                raise ConfigError.of(str(path), f"layers.{index}", got, expected)
             per_width = entry if isinstance(entry, tuple) else (entry,) * len(reference)
             for name, width, choice in zip(
                 parameter_names(index, reference), reference, per_width, strict=True
@@ -136,15 +145,12 @@ class SearchSpace:
             values = tuple(
                 ratio_for(width, kept[name]) for name, width in zip(names, reference, strict=True)
             )
-            if not values:
-                ratios[index] = None
-            else:
-                ratios[index] = values[0] if len(values) == 1 else (values[0], values[1])
+            ratios[index] = as_entry(values)
         return PruningPlan(ratios, round_to=self.round_to)
 
 
 def parameter_names(index: int, reference: tuple[int, ...]) -> tuple[str, ...]:
-    """Optuna's parameter names for one index: `keep_4`, or `keep_22_box` and `keep_22_cls`."""
-    if len(reference) == 2:
-        return f"keep_{index}_box", f"keep_{index}_cls"
+    """Optuna's parameter names for one index: `keep_4`, or `keep_22_box`, `keep_22_cls`."""
+    if len(reference) > 1:
+        return tuple(f"keep_{index}_{branch}" for branch in BRANCHES[: len(reference)])
     return (f"keep_{index}",) * len(reference)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from autoprune.errors import ConfigError, UnsupportedModel
 from autoprune.evaluation.checkpoint import model_hash, read_checkpoint
 from autoprune.evaluation.data_yaml import read_data_yaml, resolved_data_yaml
 from autoprune.evaluation.fine_tune_settings import check_freeze, full_train_args
+from autoprune.evaluation.images import check_channels
 from autoprune.evaluation.inside.loading import is_finished_training, without_optimizer
 from autoprune.evaluation.inside.pruned_yolo import PrunedYOLO, load_pruned
 from autoprune.evaluation.look_through import look_through
@@ -48,17 +50,24 @@ def fully_fine_tuned(
         The trained model, Ultralytics' best by fitness on val.
 
     Raises:
-        ConfigError: A wrong setting; `folder` holds another training, or one that is running.
+        ConfigError: A wrong setting, or data of another model; `folder` holds another training, or
+            one that is running. A folder that was not there before is removed again.
     """
     arguments = full_train_args(settings)
     check_freeze(arguments.get("freeze"), len(model.model.model))
     any_class = bool(arguments.get("single_cls"))
-    looked = look_through(read_data_yaml(data), allow_broken, any_class=any_class)
+    described, new = read_data_yaml(data), not folder.exists()
+    check_channels(model.model, described.channels, str(described.path))
+    looked = look_through(described, allow_broken, any_class=any_class)
     for note in looked.notes():
         say(f"Note: {note}.")
     try:
         with alone(folder / ".lock", timeout_s=0):
             return _trained(model, data, arguments, folder, say)
+    except ConfigError:
+        if new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     except Held:
         raise ConfigError(f"{folder}: another process is training there") from None
 

@@ -44,7 +44,8 @@ def collect_taylor(
         TrialFailed: ("nan") The loss is not finite.
     """
     model = loss_model(module, device)
-    convs = {name: part for name, part in model.named_modules() if isinstance(part, nn.Conv2d)}
+    kinds = (nn.Conv2d, nn.ConvTranspose2d)
+    convs = {name: part for name, part in model.named_modules() if isinstance(part, kinds)}
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     for conv in convs.values():

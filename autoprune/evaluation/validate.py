@@ -30,6 +30,9 @@ def validate(
 ) -> DetectionMetrics:
     """Compute mAP.
 
+    Of an end-to-end head, by Ultralytics' default the one-to-many branch with NMS: the one that is
+    exported and timed.
+
     Args:
         model: A DetectionModel, or a YOLO around one; it stays unchanged (Ultralytics would
             fuse its layers).

@@ -1,45 +1,47 @@
-"""The table of model families: which indices a model has and how its channels are coupled."""
+"""From a model to its channels; and the table of families: their search spaces and stock models."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoprune.domain.table import Table, later
-from autoprune.errors import AutopruneError, UnsupportedModel
+from autoprune.domain.table import Table
+from autoprune.errors import AutopruneError
+from autoprune.families.structure import structure_of
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from autoprune.pruning.groups import ChannelGroup
+    from autoprune.pruning.groups import ChannelMap
+
+ANY_OTHER = "yolo"  # the row of models that no other one names
 
 
 @dataclass(frozen=True)
 class Family:
-    """One family of detection models.
+    """Models that differ in size, and what is searched in them by default.
+
+    Any model's channels are followed through its own forward pass; a family adds what that cannot
+    tell.
 
     Attributes:
         name: As study.yaml and the report call it.
-        summary: Which models and layers it covers, in one line.
-        widths: Model -> index -> reference widths: () without channels of its own, (n,), or the
-            pair of Detect's towers.
-        channel_groups: Model -> all prunable groups; every channel of a prunable output is in
-            exactly one. It raises UnsupportedModel, with the layer's name, for a model that is not
-            of this family.
-        example: Makes a small model of the family, which the contract test prunes.
+        summary: Which models it covers, in one line.
         space: The search space for models of the family: a file of `search_spaces/`, or a path.
         stock: Names of stock models that differ in size alone, ascending, one tuple per variant.
+            ANY_OTHER has none.
     """
 
     name: str
     summary: str
-    widths: Callable[[nn.Module], dict[int, tuple[int, ...]]]
-    channel_groups: Callable[[nn.Module], list[ChannelGroup]]
-    example: Callable[[], nn.Module]
     space: str | Path
     stock: tuple[tuple[str, ...], ...] = ()
+
+
+def _sizes(name: str, scales: str, variants: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(f"{name}{scale}{variant}" for scale in scales) for variant in variants)
 
 
 FAMILIES = Table(
@@ -48,38 +50,64 @@ FAMILIES = Table(
     [
         Family(
             name="yolov8",
-            summary="YOLOv8 detection (n to x, P2, P6): Conv, C2f, C2, SPPF, Upsample, Concat and"
-            " the anchor-free Detect.",
-            widths=later("autoprune.families.yolov8:widths"),
-            channel_groups=later("autoprune.families.yolov8:channel_groups"),
-            example=later("autoprune.families.yolov8:example"),
+            summary="YOLOv8 detection (n to x, P2, P6).",
             space="yolov8.yaml",
-            stock=tuple(
-                tuple(f"yolov8{scale}{variant}" for scale in "nsmlx")
-                for variant in ("", "-p2", "-p6")
-            ),
-        )
+            stock=_sizes("yolov8", "nsmlx", ("", "-p2", "-p6")),
+        ),
+        Family(
+            name="yolo11",
+            summary="YOLO11 detection (n to x).",
+            space="yolo.yaml",
+            stock=_sizes("yolo11", "nsmlx", ("",)),
+        ),
+        Family(
+            name="yolo26",
+            summary="YOLO26 detection (n to x, P2, P6).",
+            space="yolo.yaml",
+            stock=_sizes("yolo26", "nsmlx", ("", "-p2", "-p6")),
+        ),
+        Family(
+            name=ANY_OTHER,
+            summary="Every other YOLO, and models of one's own.",
+            space="yolo.yaml",
+        ),
     ],
 )
 
+REMEMBERED = 8  # models whose channels are known without following them again
+_known: OrderedDict[str, tuple[ChannelMap, list[object]]] = OrderedDict()
+
 
 def family_of(model: nn.Module) -> Family:
-    """The first family that knows this model.
+    """The family whose stock model this one is, by the name of its YAML; else the last one."""
+    recipe = getattr(model, "yaml", None)
+    name = str(recipe.get("yaml_file", "")) if isinstance(recipe, dict) else ""
+    stem = Path(name).stem
+    named = (row for row in FAMILIES if any(stem in sizes for sizes in row.stock))
+    return next(named, FAMILIES.row(ANY_OTHER, "family"))
+
+
+def channels_of(model: nn.Module) -> ChannelMap:
+    """All channels of a model; a model of the same structure is followed once.
+
+    Then it is also cut once, for a proof that it was followed rightly.
 
     Raises:
-        UnsupportedModel: No family does; the message names the first unknown layer.
+        UnsupportedModel: Its forward pass cannot be followed, none of its channels can go, or the
+            proof fails.
     """
-    refusals: dict[str, UnsupportedModel] = {}
-    for family in FAMILIES:
-        try:
-            family.channel_groups(model)
-            return family
-        except UnsupportedModel as error:
-            refusals[family.name] = error
-    if len(refusals) == 1:
-        raise next(iter(refusals.values()))
-    said = "; ".join(f"{name}: {error}" for name, error in refusals.items())
-    raise UnsupportedModel(f"no family knows this model: {said}")
+    from autoprune.families.tracing.channel_map import NO_OUTPUTS, channel_map, picture
+    from autoprune.pruning.proof import prove_cut
+
+    digest, objects = structure_of(model)
+    if digest not in _known:
+        channels = channel_map(model)
+        prove_cut(model, channels, (2, *picture(model)), NO_OUTPUTS)
+        _known[digest] = channels, objects
+        while len(_known) > REMEMBERED:
+            _known.popitem(last=False)
+    _known.move_to_end(digest)
+    return _known[digest][0]
 
 
 def space_file(family: Family) -> Path:

@@ -97,6 +97,8 @@ def export_model(
 def folded(model: nn.Module) -> nn.Module:
     """A float32 CPU copy as deployed: batch-norms folded, C2f split, Detect decoding to one tensor.
 
+    A head with a second, end-to-end branch is deployed without it.
+
     Weights below the smallest normal number, 1.2e-38, are 0 in it.
 
     The parts are known by their attributes, so that pruned and user-made modules work alike.
@@ -113,7 +115,17 @@ def folded(model: nn.Module) -> nn.Module:
         if hasattr(module, "reg_max") and hasattr(module, "export"):
             head: Any = module
             head.export, head.format, head.dynamic, head.shape = True, "onnx", False, None
+            _drop_one_to_one(head)
     return _without_denormals(ready.requires_grad_(False))
+
+
+def _drop_one_to_one(head: Any) -> None:
+    """Deploy the branch that is validated: one-to-many, whose boxes go through NMS."""
+    if getattr(head, "one2one_cv2", None) is None or head.cv2 is None:
+        return
+    head.end2end = False
+    for name in [name for name, _ in head.named_children() if name.startswith("one2one_")]:
+        setattr(head, name, None)
 
 
 def _without_denormals(model: nn.Module) -> nn.Module:

@@ -37,7 +37,8 @@ class Staircase:
         block: Output channels are padded up to a multiple of it; 1 for none.
         pads_inputs: Whether input channels are padded as well.
         align: Input widths of at least one block must be a multiple of it, or the convolution
-            takes the slow path; 1 if there is no such path.
+            takes the slow path; 1 if there is no such path. A depthwise one takes it unless its
+            channels fill whole blocks.
     """
 
     block: int
@@ -66,6 +67,8 @@ def work(geometry: ModelGeometry, staircase: Staircase, kept: Array) -> Array:
     """
     inputs, outputs = geometry.channels(kept)
     fast: Array = (_padded(inputs, staircase.align) == inputs) | (inputs < staircase.block)
+    deep = _depthwise(geometry)
+    fast[:, deep] = (_padded(outputs, staircase.block) == outputs)[:, deep]
     slow = ~fast
     parts = np.array([max(1, len(conv.writes)) for conv in geometry.convs])
     padded = parts * _padded(outputs / parts, staircase.block)  # exported as one convolution each
@@ -75,10 +78,11 @@ def work(geometry: ModelGeometry, staircase: Staircase, kept: Array) -> Array:
     done = np.empty((len(WORK), *inputs.shape))
     np.multiply(padded, fast, out=done[1])
     np.multiply(given, done[1], out=done[0])
-    np.multiply(inputs, fast, out=done[2])
+    read = np.where(deep, outputs, inputs)
+    np.multiply(read, fast, out=done[2])
     np.multiply(outputs, slow, out=done[4])
     np.multiply(inputs, done[4], out=done[3])
-    np.multiply(inputs, slow, out=done[5])
+    np.multiply(read, slow, out=done[5])
     joined = np.array([len(conv.reads) > 1 for conv in geometry.convs])
     odd = geometry.reading(_padded(kept, staircase.block) != kept)
     np.multiply(inputs, joined & odd, out=done[6])
@@ -100,6 +104,10 @@ def shared_costs(geometry: ModelGeometry) -> Array:
     activated = np.array([conv.activated for conv in convs])
     joined = np.array([len(conv.reads) > 1 for conv in convs])
     split = np.array([len(conv.writes) > 1 for conv in convs])
+    deep = _depthwise(geometry)
+    own = (
+        (_costs(("fast products", "slow products"), taps * pixels_out * deep),) if any(deep) else ()
+    )
     return np.stack(
         (
             _costs(("fast products",), taps * pixels_out),  # multiplications
@@ -112,6 +120,7 @@ def shared_costs(geometry: ModelGeometry) -> Array:
             _costs(("slow inputs",), pixels_in),  # to and from the blocked layout
             _costs(("slow inputs",), taps * pixels_out),  # unfolded for a matrix product
             _costs(("plain joins",), pixels_in),  # every part out of the blocked layout, and back
+            *own,  # a multiplication costs more where each input is used once
         )
     )
 
@@ -134,8 +143,14 @@ def deviations(geometry: ModelGeometry) -> tuple[Array, Array]:
     return families, singles
 
 
+def _depthwise(geometry: ModelGeometry) -> Array:
+    return np.array([conv.depthwise for conv in geometry.convs])
+
+
 def _class_of(conv: ConvGeometry) -> int:
-    """Pointwise, unit stride, strided: runtimes have a kernel for each."""
+    """Depthwise, pointwise, unit stride, strided: runtimes have a kernel for each."""
+    if conv.depthwise:
+        return 3
     if conv.kernel == (1, 1):
         return 0
     return 1 if conv.stride == (1, 1) else 2

@@ -23,6 +23,7 @@ _PASS_CHANNELS_ON = {
     "Sigmoid", "Mul", "HardSwish", "Relu", "LeakyRelu", "QuickGelu", "Swish", "Gelu", "Clip",
     "Mish", "Elu", "Selu", "Celu", "PRelu", "Softplus", "HardSigmoid", "Tanh", "Softsign",
 }  # fmt: skip
+_WITH_WIDTHS = {"Einsum", "Attention", "ConvTranspose", "GroupNormalization"}
 
 
 class SlimmableOnnx:
@@ -69,7 +70,12 @@ class SlimmableOnnx:
         self._slices = self._slice_places()
 
     def covers(self, names: Iterable[str]) -> bool:
-        """Whether all these convolutions are in the file, whole or in parts of known widths."""
+        """Whether all these convolutions are in the file, whole or in parts of known widths.
+
+        And whether nothing else in it has a width: no attention's shapes, no depthwise convolution.
+        """
+        if any(map(self._has_widths, self._model.graph.node)):
+            return False
         in_columns = {name for name, parts in self._parts.items() if any(map(columns_of, parts))}
         return set(names) <= set(self._parts) - (in_columns - set(self._coarse_makers))
 
@@ -114,6 +120,14 @@ class SlimmableOnnx:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(model.SerializeToString())
         return path
+
+    def _has_widths(self, node: Any) -> bool:
+        """Whether a node other than a dense convolution depends on how many channels there are."""
+        if node.op_type == "Conv":
+            return any(each.name == "group" and each.i != 1 for each in node.attribute)
+        if node.op_type == "MatMul":  # of two maps; one with constants is the decoding of boxes
+            return not any(name in self._constants for name in node.input)
+        return node.op_type in _WITH_WIDTHS
 
     def _columns(self, conv: str, inputs: int, widths: Mapping[str, tuple[int, int]]) -> int:
         """Input channels of what is in the file, for a stock convolution that has `inputs`."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from autoprune.domain.plan import PruningPlan, Ratio
+from autoprune.domain.plan import PruningPlan, Ratio, as_entry
 
 STRONGEST = 0.85
 _GOLDEN = 0.6180339887498949  # any number of first terms of its multiples is spread evenly
@@ -31,6 +31,5 @@ def training_plan(widths: Mapping[int, tuple[int, ...]], seed: int, number: int)
 
     ratios: dict[int, Ratio] = {}
     for index, reference in widths.items():
-        drawn = tuple(ratio() for _ in reference)
-        ratios[index] = None if not drawn else drawn[0] if len(drawn) == 1 else (drawn[0], drawn[1])
+        ratios[index] = as_entry(tuple(ratio() for _ in reference))
     return PruningPlan(ratios, round_to=_ROUND_TO[number % len(_ROUND_TO)])

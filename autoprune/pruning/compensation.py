@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from autoprune.pruning.groups import ChannelGroup
+from autoprune.pruning.groups import ChannelGroup, norm_after, output_first
 from autoprune.pruning.statistics import CalibrationStatistics, InputMoments, ridge_for
 
 RIDGE = 0.01
 """Added to the kept channels' covariance, as a fraction of the input's mean diagonal."""
+_Convolution = nn.Conv2d | nn.ConvTranspose2d
 _BLOCK = 256  # columns
 REMEMBERED_BYTES = 250_000_000  # of corrected weights; those not used for longest go first
 
@@ -59,6 +60,7 @@ class Compensator:
         """
         modules = dict(model.named_modules())
         lost: dict[str, list[Tensor]] = defaultdict(list)
+        parts_of = {part.module: part for group in self.groups for part in group.consumers}
         for group in self.groups:
             gone = torch.ones(group.width, dtype=torch.bool)
             gone[kept[group.name]] = False
@@ -68,17 +70,17 @@ class Compensator:
                     lost[consumer.module].append(consumer.offset + positions)
         for name, parts in lost.items():
             conv = modules[name]
-            assert isinstance(conv, nn.Conv2d)
-            norm = modules.get(f"{name.removesuffix('.conv')}.bn")
+            assert isinstance(conv, (nn.Conv2d, nn.ConvTranspose2d))
             removed = torch.zeros(conv.in_channels, dtype=torch.bool)
             removed[torch.cat(parts)] = True
             weight, constant = self._corrected(name, conv, removed)
             with torch.no_grad():
-                conv.weight.zero_()
-                conv.weight[:, (~removed).to(conv.weight.device)] = weight.to(conv.weight)
-            _shift(conv, norm if isinstance(norm, nn.BatchNorm2d) else None, constant)
+                columns = output_first(conv, conv.weight)
+                columns.zero_()
+                columns[:, (~removed).to(columns.device)] = weight.to(columns)
+            _shift(conv, norm_after(parts_of[name], modules), constant)
 
-    def _corrected(self, name: str, conv: nn.Conv2d, removed: Tensor) -> tuple[Tensor, Tensor]:
+    def _corrected(self, name: str, conv: _Convolution, removed: Tensor) -> tuple[Tensor, Tensor]:
         """Weights on the kept input channels, and the constant lost, (out_channels,)."""
         key = name, removed.numpy().tobytes()
         found = self._remembered.get(key)
@@ -92,9 +94,9 @@ class Compensator:
             self._bytes -= self._remembered.popitem(last=False)[1][0].nbytes
         return found
 
-    def _take_over(self, name: str, conv: nn.Conv2d, removed: Tensor) -> tuple[Tensor, Tensor]:
+    def _take_over(self, name: str, conv: _Convolution, removed: Tensor) -> tuple[Tensor, Tensor]:
         moments = self.statistics.inputs[name]
-        weight = conv.weight.detach().to("cpu", torch.float64)
+        weight = output_first(conv, conv.weight.detach()).to("cpu", torch.float64)
         positions = conv.kernel_size[0] * conv.kernel_size[1]
         columns = positions if moments.kernel_wide else 1
         flat = weight.flatten(1)  # (outputs, channels * positions)
@@ -191,7 +193,7 @@ def _explained(
     return torch.cholesky_solve(shared @ lost.T, factor).T
 
 
-def _shift(conv: nn.Conv2d, norm: nn.BatchNorm2d | None, constant: Tensor) -> None:
+def _shift(conv: _Convolution, norm: nn.BatchNorm2d | None, constant: Tensor) -> None:
     with torch.no_grad():
         if norm is not None and norm.running_mean is not None:
             norm.running_mean.sub_(constant.to(norm.running_mean))

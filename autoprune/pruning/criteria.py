@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from autoprune.errors import ConfigError
-from autoprune.pruning.groups import AxisSlice, ChannelGroup
+from autoprune.pruning.groups import AxisSlice, ChannelGroup, norm_after
 from autoprune.pruning.importance import criterion_named
 from autoprune.pruning.obs import removal_costs
 from autoprune.pruning.statistics import CalibrationStatistics
@@ -36,12 +36,12 @@ def l2(group: ChannelGroup, context: ScoringContext) -> Tensor:
 
 
 def bn_scale(group: ChannelGroup, context: ScoringContext) -> Tensor:
-    """Absolute batch-norm weight (Liu et al. 2017, arXiv 1708.06519).
+    """Absolute batch-norm weight (Liu et al. 2017, arXiv 1708.06519); 1 where there is none.
 
     Raises:
         ConfigError: The model is fused: it has no batch norm left.
     """
-    if not isinstance(context.modules.get(f"{group.producers[0].module}.bn"), nn.BatchNorm2d):
+    if not any(isinstance(module, nn.BatchNorm2d) for module in context.modules.values()):
         raise ConfigError("importance bn_scale: got a fused model, expected one with batch norm")
     return _summed(group, lambda producer: _bn_gain(group, producer, context, folded=False).abs())
 
@@ -62,9 +62,9 @@ def taylor(group: ChannelGroup, context: ScoringContext) -> Tensor:
     gradients = context.calibration.weight_gradients
 
     def change(producer: AxisSlice) -> Tensor:
-        rows = slice(producer.offset, producer.offset + group.width)
-        product = gradients[f"{producer.module}.conv"][rows]
-        return product.detach().to("cpu", torch.float64).flatten(1).sum(dim=1)
+        product = gradients[producer.module].movedim(producer.axis, 0)
+        rows = product[producer.offset : producer.offset + group.width]
+        return rows.detach().to("cpu", torch.float64).flatten(1).sum(dim=1)
 
     return _summed(group, change).square()
 
@@ -82,7 +82,7 @@ def random(group: ChannelGroup, context: ScoringContext) -> Tensor:
 
 
 def score_groups(
-    groups: list[ChannelGroup],
+    groups: Sequence[ChannelGroup],
     model: nn.Module,
     importance: str,
     calibration: CalibrationStatistics | None = None,
@@ -113,9 +113,8 @@ def _summed(group: ChannelGroup, of_producer: Callable[[AxisSlice], Tensor]) -> 
 
 
 def _rows(group: ChannelGroup, producer: AxisSlice, context: ScoringContext) -> Tensor:
-    conv = context.modules[f"{producer.module}.conv"]
-    assert isinstance(conv, nn.Conv2d)
-    rows = conv.weight[producer.offset : producer.offset + group.width]
+    weight: Tensor = getattr(context.modules[producer.module], producer.tensor)
+    rows = weight.movedim(producer.axis, 0)[producer.offset : producer.offset + group.width]
     return rows.detach().to("cpu", torch.float64).flatten(1)
 
 
@@ -123,11 +122,13 @@ def _bn_gain(
     group: ChannelGroup, producer: AxisSlice, context: ScoringContext, *, folded: bool
 ) -> Tensor:
     """Batch-norm weight of the rows, over the running deviation when folded; ones if fused."""
-    norm = context.modules.get(f"{producer.module}.bn")
-    if not isinstance(norm, nn.BatchNorm2d):
+    norm = norm_after(producer, context.modules)
+    if norm is None:
         return torch.ones(group.width, dtype=torch.float64)
     rows = slice(producer.offset, producer.offset + group.width)
-    gain = norm.weight[rows].detach().to("cpu", torch.float64)
+    gain = torch.ones(group.width, dtype=torch.float64)
+    if norm.affine:
+        gain = norm.weight[rows].detach().to("cpu", torch.float64)
     if not folded or norm.running_var is None:
         return gain
     variance = norm.running_var[rows].detach().to("cpu", torch.float64)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from autoprune.pruning.groups import ChannelGroup
+from autoprune.pruning.groups import ChannelGroup, output_first
 from autoprune.pruning.statistics import CalibrationStatistics, InputMoments, ridge_for
 
 RIDGE = 0.01
@@ -113,13 +113,13 @@ def _readers(
         offsets.setdefault(consumer.module, []).append(consumer.offset)
     for name, starts in offsets.items():
         conv = modules[name]
-        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(conv, (nn.Conv2d, nn.ConvTranspose2d))
         if name not in inverses:
             inverses[name] = _inverse(statistics.inputs[name], conv)
         channels = torch.stack(
             [torch.tensor(starts) + channel for channel in range(group.width)]
         ).flatten()
-        weight = conv.weight.detach().to("cpu", torch.float64)
+        weight = output_first(conv, conv.weight.detach()).to("cpu", torch.float64)
         fisher = statistics.output_fisher[name].to(torch.float64)
         scaled = weight * fisher.sqrt()[:, None, None, None]
         rows = scaled[:, channels].permute(0, 2, 3, 1).reshape(-1, len(channels))
@@ -127,7 +127,7 @@ def _readers(
         yield _Reader(inverse, rows.T @ rows, len(starts))
 
 
-def _inverse(moments: InputMoments, conv: nn.Conv2d) -> Tensor:
+def _inverse(moments: InputMoments, conv: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
     """Inverse covariance of the input channels, averaged over kernel positions."""
     covariance = moments.covariance.to(torch.float64)
     if moments.kernel_wide:

@@ -7,13 +7,18 @@ from typing import Any
 
 from torch import nn
 
-from autoprune.domain.plan import PruningPlan, as_pair, kept_width
+from autoprune.domain.plan import PruningPlan, as_entry
 from autoprune.errors import ConfigError
-from autoprune.families import family_of
+from autoprune.families import channels_of
 from autoprune.pruning.compensation import Compensator
 from autoprune.pruning.criteria import score_groups
 from autoprune.pruning.importance import DEFAULT_IMPORTANCE
-from autoprune.pruning.selection import check_plan, select_channels
+from autoprune.pruning.selection import (
+    check_plan,
+    kept_counts,
+    reference_widths,
+    select_channels,
+)
 from autoprune.pruning.statistics import CalibrationStatistics
 from autoprune.pruning.surgery import cut_channels
 
@@ -22,14 +27,14 @@ class Pruner:
     """Holds a dense model's channel groups and scores.
 
     Args:
-        model: An Ultralytics YOLOv8 detection model; never changed.
+        model: An Ultralytics YOLO; never changed.
         importance: Name of the criterion that ranks channels.
         calibration: What the user's images told; it must hold the moments of every convolution's
             input for criterion obs and for compensation.
         compensated: Let what stays take over what was removed (see `compensation`).
 
     Raises:
-        UnsupportedModel: The model holds a layer no family knows.
+        UnsupportedModel: None of the model's channels can be removed.
         ConfigError: Unknown criterion, or calibration is needed and not given.
     """
 
@@ -46,20 +51,13 @@ class Pruner:
         self.importance = importance
         self.compensated = compensated
         self.calibration = calibration
-        self.family = family_of(model)
-        self.widths = self.family.widths(model)
-        self.groups = self.family.channel_groups(model)
+        self.channels = channels_of(model)
+        self.groups = self.channels.groups
+        self.widths = widths_of(model)
         self.scores = score_groups(self.groups, model, importance, calibration)
         self._compensator: Compensator | None = None
         if compensated and calibration is not None:
             self._compensator = Compensator(self.groups, calibration, self.scores)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For another process, which looks the family up itself: its row holds functions."""
-        return {key: value for key, value in vars(self).items() if key != "family"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, family=family_of(state["model"]))
 
     def prune(self, plan: PruningPlan, where: str = "plan") -> nn.Module:
         """Return a pruned deep copy, on the same device and in the same dtype and mode.
@@ -75,27 +73,33 @@ class Pruner:
         if any(len(kept[group.name]) < group.width for group in self.groups):
             if self._compensator is not None:
                 self._compensator.compensate(pruned, kept)
-            cut_channels(pruned, self.groups, kept)
+            cut_channels(pruned, self.channels, kept)
         return pruned
 
     def signature(self, plan: PruningPlan) -> tuple[int, ...]:
         """Kept channels of every group: equal signatures give identical pruned models."""
-        return tuple(
-            kept_width(
-                group.width, as_pair(plan.prune_ratios[group.index])[group.entry], plan.round_to
-            )
-            for group in self.groups
-        )
+        return kept_counts(self.groups, plan)
 
     def kept_widths(self, plan: PruningPlan) -> dict[int, tuple[int, ...]]:
         """Index -> reference width(s) after pruning, without pruning."""
+        kept: dict[tuple[int, int], tuple[int, int]] = {}
+        for group, count in zip(self.groups, self.signature(plan), strict=True):
+            entry = group.index, group.entry
+            kept[entry] = max((group.width, count), kept.get(entry, (0, 0)))
         return {
-            index: tuple(
-                kept_width(width, ratio, plan.round_to)
-                for width, ratio in zip(reference, as_pair(plan.prune_ratios[index]), strict=True)
-            )
+            index: tuple(kept.get((index, entry), (1, 1))[1] for entry in range(len(reference)))
             for index, reference in self.widths.items()
         }
+
+
+def widths_of(model: nn.Module) -> dict[int, tuple[int, ...]]:
+    """Layer index -> reference widths of a model: what a plan's ratios count in.
+
+    Raises:
+        UnsupportedModel: None of its channels can be removed.
+    """
+    layers: Any = model.model
+    return reference_widths(channels_of(model).groups, len(layers))
 
 
 def uniform_plan(
@@ -104,14 +108,11 @@ def uniform_plan(
     """The same ratio at every index that has channels of its own.
 
     Args:
-        widths: Index -> reference widths, as a family gives them.
+        widths: Index -> reference widths, as `widths_of` gives them.
         ratio: Fraction removed, in [0, 1).
         round_to: Kept widths are rounded up to a multiple of this.
     """
     if not 0 <= ratio < 1:
         raise ValueError(f"ratio must be in [0, 1), got {ratio}")
-    ratios = {
-        index: None if not width else ratio if len(width) == 1 else (ratio, ratio)
-        for index, width in widths.items()
-    }
+    ratios = {index: as_entry((ratio,) * len(width)) for index, width in widths.items()}
     return PruningPlan(ratios, round_to=round_to)

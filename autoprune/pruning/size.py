@@ -10,34 +10,57 @@ from torch import Tensor, nn
 
 from autoprune.domain.record import ModelSize
 
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+
 
 def model_size(model: nn.Module, imgsz: tuple[int, int]) -> ModelSize:
     """Count parameters, and the MACs of every convolution in one forward pass at batch 1.
 
-    The pass runs on torch's meta device: shapes only, no arithmetic.
+    The pass runs on torch's meta device: shapes only, no arithmetic. A branch that is for training
+    alone (`shapes_alone`) counts among the parameters, not among the MACs; an attention's products
+    of feature maps are left out.
 
     Args:
-        model: An Ultralytics detection model; not changed.
+        model: An Ultralytics model; not changed.
         imgsz: Height and width in pixels, multiples of the model's largest stride.
     """
     params = sum(parameter.numel() for parameter in model.parameters())
-    shadow: Any = copy.deepcopy(model).to("meta").eval()
-    shadow.model[
-        -1
-    ].training = True  # the head alone: raw outputs, no anchors to compute without values
+    shadow = shapes_alone(model)
     macs = 0
 
-    def count(conv: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def count(conv: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal macs
-        assert isinstance(conv, nn.Conv2d)
-        kernel = conv.kernel_size[0] * conv.kernel_size[1]
-        macs += output.numel() * conv.in_channels // conv.groups * kernel
+        assert isinstance(conv, CONVOLUTIONS)
+        taps = conv.kernel_size[0] * conv.kernel_size[1]
+        if isinstance(conv, nn.ConvTranspose2d):
+            macs += inputs[0].numel() * conv.out_channels // conv.groups * taps
+        else:
+            macs += output.numel() * conv.in_channels // conv.groups * taps
 
     for module in shadow.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, CONVOLUTIONS):
             module.register_forward_hook(count)
-    first = next(shadow.parameters())
-    channels = shadow.model[0].conv.in_channels
     with torch.no_grad():
-        shadow(torch.empty(1, channels, *imgsz, device="meta", dtype=first.dtype))
+        shadow(blank(shadow, imgsz))
     return ModelSize(params=params, macs=macs)
+
+
+def shapes_alone(model: nn.Module) -> Any:
+    """A copy on torch's meta device, in eval mode, as deployed: its head gives raw outputs.
+
+    A head with a second branch of its own (`one2one_...`) is deployed without it.
+    """
+    shadow: Any = copy.deepcopy(model).to("meta").eval()
+    head = shadow.model[-1]
+    head.training = True  # the head alone: no anchors to compute without values
+    if getattr(head, "cv2", None) is not None:  # else the second branch is all that is left
+        for name in [name for name, _ in head.named_children() if name.startswith("one2one_")]:
+            setattr(head, name, None)
+    return shadow
+
+
+def blank(shadow: nn.Module, imgsz: tuple[int, int]) -> Tensor:
+    """An image without values for `shapes_alone`, (1, channels, height, width)."""
+    first = next(each for each in shadow.modules() if isinstance(each, nn.Conv2d))
+    shape = (1, first.in_channels, *imgsz)
+    return torch.empty(shape, device="meta", dtype=first.weight.dtype)

@@ -74,7 +74,7 @@ class CalibrationStatistics:
 class _Accumulator:
     """Running weighted sums for one convolution."""
 
-    def __init__(self, conv: nn.Conv2d, kernel_wide: bool) -> None:
+    def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d, kernel_wide: bool) -> None:
         self.conv, self.kernel_wide = conv, kernel_wide
         kernel = conv.kernel_size[0] * conv.kernel_size[1]
         size = conv.in_channels * (kernel if kernel_wide else 1)
@@ -90,7 +90,7 @@ class _Accumulator:
         self.fisher += energy.sum(dim=(0, 2, 3))
         self.images += len(inputs)
         energy = energy.sum(dim=1)
-        if not self.kernel_wide and energy.shape[1:] != inputs.shape[2:]:  # a strided kernel
+        if not self.kernel_wide and energy.shape[1:] != inputs.shape[2:]:  # strided or transposed
             energy = functional.interpolate(energy[:, None], size=inputs.shape[2:])[:, 0]
         weights = _weights(energy.flatten())
         most = len(inputs) * max(LEAST_ROWS, int(ROWS_PER_COLUMN * len(self.sum)))
@@ -198,7 +198,7 @@ def collect_statistics(
     handles = []
 
     def watch(name: str) -> Callable[..., Tensor | None]:
-        def forward(conv: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        def forward(conv: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
             read, first = inputs[0].detach(), not output.requires_grad
             if first:  # gradients flow back to here and no further
                 output = output.detach().requires_grad_(True)
@@ -213,7 +213,7 @@ def collect_statistics(
 
     for name in convolutions:
         conv = modules[name]
-        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(conv, (nn.Conv2d, nn.ConvTranspose2d))
         found[name] = _Accumulator(conv, name in wide)
         handles.append(conv.register_forward_hook(watch(name)))
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -251,10 +251,12 @@ def kernel_wide(modules: Mapping[str, Any], convolutions: Collection[str]) -> se
     """Convolutions whose covariance may span kernel positions: the smallest first, up to a limit.
 
     A 3x3 convolution of 640 channels would need 133 MB; a 1x1 one loses nothing by channels alone.
+    A transposed convolution reads one pixel at a time: channels alone.
     """
     sizes = sorted(
         (modules[name].weight[0].numel() ** 2 * modules[name].weight.element_size(), name)
         for name in convolutions
+        if isinstance(modules[name], nn.Conv2d)
     )
     chosen, total = set(), 0
     for size, name in sizes:

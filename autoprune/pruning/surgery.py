@@ -3,101 +3,89 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from autoprune.pruning.groups import ChannelGroup
+from autoprune.pruning.groups import AxisSlice, ChannelMap
 
 _Part = tuple[int, int, Tensor]  # offset, width, kept positions
 
 
-def cut_channels(
-    model: nn.Module, groups: Sequence[ChannelGroup], kept: Mapping[str, Tensor]
-) -> None:
-    """Remove every channel that is not kept, from its producers and its consumers.
+def cut_channels(model: nn.Module, channels: ChannelMap, kept: Mapping[str, Tensor]) -> None:
+    """Remove every channel that is not kept, wherever it has a number.
 
     Args:
         model: Changed in place.
-        groups: All channel groups of the model.
+        channels: All channels of the model.
         kept: Group name -> ascending positions that stay.
     """
-    outputs: dict[str, list[_Part]] = defaultdict(list)
-    inputs: dict[str, list[_Part]] = defaultdict(list)
-    for group in groups:
+    parts: dict[AxisSlice, list[_Part]] = defaultdict(list)  # by tensor and axis
+    for group in channels.groups:
         part = kept[group.name]
-        for producer in group.producers:
-            outputs[producer.module].append((producer.offset, group.width, part))
-        for consumer in group.consumers:
-            inputs[consumer.module].append((consumer.offset, group.width, part))
-    modules = dict(model.named_modules())
+        for each in (*group.producers, *group.riders, *group.consumers):
+            whole = AxisSlice(each.module, 0, each.tensor, each.axis)
+            parts[whole].append((each.offset, group.width, part))
+    modules: dict[str, Any] = dict(model.named_modules())
+    halving = [module for module in modules.values() if _says_half(module)]
     with torch.no_grad():
-        for name, parts in outputs.items():
-            block: Any = modules[name]
-            _cut_rows(block.conv, parts)
-            norm = getattr(block, "bn", None)
-            if isinstance(norm, nn.BatchNorm2d):
-                _cut_norm(norm, parts)
-            act = getattr(block, "act", None)
-            if isinstance(act, nn.PReLU) and act.num_parameters > 1:
-                _cut_slopes(act, parts)
-        for name, parts in inputs.items():
-            conv = modules[name]
-            assert isinstance(conv, nn.Conv2d)
-            _cut_columns(conv, parts)
-    _refresh_bookkeeping(model)
-
-
-def _positions(width: int, parts: list[_Part], device: torch.device) -> Tensor:
-    """Positions that stay on an axis of `width` channels; those of no group stay."""
-    keep = torch.ones(width, dtype=torch.bool)
-    for offset, part_width, kept in parts:
-        keep[offset : offset + part_width] = False
-        keep[offset + kept] = True
-    return keep.nonzero().flatten().to(device)
-
-
-def _cut_rows(conv: nn.Conv2d, parts: list[_Part]) -> None:
-    keep = _positions(conv.out_channels, parts, conv.weight.device)
-    conv.weight = _parameter(conv.weight, 0, keep)
-    if conv.bias is not None:
-        conv.bias = _parameter(conv.bias, 0, keep)
-    conv.out_channels = len(keep)
-
-
-def _cut_columns(conv: nn.Conv2d, parts: list[_Part]) -> None:
-    keep = _positions(conv.in_channels, parts, conv.weight.device)
-    conv.weight = _parameter(conv.weight, 1, keep)
-    conv.in_channels = len(keep)
-
-
-def _cut_norm(norm: nn.BatchNorm2d, parts: list[_Part]) -> None:
-    keep = _positions(norm.num_features, parts, norm.weight.device)
-    norm.weight = _parameter(norm.weight, 0, keep)
-    norm.bias = _parameter(norm.bias, 0, keep)
-    for name in ("running_mean", "running_var"):
-        statistic = getattr(norm, name)
-        if statistic is not None:
-            setattr(norm, name, statistic.index_select(0, keep))
-    norm.num_features = len(keep)
-
-
-def _cut_slopes(act: nn.PReLU, parts: list[_Part]) -> None:
-    keep = _positions(act.num_parameters, parts, act.weight.device)
-    act.weight = _parameter(act.weight, 0, keep)
-    act.num_parameters = len(keep)
-
-
-def _parameter(old: Tensor, axis: int, keep: Tensor) -> nn.Parameter:
-    return nn.Parameter(old.index_select(axis, keep), requires_grad=old.requires_grad)
-
-
-def _refresh_bookkeeping(model: Any) -> None:
-    """Ultralytics notes sizes beside the tensors: C2f's half width and parameter counts."""
-    for layer in model.model:
-        if hasattr(layer, "cv1") and hasattr(layer, "c") and isinstance(layer.c, int):
-            layer.c = layer.cv1.conv.out_channels // 2
-        if hasattr(layer, "np"):
+        for axis, of_it in parts.items():
+            _cut(modules[axis.module], axis, of_it)
+    for name in {axis.module for axis in parts}:
+        _note_sizes(modules[name])
+    for size in channels.sizes:
+        count = size.fixed + sum(len(kept[name]) for name in size.groups)
+        if size.position is None:
+            setattr(modules[size.module], size.name, count)
+        else:
+            getattr(modules[size.module], size.name)[size.position] = count
+    for block in halving:  # C2 never reads it, exporters do
+        block.c = block.cv1.conv.out_channels // 2
+    for layer in getattr(model, "model", ()):
+        if hasattr(layer, "np"):  # Ultralytics notes the number of parameters
             layer.np = sum(parameter.numel() for parameter in layer.parameters())
+
+
+def _cut(module: nn.Module, axis: AxisSlice, parts: list[_Part]) -> None:
+    old: Tensor = getattr(module, axis.tensor)
+    keep = torch.ones(old.shape[axis.axis], dtype=torch.bool)
+    for offset, width, kept in parts:
+        keep[offset : offset + width] = False
+        keep[offset + kept] = True
+    new = old.index_select(axis.axis, keep.nonzero().flatten().to(old.device))
+    if isinstance(old, nn.Parameter):
+        new = nn.Parameter(new, requires_grad=old.requires_grad)
+    setattr(module, axis.tensor, new)
+
+
+def _says_half(module: Any) -> bool:
+    """Whether a stock block notes in `c` how wide the halves of its first convolution are."""
+    if not type(module).__module__.startswith("ultralytics."):
+        return False
+    width = getattr(getattr(getattr(module, "cv1", None), "conv", None), "out_channels", None)
+    half = getattr(module, "c", None)
+    return isinstance(half, int) and width == 2 * half
+
+
+def _note_sizes(module: Any) -> None:
+    """torch's layers note beside their tensors how many channels these have."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        turned = isinstance(module, nn.ConvTranspose2d)
+        first, second = module.weight.shape[:2]
+        if module.groups > 1:  # depthwise
+            multiple = module.out_channels // module.in_channels  # both are still the old ones
+            inputs = first if turned else first // multiple
+            module.groups = module.in_channels = inputs
+            module.out_channels = inputs * multiple
+        else:
+            module.in_channels, module.out_channels = (first, second) if turned else (second, first)
+    elif isinstance(module, nn.Linear):
+        module.out_features, module.in_features = module.weight.shape
+    elif isinstance(module, nn.modules.batchnorm._NormBase):
+        for tensor in (module.weight, module.running_mean):
+            if tensor is not None:
+                module.num_features = len(tensor)
+    elif isinstance(module, nn.PReLU):
+        module.num_parameters = module.weight.numel()

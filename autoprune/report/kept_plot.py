@@ -64,10 +64,7 @@ def _widths(record: TrialRecord) -> tuple[list[str], list[int]]:
     labels: list[str] = []
     kept: list[int] = []
     for index, widths in sorted(record.kept.items()):
-        parts = (
-            ("box", "class") if len(widths) == 2 else tuple(str(n + 1) for n in range(len(widths)))
-        )
-        for part, width in zip(parts, widths, strict=True):
+        for part, width in zip(wording.BRANCHES.values(), widths, strict=False):
             labels.append(str(index) if len(widths) == 1 else f"{index} {part}")
             kept.append(width)
     return labels, kept

@@ -10,6 +10,7 @@ from itertools import pairwise
 import plotly.graph_objects as go
 
 from autoprune.domain.record import TrialRecord
+from autoprune.domain.space import BRANCHES
 from autoprune.report import palette, wording
 from autoprune.report.plot_frame import frame
 from autoprune.report.study import Study
@@ -17,7 +18,7 @@ from autoprune.report.study import Study
 DECADES = 4
 """Costs this many powers of ten below the largest look like none."""
 
-_PARAMETER = re.compile(r"keep_(\d+)(?:_(box|cls))?")
+_PARAMETER = re.compile(rf"keep_(\d+)(?:_({'|'.join(BRANCHES)}))?")
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _COLOURS = [(0.0, "#f3ecd2"), (0.35, "#f2b860"), (0.7, "#d9541e"), (1.0, "#6d1313")]
 
@@ -146,12 +147,13 @@ def _kept(record: TrialRecord, name: str) -> int | None:
     widths = record.kept.get(int(match[1]), ()) if match else ()
     if match is None or not widths:
         return None
-    return widths[-1] if match[2] == "cls" else widths[0]
+    position = BRANCHES.index(match[2]) if match[2] else 0
+    return widths[min(position, len(widths) - 1)]
 
 
 def _label(name: str) -> str:
     match = _PARAMETER.fullmatch(name)
     if match is None:
         return escape(wording.short(name), quote=False)
-    tower = {"box": " box", "cls": " class", None: ""}[match[2]]
-    return f"{match[1]}{tower}"
+    branch = "" if match[2] is None else f" {wording.BRANCHES[match[2]]}"
+    return f"{match[1]}{branch}"

@@ -11,6 +11,8 @@ RUNGS = {
     SHORT: "short fine-tune",
     LONG: "longer fine-tune",
 }
+BRANCHES = {"box": "box", "cls": "class", "task": "task"}
+"""Entries of a head, as parameters call them, in words."""
 
 
 def state(record: TrialRecord) -> str:

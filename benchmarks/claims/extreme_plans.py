@@ -21,8 +21,7 @@ from rich.table import Table
 
 from autoprune.domain.plan import PruningPlan
 from autoprune.evaluation.quiet import prepare_environment
-from autoprune.families import family_of
-from autoprune.pruning.prune import Pruner
+from autoprune.pruning.prune import Pruner, widths_of
 from benchmarks.lib.provenance import provenance, save_results
 
 MODELS = ("yolov8n", "yolov8s", "yolov8n-p2", "yolov8n-p6")
@@ -49,7 +48,6 @@ def ruled(width: int, ratio: float, round_to: int) -> int:
 
 def verdict(model: torch.nn.Module, plan: PruningPlan, images: torch.Tensor) -> str:
     """ "ok", "crashed", "not finite" or "wrong width" for one plan."""
-    family = family_of(model)
     try:
         pruned = Pruner(model).prune(plan)
         decoded, raw = pruned(images)
@@ -57,8 +55,8 @@ def verdict(model: torch.nn.Module, plan: PruningPlan, images: torch.Tensor) -> 
         return f"crashed: {type(error).__name__}: {error}"
     if not all(torch.isfinite(part).all() for part in (decoded, raw["boxes"], raw["scores"])):
         return "not finite"
-    got = family.widths(pruned)
-    for index, dense in family.widths(model).items():
+    got = widths_of(pruned)
+    for index, dense in widths_of(model).items():
         ratio = plan.prune_ratios[index]
         pair = ratio if isinstance(ratio, tuple) else (ratio or 0.0,) * len(dense)
         ruled_widths = tuple(ruled(n, r, plan.round_to) for n, r in zip(dense, pair, strict=True))
@@ -84,7 +82,7 @@ def main() -> int:
     rows, problems = [], []
     for place, name in enumerate(MODELS):
         model = DetectionModel(f"{name}.yaml", verbose=False).eval()
-        widths = family_of(model).widths(model)
+        widths = widths_of(model)
         seeds = range(asked.seed + place, asked.seed + asked.plans, len(MODELS))
         began, counts = time.perf_counter(), Counter[str]()
         for seed in seeds:

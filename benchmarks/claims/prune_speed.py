@@ -20,7 +20,7 @@ from rich.table import Table
 from torch import nn
 
 from autoprune.evaluation.quiet import prepare_environment
-from autoprune.families import family_of
+from autoprune.families import channels_of
 from autoprune.pruning.prune import Pruner, uniform_plan
 from autoprune.pruning.statistics import CalibrationStatistics, InputMoments, kernel_wide
 from benchmarks.lib.provenance import provenance, save_results
@@ -33,7 +33,7 @@ RANK = 64  # of the made-up covariances, before a diagonal is added
 def made_up(model: nn.Module) -> CalibrationStatistics:
     """Statistics of the shapes that a calibration would give."""
     modules: dict[str, Any] = dict(model.named_modules())
-    groups = family_of(model).channel_groups(model)
+    groups = channels_of(model).groups
     names = list(dict.fromkeys(part.module for group in groups for part in group.consumers))
     inputs, fisher = {}, {}
     for name in names:

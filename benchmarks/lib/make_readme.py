@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -372,32 +372,58 @@ def _renormalized_norms(content: dict[str, Any]) -> str:
     )
 
 
-def _real_photographs(content: dict[str, Any]) -> str:
-    def shown(told: dict[str, Any] | None) -> str:
-        if told is None:
-            return "-"
-        split = "test" if told["test"] is not None else "val"
-        return f"{told['ratio']:.2f}, {told[split]:.3f}{'' if split == 'test' else ' (val)'}"
+_SEARCHED = ("plans scored", "fine-tuned", "best.yaml", "best uniform", "dense")
 
+
+def _told(record: dict[str, Any] | None) -> str:
+    """Share of the dense latency and mAP of what a search found."""
+    if record is None:
+        return "-"
+    split = "test" if record["test"] is not None else "val"
+    return f"{record['ratio']:.2f}, {record[split]:.3f}{'' if split == 'test' else ' (val)'}"
+
+
+def _real_photographs(content: dict[str, Any]) -> str:
     rows = [
         (row["share"], row["seed"], row["scored"], row["fine_tuned"],
-         *(shown(row[kind]) for kind in ("best", "uniform", "dense")))
+         *(_told(row[kind]) for kind in ("best", "uniform", "dense")))
         for row in content["rows"]
     ]  # fmt: skip
-    header = (
-        "share asked",
-        "seed",
-        "plans scored",
-        "fine-tuned",
-        "best.yaml",
-        "best uniform",
-        "dense",
-    )
+    header = ("share asked", "seed", *_SEARCHED)
     return (
         f"{content['source']}. A yolov8n at {content['imgsz']} px, trained for"
         f" {content['epochs']} epochs from the demo's checkpoint; each search has"
         f" {content['timeout_s']:g} s. Share of the dense latency as measured, mAP50-95 on test"
         f" images.\n\n{table(header, rows)}"
+    )
+
+
+def _other_families(content: dict[str, Any]) -> str:
+    def kept(scores: dict[str, float], dense: float) -> Iterator[str]:
+        for ratio in ("0.15", "0.3", "0.45"):
+            yield f"{scores[ratio]:.3f} ({scores[ratio] / dense:.0%})"
+
+    rows = [
+        (row["model"], each["method"], f"{row['dense_map50_95']:.3f}",
+         *kept(each["map50_95"], row["dense_map50_95"]))
+        for row in content["rows"]
+        for each in row.get("untrained", ())
+    ]  # fmt: skip
+    header = ("model", "without training", "dense", "ratio 0.15", "0.30", "0.45")
+    searches = [
+        (row["model"], search["share"], search["scored"], search["fine_tuned"],
+         *(_told(search[kind]) for kind in ("best", "uniform", "dense")))
+        for row in content["rows"]
+        for search in row.get("searches", ())
+    ]  # fmt: skip
+    shown = table(header, rows)
+    if searches:
+        shown += "\n\n" + table(("model", "share asked", *_SEARCHED), searches)
+    return (
+        f"Trained from random weights for {content['epochs']} epochs on {content['train_images']}"
+        f" of the demo's generated images at {content['imgsz']} px. mAP50-95 on val, and the share"
+        f" of dense that is left; searches of {content['timeout_s']:g} s: share of the dense"
+        f" latency as measured, mAP50-95 on test images.\n\n{shown}"
     )
 
 
@@ -411,6 +437,11 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
         "Real photographs",
         "python benchmarks/claims/real_photographs.py DATA.yaml --source TEXT --save",
         _real_photographs,
+    ),
+    "other_families": (
+        "Other families",
+        "python benchmarks/claims/other_families.py yolo11n yolo26n --save",
+        _other_families,
     ),
     "prune_speed": ("Time of one prune", "python benchmarks/claims/prune_speed.py", _prune_speed),
     "side_by_side": (

@@ -83,13 +83,13 @@ def cases() -> Iterator[Case]:
             yield Case(f"prune, {name}", make, sound, _prune)
     for kind, sound in models:
         for name, make in kind.items():
-            yield Case(f"export, {name}", make, sound or name in checkpoints.RUNS, _export)
+            yield Case(f"export, {name}", make, sound, _export)
     for kind, sound in ((datasets.SOUND, True), (datasets.BROKEN, False)):
         for name, make in kind.items():
             yield Case(f"calibrate, {name}", make, sound, _calibrate)
     for kind, sound in ((datasets.SOUND, True), (datasets.BROKEN, False)):
         for name, make in kind.items():
-            yield Case(f"fine-tune, {name}", make, sound, _tune)
+            yield Case(f"fine-tune, {name}", make, sound or name in datasets.TRAINS, _tune)
     for name, make in datasets.SOUND.items():
         yield Case(f"search, {name}", make, True, _search)
 

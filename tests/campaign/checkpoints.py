@@ -19,6 +19,10 @@ from autoprune.evaluation.class_head import fit_classes
 from autoprune.evaluation.inside.stock import stock_model
 
 Make = Callable[[Path], Path]
+_FAMILIES = (
+    "yolov3-tiny", "yolov5n", "yolov6n", "yolov8n-p2", "yolov8n-ghost", "yolov9t", "yolo11n",
+    "yolo12n", "yolo26n", "yolo26n-p2",
+)  # fmt: skip
 
 
 def _demo() -> Any:
@@ -62,9 +66,9 @@ def _bytes(spoil: Callable[[bytes], bytes]) -> Make:
     return make
 
 
-def _stock(channels: int = 3, classes: int = 8) -> Make:
+def _stock(name: str = "yolov8n", channels: int = 3, classes: int = 8) -> Make:
     def make(folder: Path) -> Path:
-        return _store(folder, stock_model("yolov8n.yaml", channels, classes))
+        return _store(folder, stock_model(f"{name}.yaml", channels, classes))
 
     return make
 
@@ -183,6 +187,14 @@ SOUND: dict[str, Make] = {
     "denormal weights": _changed(_denormal),
     "synchronized norm": _changed(_sync),
     "slopes by channel": _changed(_act(nn.PReLU(128))),
+    "group norm": _changed(_norm(nn.GroupNorm(8, 128))),
+    "instance norm": _changed(_norm(nn.InstanceNorm2d(128, affine=True))),
+    "norm without scale": _changed(_norm(nn.BatchNorm2d(128, affine=False))),
+    "a convolution in the activation": _changed(
+        _act(nn.Sequential(nn.SiLU(), nn.Conv2d(128, 128, 1)))
+    ),
+    "a block used twice": _changed(_shared),
+    **{name: _stock(name) for name in _FAMILIES},
 }
 
 BROKEN: dict[str, Make] = {
@@ -197,20 +209,4 @@ BROKEN: dict[str, Make] = {
     ),
     "args as a namespace": _namespace,  # a class that only --trust-checkpoint loads
     "nan": _changed(_nan),
-    "group norm": _changed(_norm(nn.GroupNorm(8, 128))),
-    "instance norm": _changed(_norm(nn.InstanceNorm2d(128, affine=True))),
-    "norm without scale": _changed(_norm(nn.BatchNorm2d(128, affine=False))),
-    "a convolution in the activation": _changed(
-        _act(nn.Sequential(nn.SiLU(), nn.Conv2d(128, 128, 1)))
-    ),
-    "a block used twice": _changed(_shared),
 }
-
-# What cannot be pruned and can be exported.
-RUNS = (
-    "group norm",
-    "instance norm",
-    "norm without scale",
-    "a convolution in the activation",
-    "a block used twice",
-)

@@ -224,3 +224,6 @@ BROKEN: dict[str, Make] = {
     "no pictures": _images(lambda image: image.write_bytes(b"no picture") and None),
     "grey, says the file": _yaml(channels=1),
 }
+
+# What is too little to search with, and enough for a fine-tune.
+TRAINS = ("one image",)

@@ -20,6 +20,7 @@ COMMANDS = {
     "probe": ("probe", ["probe", "--budget-ms", "5"]),
     "prune": ("prune_detection_model", ["prune", "a.pt", "-o", "b.pt", "--ratio", "0.1"]),
     "measure": ("measure", ["measure", "a.pt"]),
+    "inspect": ("inspect", ["inspect", "a.pt"]),
     "export": ("export", ["export", "a.pt", "-o", "a.onnx"]),
     "report": ("write_report", ["report", "a"]),
 }

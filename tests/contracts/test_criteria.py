@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from autoprune.errors import ConfigError
-from autoprune.families import family_of
+from autoprune.families import channels_of
 from autoprune.pruning.criteria import score_groups
 from autoprune.pruning.importance import CRITERIA
 from autoprune.pruning.statistics import CalibrationStatistics, InputMoments
@@ -40,14 +40,14 @@ def stock_scores(name: str) -> dict[str, torch.Tensor]:
 
 
 def scores(name: str, model: nn.Module) -> dict[str, torch.Tensor]:
-    groups = family_of(model).channel_groups(model)
+    groups = channels_of(model).groups
     return score_groups(groups, model, name, statistics())
 
 
 def test_every_channel_of_every_group_gets_one_finite_score(name: str) -> None:
     model = scrambled("yolov8n")
     found = stock_scores(name)
-    for group in family_of(model).channel_groups(model):
+    for group in channels_of(model).groups:
         assert found[group.name].shape == (group.width,)
         assert found[group.name].dtype == torch.float64
         assert found[group.name].device.type == "cpu"
@@ -65,7 +65,7 @@ def test_the_same_model_gets_the_same_scores_and_is_left_as_it_was(name: str) ->
 
 def test_a_criterion_that_needs_images_is_refused_without_and_no_other(name: str) -> None:
     model = scrambled("yolov8n")
-    groups = family_of(model).channel_groups(model)
+    groups = channels_of(model).groups
     if CRITERIA.row(name, "--importance").needs_images:
         with pytest.raises(ConfigError, match=f"importance {name} needs images"):
             score_groups(groups, model, name)
@@ -75,7 +75,7 @@ def test_a_criterion_that_needs_images_is_refused_without_and_no_other(name: str
 
 def test_a_criterion_that_looks_at_gradients_says_so(name: str) -> None:
     model = scrambled("yolov8n")
-    groups = family_of(model).channel_groups(model)
+    groups = channels_of(model).groups
     images_alone = CalibrationStatistics(
         inputs=statistics().inputs, output_fisher=statistics().output_fisher
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autoprune.domain.plan import Calibration, PruningPlan, as_pair, kept_width, ratio_for
+from autoprune.domain.plan import Calibration, PruningPlan, as_ratios, kept_width, ratio_for
 from autoprune.errors import ConfigError, PlanError
 
 DOCUMENTED = """\
@@ -116,7 +116,7 @@ def test_a_plan_of_zeros_removes_nothing() -> None:
 
 
 def test_every_entry_has_a_pair_form() -> None:
-    assert (as_pair(None), as_pair(0.5), as_pair((0.1, 0.2))) == ((), (0.5,), (0.1, 0.2))
+    assert (as_ratios(None), as_ratios(0.5), as_ratios((0.1, 0.2))) == ((), (0.5,), (0.1, 0.2))
 
 
 BOMB = "a: &a [x, x]\nb: &b [*a, *a, *a]\nprune_ratios: {0: *b}\n"
@@ -135,8 +135,8 @@ BAD = {
     "1e-1": ("prune_ratios: {0: 1e-1}", "prune_ratios.0: got '1e-1', expected a ratio in [0, 1)"),
     "bool ratio": ("prune_ratios: {0: no}", "prune_ratios.0: got False, expected a ratio"),
     "long Detect": (
-        "prune_ratios: {22: [0, 0, 0]}",
-        "prune_ratios.22: got [0, 0, 0], expected a p",
+        "prune_ratios: {22: [0, 0, 0, 0]}",
+        "prune_ratios.22: got [0, 0, 0, 0], expected a p",
     ),
     "bad in Detect": (
         "prune_ratios: {22: [0.1, 2]}",

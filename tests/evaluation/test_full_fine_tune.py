@@ -182,3 +182,26 @@ def test_with_one_class_for_all_no_class_id_is_wrong(
     once = {**SETTINGS, "epochs": 1, "single_cls": True}
     tuned = fully_fine_tuned(pruned, yaml, once, tmp_path / "b")
     assert tuned.model.model[-1].nc == 1
+
+
+def test_data_of_another_kind_is_refused_and_no_folder_is_left(
+    pruned: PrunedYOLO, data_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grey, folder = tmp_path / "grey.yaml", tmp_path / "training"
+    content = {**load_yaml(data_yaml), "path": str(data_yaml.parent), "channels": 1}
+    grey.write_text(dump_yaml(content))
+    with pytest.raises(ConfigError, match="channels: got 1, expected the model's 3"):
+        fully_fine_tuned(pruned, grey, SETTINGS, folder)
+    assert not folder.exists()
+
+    def refuse(**_: Any) -> None:
+        raise ConfigError("something else")
+
+    monkeypatch.setattr(pruned, "train", refuse)
+    with pytest.raises(ConfigError, match="something else"):
+        fully_fine_tuned(pruned, data_yaml, SETTINGS, folder)
+    assert not folder.exists()
+    folder.mkdir()
+    with pytest.raises(ConfigError, match="something else"):
+        fully_fine_tuned(pruned, data_yaml, SETTINGS, folder)
+    assert folder.exists()  # it was not ours

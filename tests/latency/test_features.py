@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from autoprune.domain.geometry import ConvGeometry, ModelGeometry
-from autoprune.latency.features import WORK, Staircase, work
+from autoprune.latency.features import WORK, Staircase, deviations, shared_costs, work
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.latency.predictor_fit import fit_predictor
 
@@ -57,3 +59,25 @@ def test_a_predictor_of_before_plain_joins_had_a_price_is_read() -> None:
     del content["prices"]["plain joins"]
     again = LatencyPredictor.from_mapping(content, geometry)
     assert again.predict(kept).shape == (32,)
+
+
+def test_a_depthwise_convolution_reads_what_it_writes_and_wants_whole_blocks() -> None:
+    deep = replace(conv("two", (), (0,)), fixed_in=1, depthwise=True, kernel=(3, 3))
+    geometry = ModelGeometry(("a",), (32,), (conv("one", (), (0,)), deep), (4, 4))
+    kept = np.array([[32], [20]])
+    done = dict(zip(WORK, work(geometry, Staircase(16, True, 4), kept)[:, :, 1], strict=True))
+    assert done["fast products"].tolist() == [32, 0]
+    assert done["slow products"].tolist() == [0, 20]
+    assert done["fast inputs"].tolist() == [32, 0]
+    assert done["slow inputs"].tolist() == [0, 20]
+    assert geometry.macs(kept).tolist() == [(3 + 9) * 32 * 16, (3 + 9) * 20 * 16]
+
+
+def test_depthwise_convolutions_have_a_price_and_a_kind_of_their_own() -> None:
+    plain = conv("one", (), (0,))
+    deep = replace(plain, name="two", fixed_in=1, depthwise=True)
+    without = ModelGeometry(("a",), (32,), (plain, plain), (4, 4))
+    mixed = ModelGeometry(("a",), (32,), (plain, deep), (4, 4))
+    assert len(shared_costs(mixed)) == len(shared_costs(without)) + 1
+    assert len(deviations(mixed)[0]) == 2 * len(deviations(without)[0])
+    assert mixed.digest != without.digest

@@ -10,6 +10,7 @@ import onnx
 import pytest
 from torch import nn
 
+from autoprune.evaluation.inside.stock import stock_model
 from autoprune.latency.export import export_model
 from autoprune.latency.slim_onnx import SlimmableOnnx
 from autoprune.pruning.prune import Pruner
@@ -109,3 +110,12 @@ def test_a_coarse_map_of_unknown_width_is_not_covered(tmp_path):
     slimmable = SlimmableOnnx(dense.path)
     assert not slimmable.covers(["model.12.cv1.conv"])
     assert slimmable.covers(["model.15.cv1.conv", "model.9.cv2.conv"])
+
+
+@pytest.mark.parametrize(("name", "covered"), [("yolov5n", True), ("yolo11n", False)])
+def test_a_file_with_other_widths_than_its_convolutions_is_not_covered(tmp_path, name, covered):
+    """yolo11n has an attention, and depthwise convolutions in its head."""
+    model = stock_model(f"{name}.yaml", channels=3, classes=2)
+    dense = export_model(model, tmp_path / "dense.onnx", SIZE, "onnxruntime")
+    geometry = model_geometry(model, Pruner(model).groups, SIZE)
+    assert SlimmableOnnx(dense.path).covers(conv.name for conv in geometry.convs) == covered

@@ -1,4 +1,4 @@
-from autoprune.domain.plan import as_pair, kept_width
+from autoprune.domain.plan import as_ratios, kept_width
 from autoprune.latency.training_plans import STRONGEST, training_plan
 
 WIDTHS = {0: (64,), 1: (128,), 2: (), 3: (64, 80)}
@@ -21,4 +21,4 @@ def test_plans_range_from_mild_to_strong_and_on_and_off_the_blocks():
         assert sum(width % block == 0 for width in kept) >= 8
         assert sum(width % block != 0 for width in kept) >= 4
     assert all(plan.prune_ratios[2] is None for plan in plans)
-    assert all(len(as_pair(plan.prune_ratios[3])) == 2 for plan in plans)
+    assert all(len(as_ratios(plan.prune_ratios[3])) == 2 for plan in plans)

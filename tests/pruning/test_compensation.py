@@ -15,12 +15,12 @@ from autoprune.demo.shapes import draw_scene
 from autoprune.domain.plan import PruningPlan
 from autoprune.errors import ConfigError
 from autoprune.evaluation.checkpoint import load_yolo
-from autoprune.families import family_of
+from autoprune.families import channels_of
 from autoprune.pruning import compensation as compensation_module
 from autoprune.pruning import statistics as statistics_module
 from autoprune.pruning.compensation import Compensator, compensate
 from autoprune.pruning.groups import AxisSlice, ChannelGroup
-from autoprune.pruning.prune import Pruner, uniform_plan
+from autoprune.pruning.prune import Pruner, uniform_plan, widths_of
 from autoprune.pruning.statistics import (
     CalibrationStatistics,
     InputMoments,
@@ -60,7 +60,7 @@ class TwoReaders(nn.Module):
 
 
 GROUP = ChannelGroup(
-    "g", 0, 0, WIDTH, (), (AxisSlice("block.conv", 0), AxisSlice("last", 0))
+    "g", 0, 0, WIDTH, (), (AxisSlice("block.conv", 0, norm="block.bn"), AxisSlice("last", 0))
 )  # fmt: skip
 
 
@@ -181,7 +181,7 @@ def test_without_ridge_the_weights_are_those_of_least_squares(kernel_wide: bool)
 def synthetic(model: nn.Module, kernel_wide_upto: int = 40) -> CalibrationStatistics:
     """Random but valid statistics of every reader, without a single image."""
     dice = torch.Generator().manual_seed(4)
-    groups = family_of(model).channel_groups(model)
+    groups = channels_of(model).groups
     inputs, fisher = {}, {}
     for group in groups:
         for part in group.consumers:
@@ -276,7 +276,7 @@ def test_one_factor_serves_every_plan_as_a_factor_of_its_own_would(
     monkeypatch.setattr(compensation_module, "_BLOCK", block)
     model = scrambled("yolov8n")
     statistics = as_double(synthetic(model, kernel_wide_upto=40))
-    groups = family_of(model).channel_groups(model)
+    groups = channels_of(model).groups
     dice = torch.Generator().manual_seed(0)
     scores = {group.name: torch.rand(group.width, generator=dice) for group in groups}
     remembering = Compensator(groups, statistics, scores)
@@ -342,7 +342,7 @@ def test_compensating_for_nothing_known_is_refused() -> None:
 def test_the_plan_alone_decides_the_widths_not_the_criterion() -> None:
     model = scrambled("yolov8n")
     statistics = synthetic(model)
-    plan = uniform_plan(family_of(model).widths(model), 0.37, round_to=8)
+    plan = uniform_plan(widths_of(model), 0.37, round_to=8)
     shapes = [
         [tuple(value.shape) for value in pruner.prune(plan).state_dict().values()]
         for pruner in (Pruner(model, "l2"), Pruner(model, "obs", statistics, compensated=True))

@@ -11,6 +11,7 @@ from torch import nn
 from autoprune.pruning.prune import Pruner
 from autoprune.pruning.size import model_size
 from autoprune.pruning.trace_geometry import model_geometry
+from tests.families.every_model import random_plan, scrambled
 from tests.pruning.architectures import uniform
 from tests.pruning.networks import RATIOS, fingerprint, plan_like, stock
 
@@ -32,6 +33,19 @@ def test_widths_and_macs_are_those_of_the_pruned_models(name: str) -> None:
             conv = modules[module]
             assert isinstance(conv, nn.Conv2d)
             assert widths == (conv.in_channels, conv.out_channels), module
+
+
+@pytest.mark.parametrize("name", ["yolo11n", "yolo26n", "yolov9t", "yolo11n-seg"])
+def test_depthwise_transposed_and_spare_branches_are_counted_as_they_are(name: str) -> None:
+    """Convolutions alone: an attention's products of maps are not in either count."""
+    model = scrambled(name)
+    pruner = Pruner(model)
+    geometry = model_geometry(model, pruner.groups, SIZE)
+    kept = [pruner.signature(random_plan(pruner.widths, seed)) for seed in range(2)]
+    for seed, counted in enumerate(geometry.macs(np.array(kept))):
+        assert counted == model_size(pruner.prune(random_plan(pruner.widths, seed)), SIZE).macs
+    assert not any("one2one" in conv.name for conv in geometry.convs)
+    assert any(conv.depthwise for conv in geometry.convs) == (name != "yolov9t")
 
 
 def test_sizes_and_activations_are_those_of_the_layers() -> None:

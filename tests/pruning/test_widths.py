@@ -6,8 +6,7 @@ import pytest
 from torch import nn
 
 from autoprune.domain.plan import PruningPlan
-from autoprune.families import family_of
-from autoprune.pruning.prune import Pruner
+from autoprune.pruning.prune import Pruner, widths_of
 from tests.pruning.architectures import TABLES, expected_widths, uniform
 from tests.pruning.networks import plan_like, stock
 
@@ -122,7 +121,7 @@ def test_modules_say_the_widths_their_weights_have(name: str) -> None:
 
 def test_the_family_reports_the_pruned_widths() -> None:
     pruned = Pruner(stock("yolov8n")).prune(PruningPlan(uniform("yolov8n", 0.3)))
-    widths = family_of(pruned).widths(pruned)
+    widths = widths_of(pruned)
     assert (widths[0], widths[9], widths[10], widths[21]) == ((12,), (180,), (), (180,))
     assert widths[22] == (45, 56)
 

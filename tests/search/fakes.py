@@ -13,7 +13,7 @@ import optuna
 
 from autoprune.domain.config import StudyConfig
 from autoprune.domain.goal import Goal, Limit, Standing
-from autoprune.domain.plan import PruningPlan, as_pair, kept_width
+from autoprune.domain.plan import PruningPlan, as_ratios, kept_width
 from autoprune.domain.record import (
     SHORT,
     UNTRAINED,
@@ -153,7 +153,7 @@ DENSE = record("dense", 10.0, 0.8, kind="dense")
 
 def kept_share(plan: PruningPlan) -> float:
     """A number in (0, 1] that falls with every channel removed."""
-    ratios = [ratio for value in plan.prune_ratios.values() for ratio in as_pair(value)]
+    ratios = [ratio for value in plan.prune_ratios.values() for ratio in as_ratios(value)]
     return 1 - sum(ratios) / len(ratios) * 0.9
 
 
@@ -211,7 +211,7 @@ def kept_widths(plan: PruningPlan) -> dict[int, tuple[int, ...]]:
     return {
         index: tuple(
             kept_width(width, ratio, plan.round_to)
-            for width, ratio in zip(WIDTHS[index], as_pair(ratios), strict=False)
+            for width, ratio in zip(WIDTHS[index], as_ratios(ratios), strict=False)
         )
         for index, ratios in plan.prune_ratios.items()
     }

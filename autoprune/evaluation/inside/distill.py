@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from ultralytics.utils.loss import v8DetectionLoss
 
 
 class DistillationLoss:
@@ -27,7 +26,9 @@ class DistillationLoss:
     """
 
     def __init__(self, student: nn.Module, teacher: nn.Module, share: float) -> None:
-        self.detection: Any = v8DetectionLoss(student)
+        detector: Any = student
+        self.detection: Any = detector.init_criterion()
+        self.gains: Any = getattr(self.detection, "one2many", self.detection).hyp
         self.share = share
         device = next(student.parameters()).device
         frozen: Any = copy.deepcopy(teacher).to(device).float().eval()
@@ -41,10 +42,18 @@ class DistillationLoss:
         loss, items = self.detection(preds, batch)
         with torch.no_grad():
             wanted = self.teacher(batch["img"])
-        gains, images = self.detection.hyp, len(batch["img"])
-        scores, boxes = agreement_losses(preds, wanted)
+        gains, images = self.gains, len(batch["img"])
+        branches = [key for key in ("one2many", "one2one") if key in preds]
+        pairs = [(preds[key], wanted[key]) for key in branches] or [(preds, wanted)]
+        both = [torch.stack(agreement_losses(*pair)) for pair in pairs]
+        scores, boxes = torch.stack(both).mean(dim=0)
         taught = torch.stack([0.0 * boxes, gains.cls * scores, (gains.dfl + gains.box / 5) * boxes])
         return (1 - self.share) * loss + self.share * images * taught, items
+
+    def update(self) -> None:
+        """An epoch is over: an end-to-end head's loss shifts from one branch to the other."""
+        if hasattr(self.detection, "update"):
+            self.detection.update()
 
 
 def agreement_losses(
@@ -54,7 +63,8 @@ def agreement_losses(
 
     Args:
         preds: "scores" of shape (images, classes, places), logits; "boxes" of shape
-            (images, 4 * bins, places), logits of each side's distribution.
+            (images, 4 * bins, places), logits of each side's distribution. With a single bin
+            there is none to agree on.
         wanted: The teacher's, in the same shapes.
 
     Returns:

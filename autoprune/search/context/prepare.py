@@ -27,6 +27,7 @@ from autoprune.latency.measure import RuntimeOptions, TimingSettings
 from autoprune.latency.runtimes import RUNTIMES
 from autoprune.latency.targets import LatencyTarget, target_from
 from autoprune.pruning.importance import criterion_named
+from autoprune.pruning.prune import widths_of
 from autoprune.search.context.calibration_images import calibration_images
 from autoprune.search.context.greet import greet, refuse_other_place
 from autoprune.search.context.listener import SearchListener
@@ -87,8 +88,7 @@ def check(
     check_freeze(fine_tune.more.get("freeze"), len(yolo.model.model))
     imgsz = config.imgsz or trained_size
     check_stride(yolo, imgsz)
-    family = family_of(yolo.model)
-    widths = family.widths(yolo.model)
+    widths, family = widths_of(yolo.model), family_of(yolo.model)
     space = SearchSpace.load(config.space or space_file(family), widths, config.protect)
     folder = StudyFolder(studies / name)
     _check_disk(folder.root)

@@ -21,7 +21,7 @@ from autoprune.latency.export import ExportedModel, export_model
 from autoprune.latency.measure import RuntimeOptions, measure_dense
 from autoprune.latency.predictor import PredictorError
 from autoprune.latency.targets import LatencyTarget, target_from
-from autoprune.pruning.prune import Pruner
+from autoprune.pruning.prune import Pruner, widths_of
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.prepare import check_stride, runtime_options
 from autoprune.search.feasibility.alternatives import GLANCE, SIBLINGS, SIZES, timed_options
@@ -168,8 +168,7 @@ def _loaded(config: StudyConfig, target: LatencyTarget | None) -> _Loaded:
     yolo = load_yolo(config.model or demo_checkpoint(), trust=config.trust_checkpoint)
     imgsz = config.imgsz or trained_image_size(yolo)
     check_stride(yolo, imgsz)
-    family = family_of(yolo.model)
-    widths = family.widths(yolo.model)
+    widths, family = widths_of(yolo.model), family_of(yolo.model)
     return _Loaded(
         config=config,
         pruner=Pruner(yolo.model, IMPORTANCE),

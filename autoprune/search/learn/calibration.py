@@ -27,7 +27,7 @@ from autoprune.evaluation.training_loss import (
     sample_images,
 )
 from autoprune.evaluation.watchdog import watched
-from autoprune.families import family_of
+from autoprune.families import channels_of
 from autoprune.pruning.importance import criterion_named
 from autoprune.pruning.prune import Pruner
 from autoprune.pruning.statistics import CalibrationStatistics, InputMoments, collect_statistics
@@ -151,7 +151,7 @@ def _collect(
     device: str,
     limit_s: float | None,
 ) -> CalibrationStatistics:
-    groups = family_of(module).channel_groups(module)
+    groups = channels_of(module).groups
     readers = list(dict.fromkeys(part.module for group in groups for part in group.consumers))
     batches = labelled_batches(data, sample_images(data, images, seed), imgsz, device)
     try:

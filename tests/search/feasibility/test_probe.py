@@ -19,9 +19,9 @@ from autoprune.domain.goal import Goal
 from autoprune.domain.space import SearchSpace
 from autoprune.errors import ConfigError, TrialFailed
 from autoprune.evaluation.checkpoint import load_yolo
-from autoprune.families import family_of
 from autoprune.latency.exported_model import ExportedModel
 from autoprune.latency.fake_target import FakeTarget
+from autoprune.pruning.prune import widths_of
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.feasibility import alternatives, probe
 from autoprune.search.feasibility.alternatives import smaller_sizes
@@ -94,7 +94,7 @@ def test_a_limit_between_floor_and_dense_is_reachable_and_its_space_is_on_the_st
     assert f"about {plan.removed:.0%} of channels" in result.verdict.text
     assert set(result.stairs.steps) <= {4, 8, 12, 16, 32, 48, 64, 80, 96, 112, 128}
     model = load_yolo(demo_checkpoint()).model
-    space = SearchSpace.load(written, family_of(model).widths(model))
+    space = SearchSpace.load(written, widths_of(model))
     assert space == result.step_space
     assert space.choices["keep_4"] == (64,)
     assert len(space.choices["keep_7"]) > 3

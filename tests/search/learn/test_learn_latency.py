@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from autoprune.domain.plan import as_pair, kept_width
+from autoprune.domain.plan import as_ratios, kept_width
 from autoprune.errors import StudyMismatch, TargetUnreachable, TrialFailed
 from autoprune.latency.exported_model import ExportedModel
 from autoprune.latency.fake_target import FakeTarget
@@ -50,7 +50,7 @@ def geometry(monkeypatch):
 
 def bench(tmp_path, target, seed=0):
     def signature(plan):
-        entries = (as_pair(plan.prune_ratios[index])[0] for index in WIDTHS)
+        entries = (as_ratios(plan.prune_ratios[index])[0] for index in WIDTHS)
         return tuple(
             kept_width(width, ratio, plan.round_to)
             for ratio, width in zip(entries, GEOMETRY.widths, strict=True)

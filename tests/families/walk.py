@@ -1,4 +1,4 @@
-"""YOLOv8 detection models (n-x, P2, P6): channel groups read off the model's own graph."""
+"""YOLOv8's channel groups by a walk over its layers: what the engine is held against."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from torch import nn
 from ultralytics.nn.modules import C2, SPPF, Bottleneck, C2f, Concat, Conv, Detect
 
 from autoprune.errors import UnsupportedModel
-from autoprune.evaluation.inside.stock import stock_model
-from autoprune.families.parts import PartsCheck, check_alone
 from autoprune.pruning.groups import AxisSlice, ChannelGroup
 
 
@@ -40,22 +38,6 @@ Layer = Any
 """An Ultralytics module: its attributes (cv1, m, f, ...) are set dynamically and not typed."""
 
 
-def widths(model: nn.Module) -> dict[int, tuple[int, ...]]:
-    """Index -> output width, () for Upsample and Concat, tower widths for Detect."""
-    widths: dict[int, tuple[int, ...]] = {}
-    layer: Layer
-    for index, layer in enumerate(_layers(model)):
-        if type(layer) is Conv:
-            widths[index] = (_out_channels(layer),)
-        elif type(layer) in (C2f, C2, SPPF):
-            widths[index] = (_out_channels(layer.cv2),)
-        elif type(layer) is Detect:
-            widths[index] = (_tower_width(layer.cv2), _tower_width(layer.cv3))
-        else:
-            widths[index] = ()
-    return widths
-
-
 def channel_groups(model: nn.Module) -> list[ChannelGroup]:
     """Walk the graph once, following each feature map from its makers to its readers.
 
@@ -65,11 +47,6 @@ def channel_groups(model: nn.Module) -> list[ChannelGroup]:
     return _GraphWalk(model).run()
 
 
-def example() -> nn.Module:
-    """The smallest stock model, with random weights."""
-    return stock_model("yolov8n.yaml", channels=3, classes=80)
-
-
 class _GraphWalk:
     """One pass over `model.model`; `maps[i]` is layer i's output."""
 
@@ -77,7 +54,6 @@ class _GraphWalk:
         self.layers = _layers(model)
         self.groups: list[_Group] = []
         self.maps: list[_FeatureMap] = []
-        self.parts = PartsCheck()
 
     def run(self) -> list[ChannelGroup]:
         image: _FeatureMap = [_Fixed(_in_channels(self.layers[0]))]
@@ -168,7 +144,6 @@ class _GraphWalk:
     def _sppf(self, block: Layer, at: str, index: int, source: _FeatureMap) -> _FeatureMap:
         if getattr(block, "add", False):
             raise _unsupported(index, block)
-        check_alone(block.m, f"{at}.m", index, block.cv1.conv.weight.device)
         hidden = self._conv(block.cv1, f"{at}.cv1", f"{index}.cv1", index, source)
         readings = hidden * (getattr(block, "n", 3) + 1)  # older checkpoints carry no n
         return self._conv(block.cv2, f"{at}.cv2", f"{index}.cv2", index, readings)
@@ -209,7 +184,6 @@ class _GraphWalk:
                 f"layer {index}: {at} is {type(conv).__name__}, which the yolov8 family cannot"
                 " prune (not a plain Conv)"
             )
-        self.parts.check(conv, at, index)
 
 
 def _layers(model: nn.Module) -> nn.Sequential:

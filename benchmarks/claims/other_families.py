@@ -1,0 +1,155 @@
+"""Claim: other families prune as YOLOv8 does, with the same engine and no rule of their own.
+
+    python benchmarks/claims/other_families.py yolo11n yolo26n [--epochs 12] [--images 2000]
+        [--shares 0.6 0.45] [--timeout 460] [--folder DIR] [--only train|quality|search] [--save]
+
+Each stock model is trained from random weights on the demo's generated images at 192 px, for half
+an hour on a core, since nothing is downloaded. Then one ratio for all indices is pruned without
+training, by obs and compensation, by L2 and at random, batch norms recalibrated for the two; and
+each share of the dense latency is searched for, as a user would. Let nothing else run during the
+searches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import checkout  # noqa: F401
+
+from autoprune.evaluation.quiet import prepare_environment
+
+prepare_environment()
+
+from ultralytics import YOLO  # noqa: E402
+
+from autoprune.demo.dataset import SPLITS, Split, write_detection_set  # noqa: E402
+from autoprune.demo.train_checkpoint import COMMON, FINAL_IMGSZ_PX  # noqa: E402
+from autoprune.evaluation.checkpoint import load_yolo  # noqa: E402
+from autoprune.evaluation.dataset import inspect_data  # noqa: E402
+from autoprune.evaluation.recalibrate import recalibrate_batchnorm  # noqa: E402
+from autoprune.evaluation.training_loss import sample_images  # noqa: E402
+from autoprune.evaluation.validate import validate  # noqa: E402
+from autoprune.pruning.prune import Pruner, uniform_plan  # noqa: E402
+from autoprune.search.context.calibration_images import calibration_images  # noqa: E402
+from autoprune.search.learn.calibration import calibrate  # noqa: E402
+from benchmarks.claims.first_run import PROGRAM, ROOT, fresh  # noqa: E402
+from benchmarks.lib.first_run import read_run  # noqa: E402
+from benchmarks.lib.provenance import provenance, save_results  # noqa: E402
+
+RATIOS = (0.15, 0.30, 0.45)
+METHODS = (("obs, compensated", "obs", True), ("l2", "l2", False), ("random", "random", False))
+SEED = 7
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="+", help="stock models, such as yolo11n")
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.6, 0.45])
+    parser.add_argument("--timeout", type=float, default=460.0, help="s, of each search")
+    parser.add_argument("--folder", type=Path, default=Path("studies/other-families"))
+    parser.add_argument("--only", choices=("train", "quality", "search"))
+    parser.add_argument("--save", action="store_true", help="write the results file")
+    asked = parser.parse_args()
+    data, rows = data_yaml(asked.folder, asked.images), []
+    for name in asked.models:
+        dense = trained(name, data, asked.folder, asked.epochs)
+        row: dict[str, Any] = {"model": name}
+        if asked.only in (None, "quality"):
+            row |= quality(dense, data)
+            print(name, row, flush=True)
+        if asked.only in (None, "search"):
+            row["searches"] = [
+                searched(dense, data, share, asked.timeout, asked.folder) for share in asked.shares
+            ]
+        rows.append(row)
+    content = {
+        "claim": "other families",
+        "imgsz": FINAL_IMGSZ_PX,
+        "epochs": asked.epochs,
+        "train_images": asked.images,
+        "timeout_s": asked.timeout,
+        "rows": rows,
+        **provenance("torch", "ultralytics", "optuna", "onnxruntime"),
+    }
+    if asked.save:
+        print(f"written: {save_results('other_families', content)}")
+
+
+def data_yaml(folder: Path, images: int) -> Path:
+    """The demo's kind of images, more of them to train on."""
+    splits = SPLITS | {"train": Split(SEED, images)}
+    return write_detection_set(folder.resolve() / f"data-{images}", splits)
+
+
+def trained(name: str, data: Path, folder: Path, epochs: int) -> Path:
+    """The dense model; one that is there is not trained again."""
+    run = folder.resolve() / f"{name}-{epochs}"
+    best = run / "weights" / "best.pt"
+    if not best.exists():
+        settings = {**COMMON, "imgsz": FINAL_IMGSZ_PX, "epochs": epochs, "lr0": 0.02, "lrf": 0.01}
+        YOLO(f"{name}.yaml").train(
+            data=str(data), project=str(run.parent), name=run.name, **settings
+        )
+    return best
+
+
+def quality(dense: Path, data: Path) -> dict[str, Any]:
+    """mAP50-95 on val without training, of every method at every ratio."""
+    module, described = load_yolo(dense).model, inspect_data(data)
+    images = calibration_images(FINAL_IMGSZ_PX)
+    known = calibrate(module, described, FINAL_IMGSZ_PX, images)
+    sample, val = sample_images(described, images, seed=0), described.val
+    rows = []
+    for label, importance, compensated in METHODS:
+        pruner = Pruner(module, importance, known if compensated else None, compensated)
+        scores = {}
+        for ratio in RATIOS:
+            pruned = pruner.prune(uniform_plan(pruner.widths, ratio))
+            if not compensated:
+                recalibrate_batchnorm(pruned, sample, FINAL_IMGSZ_PX)
+            found = validate(pruned, described, val, FINAL_IMGSZ_PX)
+            scores[f"{ratio:g}"] = round(found.map50_95, 4)
+        rows.append({"method": label, "map50_95": scores})
+    dense_map = round(validate(module, described, val, FINAL_IMGSZ_PX).map50_95, 4)
+    return {"dense_map50_95": dense_map, "untrained": rows}
+
+
+def searched(
+    dense: Path, data: Path, share: float, timeout_s: float, folder: Path
+) -> dict[str, Any]:
+    """One search from its start to its exit."""
+    studies = fresh(folder / f"{dense.parents[1].name}-{share:g}")
+    arguments = ["--speedup", f"{1 / share:.4f}", "--timeout", f"{timeout_s}"]
+    began, began_s = datetime.now(timezone.utc), time.monotonic()
+    with (studies / "log.txt").open("wb") as log:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, "search", "--model", str(dense), "--data", str(data),
+             *arguments, "--studies", str(studies)],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    wall_s = round(time.monotonic() - began_s, 1)
+    row = {
+        "share": share,
+        "exit_code": done.returncode,
+        "wall_s": wall_s,
+        **read_run(studies, began),
+    }
+    print(
+        f"{dense.parents[1].name} at {share:g}: {row['best']}, uniform {row['uniform']}", flush=True
+    )
+    return row
+
+
+if __name__ == "__main__":
+    main()
