@@ -44,6 +44,7 @@ tests/evaluation/test_regrowth_guard.py::test_plain_ultralytics_uses_a_sealed_fi
 tests/evaluation/test_checkpoint.py::test_malicious_files_are_refused_and_run_nothing
 tests/evaluation/test_checkpoint.py::test_another_task_is_named
 tests/evaluation/test_channels.py::test_such_a_model_goes_the_whole_way
+tests/evaluation/test_other_families.py
 tests/evaluation/inside/test_own_labels.py
 tests/evaluation/inside/test_pruned_yolo.py
 tests/evaluation/inside/test_distill.py

@@ -66,7 +66,8 @@ def save_checked(module: nn.Module, path: Path, write: Write) -> str:
 def _answer(module: nn.Module) -> list[Tensor]:
     """What a copy of a detector says to a fixed picture of noise.
 
-    Boxes and scores as decoded, and both before that: of noise, hardly a score is above 0.
+    Boxes and scores as decoded, and both before that, of every branch: of noise, hardly a score is
+    above 0.
     """
     model: Any = copy.deepcopy(module).cpu().float().eval()
     side = _STRIDES * math.ceil(float(max(model.stride)))
@@ -75,7 +76,9 @@ def _answer(module: nn.Module) -> list[Tensor]:
     )
     with torch.no_grad():
         decoded, raw = model(noise)
-    return [decoded[0, :4], decoded[0, 4:], raw["boxes"], raw["scores"]]
+    branches = [raw[key] for key in ("one2many", "one2one") if key in raw] or [raw]
+    before = [branch[key] for branch in branches for key in ("boxes", "scores")]
+    return [decoded[0, :4], decoded[0, 4:], *before]
 
 
 def _answer_of(file: Path) -> list[Tensor] | None:
