@@ -6,7 +6,7 @@ weights are cut to their first channels. Milliseconds instead of seconds per pla
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ from autoprune.latency.rewrites.names import (
     half_of,
     whole_name,
 )
+from autoprune.latency.slim_attention import attentions
 
 _PASS_CHANNELS_ON = {
     "Sigmoid", "Mul", "HardSwish", "Relu", "LeakyRelu", "QuickGelu", "Swish", "Gelu", "Clip",
     "Mish", "Elu", "Selu", "Celu", "PRelu", "Softplus", "HardSigmoid", "Tanh", "Softsign",
 }  # fmt: skip
-_WITH_WIDTHS = {"Einsum", "Attention", "ConvTranspose", "GroupNormalization"}
+_WITH_WIDTHS = {"Einsum", "Attention", "GroupNormalization"}
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
 class SlimmableOnnx:
@@ -42,9 +44,14 @@ class SlimmableOnnx:
         self._model = onnx.load(str(dense))
         graph = self._model.graph
         del graph.value_info[:]  # shapes of the dense maps
+        convs = [(at, each) for at, each in enumerate(graph.node) if each.op_type in _CONVOLUTIONS]
         self._convs = {  # module name -> its weight and, where it has one, its bias
-            _conv_name(node): tuple(node.input[1:]) for node in graph.node if node.op_type == "Conv"
+            _conv_name(node): tuple(node.input[1:]) for _, node in convs
         }
+        self._transposed = {
+            _conv_name(node) for _, node in convs if node.op_type == "ConvTranspose"
+        }
+        self._depthwise = {_conv_name(node): at for at, node in convs if _groups(node) > 1}
         self._parts: dict[str, list[str]] = {}  # name in the stock model -> those in the file
         for name in self._convs:
             self._parts.setdefault(whole_name(name), []).append(name)
@@ -66,15 +73,18 @@ class SlimmableOnnx:
             for position, maker in self._reading_convs("Conv")
             if columns_of(name := _conv_name(graph.node[position])) == COARSE_COLUMNS
         }
+        self._attentions = list(attentions(list(graph.node), self._constants, self._conv_behind()))
         self._splits = self._split_sizes()
         self._slices = self._slice_places()
 
     def covers(self, names: Iterable[str]) -> bool:
         """Whether all these convolutions are in the file, whole or in parts of known widths.
 
-        And whether nothing else in it has a width: no attention's shapes, no depthwise convolution.
+        And whether nothing else in it has a width that is not known.
         """
-        if any(map(self._has_widths, self._model.graph.node)):
+        known = {at for each in self._attentions for at in each.products}
+        nodes = enumerate(self._model.graph.node)
+        if any(self._has_widths(node) for at, node in nodes if at not in known):
             return False
         in_columns = {name for name, parts in self._parts.items() if any(map(columns_of, parts))}
         return set(names) <= set(self._parts) - (in_columns - set(self._coarse_makers))
@@ -99,10 +109,19 @@ class SlimmableOnnx:
             for conv in in_file:
                 weight, *bias = self._convs[conv]
                 columns = self._columns(conv, inputs, widths)
-                tensors[weight] = self._weights[weight][:width, :columns]
+                rows, read = (columns, width) if conv in self._transposed else (width, columns)
+                tensors[weight] = self._weights[weight][:rows, :read]
                 tensors |= {each: self._weights[each][:width] for each in bias}
         model = self._onnx.ModelProto()
         model.CopyFrom(self._model)
+        for name, position in self._depthwise.items():
+            if name in widths:
+                (groups,) = [a for a in model.graph.node[position].attribute if a.name == "group"]
+                groups.i = widths[name][1]
+        for each in self._attentions:
+            for position, constant in each.constants(widths[each.conv][1]):
+                model.graph.node[position].input[1] = key = f"{each.conv}.shape.{position}"
+                tensors[key] = constant
         for position, (name, parts) in self._splits.items():
             if name in widths:
                 model.graph.node[position].input[1] = key = f"{name}.split"
@@ -113,6 +132,10 @@ class SlimmableOnnx:
                 for place, bound in ((1, number * part), (2, (number + 1) * part)):
                     model.graph.node[position].input[place] = key = f"{name}.slice.{bound}"
                     tensors[key] = np.array([bound], dtype=np.int64)
+        read = {name for node in model.graph.node for name in node.input}
+        kept = [each for each in model.graph.initializer if each.name in read]
+        del model.graph.initializer[:]  # constants that were replaced
+        model.graph.initializer.extend(kept)
         model.graph.initializer.extend(
             self._onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
             for name, array in tensors.items()
@@ -122,9 +145,9 @@ class SlimmableOnnx:
         return path
 
     def _has_widths(self, node: Any) -> bool:
-        """Whether a node other than a dense convolution depends on how many channels there are."""
-        if node.op_type == "Conv":
-            return any(each.name == "group" and each.i != 1 for each in node.attribute)
+        """Whether a node that is no convolution depends on how many channels there are."""
+        if node.op_type in _CONVOLUTIONS:  # each group must be one channel
+            return _groups(node) > 1 and self._weights[node.input[1]].shape[1] != 1
         if node.op_type == "MatMul":  # of two maps; one with constants is the decoding of boxes
             return not any(name in self._constants for name in node.input)
         return node.op_type in _WITH_WIDTHS
@@ -165,16 +188,27 @@ class SlimmableOnnx:
 
     def _reading_convs(self, kind: str) -> Iterator[tuple[int, str]]:
         """(position, name of the convolution it reads) of the nodes of a kind."""
-        nodes = self._model.graph.node
-        maker = {output: node for node in nodes for output in node.output}
-        for position, node in enumerate(nodes):
-            if node.op_type != kind:
-                continue
+        behind = self._conv_behind()
+        for position, node in enumerate(self._model.graph.node):
+            name = behind(node) if node.op_type == kind else None
+            if name is not None:
+                yield position, name
+
+    def _conv_behind(self) -> Callable[[Any], str | None]:
+        """A node -> the convolution whose channels it reads as they are."""
+        maker = {output: node for node in self._model.graph.node for output in node.output}
+
+        def behind(node: Any) -> str | None:
             source = maker.get(node.input[0])
             while source is not None and source.op_type in _PASS_CHANNELS_ON:
                 source = maker.get(source.input[0])
-            if source is not None and source.op_type == "Conv":
-                yield position, _conv_name(source)
+            return None if source is None or source.op_type != "Conv" else _conv_name(source)
+
+        return behind
+
+
+def _groups(node: Any) -> int:
+    return next((int(each.i) for each in node.attribute if each.name == "group"), 1)
 
 
 def _conv_name(node: Any) -> str:

@@ -15,6 +15,7 @@ from autoprune.latency.export import export_model
 from autoprune.latency.slim_onnx import SlimmableOnnx
 from autoprune.pruning.prune import Pruner
 from autoprune.pruning.trace_geometry import model_geometry
+from tests.families.every_model import random_plan
 from tests.pruning.architectures import uniform
 from tests.pruning.networks import plan_like, scrambled, stock
 
@@ -112,10 +113,22 @@ def test_a_coarse_map_of_unknown_width_is_not_covered(tmp_path):
     assert slimmable.covers(["model.15.cv1.conv", "model.9.cv2.conv"])
 
 
-@pytest.mark.parametrize(("name", "covered"), [("yolov5n", True), ("yolo11n", False)])
-def test_a_file_with_other_widths_than_its_convolutions_is_not_covered(tmp_path, name, covered):
-    """yolo11n has an attention, and depthwise convolutions in its head."""
-    model = stock_model(f"{name}.yaml", channels=3, classes=2)
+@pytest.mark.parametrize("name", ["yolo11n", "yolo26n", "yolov6n"])
+def test_other_families_files_have_every_shape_of_the_exported_pruned_model(tmp_path, name):
+    """Attention, depthwise and transposed convolutions."""
+    pruner = Pruner(stock_model(f"{name}.yaml", channels=3, classes=2))
+    geometry = model_geometry(pruner.model, pruner.groups, SIZE)
+    plan = random_plan(pruner.widths, 4)
+    dense = export_model(pruner.model, tmp_path / "dense.onnx", SIZE, "onnxruntime")
+    pruned = export_model(pruner.prune(plan), tmp_path / "pruned.onnx", SIZE, "onnxruntime")
+    slimmable = SlimmableOnnx(dense.path)
+    assert slimmable.covers(conv.name for conv in geometry.convs)
+    widths = geometry.conv_widths(pruner.signature(plan))
+    assert _operations(slimmable.write(widths, tmp_path / "slim.onnx")) == _operations(pruned.path)
+
+
+def test_an_attention_of_another_kind_is_not_covered(tmp_path):
+    model = stock_model("yolo12n.yaml", channels=3, classes=2)
     dense = export_model(model, tmp_path / "dense.onnx", SIZE, "onnxruntime")
     geometry = model_geometry(model, Pruner(model).groups, SIZE)
-    assert SlimmableOnnx(dense.path).covers(conv.name for conv in geometry.convs) == covered
+    assert not SlimmableOnnx(dense.path).covers(conv.name for conv in geometry.convs)
