@@ -13,10 +13,6 @@ searches.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
-import time
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +34,8 @@ from autoprune.evaluation.validate import validate  # noqa: E402
 from autoprune.pruning.prune import Pruner, uniform_plan  # noqa: E402
 from autoprune.search.context.calibration_images import calibration_images  # noqa: E402
 from autoprune.search.learn.calibration import calibrate  # noqa: E402
-from benchmarks.claims.first_run import PROGRAM, ROOT, fresh  # noqa: E402
-from benchmarks.lib.first_run import read_run  # noqa: E402
 from benchmarks.lib.provenance import provenance, save_results  # noqa: E402
+from benchmarks.lib.user_search import search_share  # noqa: E402
 
 RATIOS = (0.15, 0.30, 0.45)
 METHODS = (("obs, compensated", "obs", True), ("l2", "l2", False), ("random", "random", False))
@@ -125,29 +120,10 @@ def quality(dense: Path, data: Path) -> dict[str, Any]:
 def searched(
     dense: Path, data: Path, share: float, timeout_s: float, folder: Path
 ) -> dict[str, Any]:
-    """One search from its start to its exit."""
-    studies = fresh(folder / f"{dense.parents[1].name}-{share:g}")
-    arguments = ["--speedup", f"{1 / share:.4f}", "--timeout", f"{timeout_s}"]
-    began, began_s = datetime.now(timezone.utc), time.monotonic()
-    with (studies / "log.txt").open("wb") as log:
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, "search", "--model", str(dense), "--data", str(data),
-             *arguments, "--studies", str(studies)],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    wall_s = round(time.monotonic() - began_s, 1)
-    row = {
-        "share": share,
-        "exit_code": done.returncode,
-        "wall_s": wall_s,
-        **read_run(studies, began),
-    }
-    print(
-        f"{dense.parents[1].name} at {share:g}: {row['best']}, uniform {row['uniform']}", flush=True
-    )
+    """One search, as a row."""
+    name = dense.parents[1].name
+    row = search_share(dense, data, share, 0, timeout_s, folder / f"{name}-{share:g}")
+    print(f"{name} at {share:g}: {row['best']}, uniform {row['uniform']}", flush=True)
     return row
 
 

@@ -13,10 +13,6 @@ it is from.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
-import time
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +20,8 @@ import checkout  # noqa: F401
 
 from autoprune.api.pruning import fine_tune_pruned, load
 from autoprune.demo.bundle import demo_checkpoint
-from benchmarks.claims.first_run import PROGRAM, ROOT, fresh
-from benchmarks.lib.first_run import read_run
 from benchmarks.lib.provenance import provenance, save_results
+from benchmarks.lib.user_search import search_share
 
 TRAINING: dict[str, Any] = {"batch": 16, "optimizer": "AdamW", "lr0": 0.001, "workers": 0}
 
@@ -75,22 +70,9 @@ def trained(data: Path, folder: Path, imgsz: int, epochs: int) -> Path:
 def searched(
     dense: Path, data: Path, share: float, seed: int, timeout_s: float, folder: Path
 ) -> dict[str, Any]:
-    """One search from its start to its exit, as a row."""
-    studies = fresh(folder / f"share-{share:g}-seed{seed}")
-    arguments = ["--speedup", f"{1 / share:.4f}", "--seed", f"{seed}", "--timeout", f"{timeout_s}"]
-    began, began_s = datetime.now(timezone.utc), time.monotonic()
-    with (studies / "log.txt").open("wb") as log:
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, "search", "--model", str(dense.resolve()),
-             "--data", str(data.resolve()), *arguments, "--studies", str(studies)],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    wall_s = round(time.monotonic() - began_s, 1)
-    row = {"share": share, "seed": seed, "exit_code": done.returncode, "wall_s": wall_s}
-    row |= read_run(studies, began)
+    """One search, as a row."""
+    studies = folder / f"share-{share:g}-seed{seed}"
+    row = search_share(dense, data, share, seed, timeout_s, studies)
     print(f"{share:g} of dense, seed {seed}: {row['best']}, uniform {row['uniform']}", flush=True)
     return row
 

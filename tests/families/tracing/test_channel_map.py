@@ -120,3 +120,18 @@ def test_a_model_of_which_nothing_can_go_is_refused() -> None:
             module.act = nn.Softmax(1)
     with pytest.raises(UnsupportedModel, match="none of its channels can be removed"):
         channel_map(model)
+
+
+def test_the_norm_behind_a_convolution_is_found_whatever_it_is_called() -> None:
+    model: Any = copy.deepcopy(stock("yolov8n"))
+    model.model[2].cv2.act = nn.Sequential(
+        nn.SiLU(), nn.Conv2d(32, 32, 1, bias=False), nn.BatchNorm2d(32), nn.SiLU()
+    )
+    groups = {group.name: group for group in channel_map(model).groups}
+    (stem,) = groups["0"].producers
+    assert (stem.module, stem.norm) == ("model.0.conv", "model.0.bn")
+    (own,) = groups["2.cv2.act.1"].producers
+    assert own.norm == "model.2.cv2.act.2"
+    assert all(part.norm.endswith(".bn") for part in groups["9.cv1"].consumers)
+    fused: Any = copy.deepcopy(stock("yolov8n")).fuse(verbose=False)
+    assert all(part.norm == "" for group in channel_map(fused).groups for part in group.producers)
