@@ -132,8 +132,8 @@ class SlimmableOnnx:
                 for place, bound in ((1, number * part), (2, (number + 1) * part)):
                     model.graph.node[position].input[place] = key = f"{name}.slice.{bound}"
                     tensors[key] = np.array([bound], dtype=np.int64)
-        read = {name for node in model.graph.node for name in node.input}
-        kept = [each for each in model.graph.initializer if each.name in read]
+        used = {name for node in model.graph.node for name in node.input}
+        kept = [each for each in model.graph.initializer if each.name in used]
         del model.graph.initializer[:]  # constants that were replaced
         model.graph.initializer.extend(kept)
         model.graph.initializer.extend(
