@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from ultralytics.nn.modules import C2f
 from ultralytics.nn.tasks import DetectionModel
 
+from autoprune.domain.plan import PruningPlan
 from autoprune.errors import UnsupportedModel
 from autoprune.families.tracing.channel_map import channel_map
 from autoprune.pruning.groups import AxisSlice, ChannelGroup
 from autoprune.pruning.prune import Pruner, uniform_plan, widths_of
+from autoprune.pruning.selection import kept_counts
 from tests.families import walk
 from tests.pruning.architectures import TABLES, TOWERS
 from tests.pruning.networks import stock
@@ -135,3 +138,23 @@ def test_the_norm_behind_a_convolution_is_found_whatever_it_is_called() -> None:
     assert all(part.norm.endswith(".bn") for part in groups["9.cv1"].consumers)
     fused: Any = copy.deepcopy(stock("yolov8n")).fuse(verbose=False)
     assert all(part.norm == "" for group in channel_map(fused).groups for part in group.producers)
+
+
+def test_a_cluster_keeps_the_most_that_any_of_its_groups_would() -> None:
+    def group(name: str, index: int, width: int, step: int) -> ChannelGroup:
+        return ChannelGroup(name, index, 0, width, (), (), step=step, cluster="a")
+
+    groups = [group("a", 0, 16, 2), group("b", 1, 8, 1), ChannelGroup("c", 2, 0, 8, (), ())]
+    for ratios in ({0: 0.75, 1: 0.25, 2: 0.5}, {0: 0.25, 1: 0.75, 2: 0.5}):
+        assert kept_counts(groups, PruningPlan(ratios)) == (12, 6, 4)
+
+
+def test_a_block_that_overrides_its_forward_is_followed_as_it_runs() -> None:
+    class Shuffled(C2f):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).softmax(1)
+
+    model: Any = copy.deepcopy(stock("yolov8n"))
+    model.model[4].__class__ = Shuffled
+    (output,) = [part for part in channel_map(model).frozen if part.name == "4.cv2"]
+    assert output.reasons == ("nothing is known of softmax @ model.4",)
