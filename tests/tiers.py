@@ -45,6 +45,8 @@ tests/evaluation/test_checkpoint.py::test_malicious_files_are_refused_and_run_no
 tests/evaluation/test_checkpoint.py::test_another_task_is_named
 tests/evaluation/test_channels.py::test_such_a_model_goes_the_whole_way
 tests/evaluation/test_other_families.py
+tests/evaluation/test_tasks.py::test_the_score_is_of_the_tasks_own_kind
+tests/evaluation/test_tasks.py::test_it_goes_the_whole_way
 tests/evaluation/inside/test_own_labels.py
 tests/evaluation/inside/test_pruned_yolo.py
 tests/evaluation/inside/test_distill.py

@@ -28,7 +28,7 @@ def export(
 
     The graph is rewritten where that makes it faster. Before the file is called written it is run
     once on this machine; its output must be the model's. A .onnx file also carries what Ultralytics
-    reads, so that `YOLO(output, task="detect")` predicts and validates.
+    reads, so that `YOLO(output, task=...)` predicts and validates.
 
     Args:
         model: A .pt, dense or pruned, or a model .yaml.

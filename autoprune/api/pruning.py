@@ -35,7 +35,7 @@ def prune_detection_model(
     allow_broken: float = ALLOW_BROKEN,
     trust_checkpoint: bool = False,
 ) -> PrunedYOLO:
-    """Prune a YOLOv8 detection model; the model given is never changed.
+    """Prune a YOLO of any family and task; the model given is never changed.
 
     Args:
         model: A YOLO, or the path of a .pt or model .yaml.
@@ -69,6 +69,7 @@ def prune_detection_model(
     )
     from autoprune.evaluation.dataset import inspect_data
     from autoprune.evaluation.inside.pruned_yolo import as_pruned_yolo
+    from autoprune.evaluation.model_task import model_task
     from autoprune.evaluation.regrowth_guard import seal
     from autoprune.evaluation.sync_norms import without_sync_norms
     from autoprune.pruning.importance import (
@@ -113,7 +114,7 @@ def prune_detection_model(
         if images is None:
             wanted = f"importance {chosen}" if criterion.needs_images else "compensate"
             raise ConfigError(f"{wanted} needs images: give calibration, the path of a data YAML")
-        data = inspect_data(images.data, allow_broken)
+        data = inspect_data(images.data, allow_broken, model_task(dense).name)
         notes = data.notes
         size = max(trained_image_size(yolo))
         statistics = _statistics(dense, data, size, images, criterion.needs == "gradients")
@@ -140,7 +141,7 @@ def load(path: str | Path, *, trust_checkpoint: bool = False) -> PrunedYOLO:
 
     Raises:
         ConfigError: Missing, broken or refused file.
-        UnsupportedModel: Not a detection model.
+        UnsupportedModel: Not a model that detects, segments, or finds keypoints or rotated boxes.
     """
     from autoprune.evaluation.inside.pruned_yolo import load_pruned
 
@@ -164,7 +165,7 @@ def fine_tune_pruned(
         settings: Ultralytics' training settings, e.g. {"epochs": 50, "lr0": 0.001}.
         folder: Receives Ultralytics' run. A run of the same model, data and settings that was
             interrupted there goes on after its last finished epoch.
-        say: Told whether it goes on, and after each epoch how far it is and mAP50-95 on val.
+        say: Told whether it goes on, and after each epoch how far it is and its main metric on val.
         allow_broken: Percent of a split's images that may be broken; they are left out.
 
     Raises:

@@ -66,15 +66,15 @@ class Screen(SearchListener):
         if self.console.is_terminal:
             self.live.stop()
 
-    def prepared(self, folder: StudyFolder, demo: bool) -> None:
-        """Name the study, and the demo if it is used."""
+    def prepared(self, folder: StudyFolder, demo: bool, metric: str) -> None:
+        """Name the study, the demo if it is used, and the main metric of the model's task."""
         self.study = folder.root
         if demo:
             self._print(Text(self.demo_notice, style="yellow"))
         self._print(f"Study [bold]{escape(str(folder.root))}[/]")
         self._print(f"Goal: {self.goal}")
         self._print("[dim]ms: one forward pass, batch 1, without pre- and post-processing[/]")
-        self._print("[dim]mAP: mAP50-95 on val; %: of the dense latency[/]")
+        self._print(f"[dim]mAP: {metric} on val; %: of the dense latency[/]")
 
     def say(self, text: str) -> None:
         """Print a sentence."""

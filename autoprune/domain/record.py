@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.schema import load_json, save_json
+from autoprune.domain.task import BOX_METRIC
 from autoprune.domain.validation import config_error
 from autoprune.errors import BrokenContent, FailureReason
 
@@ -101,10 +102,11 @@ class LatencyResult(Noun):
 
 
 class DetectionMetrics(Noun):
-    """Accuracy on one split of the data."""
+    """Accuracy on one split of the data: the main metric of the model's task."""
 
     map50: float = Field(ge=0, le=1)
     map50_95: float = Field(ge=0, le=1)
+    metric: str = BOX_METRIC  # what map50_95 is, of which map50 is the easier kind
     split: str  # "val", "test" or "held-out part of val"
     images: int = Field(ge=0)
 
@@ -191,6 +193,11 @@ class TrialRecord(FileNoun):
     def compared(self) -> RungScore | None:
         """The score that records are compared on: after the short fine-tune, or dense as given."""
         return self.at_rung(UNTRAINED if self.kind == "dense" else SHORT)
+
+    @property
+    def metric(self) -> str:
+        """The main metric of the model's task, in words."""
+        return self.rungs[0].metrics.metric if self.rungs else BOX_METRIC
 
     @property
     def map50_95(self) -> float | None:

@@ -1,4 +1,4 @@
-"""Open a detection model from a .pt or model .yaml without running or downloading anything."""
+"""Open a YOLO from a .pt or model .yaml without running or downloading anything."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from autoprune.evaluation.data_yaml import MOST_CLASSES
 from autoprune.evaluation.inside.loading import offline, open_yolo, unpickle
 from autoprune.evaluation.inside.stock import (
     DOWNLOADING,
-    is_plain_detector,
+    HEADS,
     layer_class,
+    plain_task,
     read_recipe,
     task_of,
 )
@@ -28,13 +29,14 @@ from autoprune.evaluation.unopened import check_unopened
 from autoprune.storage.yaml_io import load_yaml
 
 _MOST_CHANNELS = 65536  # and repeats, of one layer of a recipe
+_EXPECTED_MODEL = "a detection, segmentation, pose or OBB model of Ultralytics' own classes"
 _EXPECTED_FILE = "a .pt checkpoint or a model .yaml such as yolov8n.yaml"
 _TRUST_HINT = "if you trust its author, --trust-checkpoint (trust=True) loads it and runs its code"
 _PLAIN_ACTIVATION = re.compile(r"(torch\.)?nn\.[A-Za-z0-9]+\([\w\s=.,+-]*\)")
 
 
 def load_yolo(path: Path | str, *, trust: bool = False) -> YOLO:
-    """Open a YOLO detection model.
+    """Open a YOLO that detects, segments, or finds keypoints or rotated boxes.
 
     Args:
         path: A .pt file, or a model YAML (a file, or a name Ultralytics ships: `yolov8s-p2.yaml`).
@@ -45,7 +47,7 @@ def load_yolo(path: Path | str, *, trust: bool = False) -> YOLO:
 
     Raises:
         ConfigError: Missing, broken, not a model, or refused because it may run code.
-        UnsupportedModel: A model, but not one with a plain detection head.
+        UnsupportedModel: A model of another task, or of classes of one's own.
     """
     where = str(path)
     if "://" in where:
@@ -66,7 +68,7 @@ def read_checkpoint(path: Path | str, *, trust: bool = False) -> dict[str, Any]:
 
     Raises:
         ConfigError: Missing, broken or refused; one line, nothing was run or installed.
-        UnsupportedModel: Another task than detection, or a quantised model.
+        UnsupportedModel: As `load_yolo`, or a quantised model.
     """
     file = Path(path)
     if not file.is_file():
@@ -98,7 +100,7 @@ def read_checkpoint(path: Path | str, *, trust: bool = False) -> dict[str, Any]:
     module = (content.get("ema") or content.get("model")) if isinstance(content, dict) else None
     if not isinstance(module, nn.Module):
         raise ConfigError.of(str(path), "model", type(module).__name__, "an Ultralytics model")
-    _check_detection(module, str(path))
+    _check_task(module, str(path))
     check_finite(module, str(path))
     if content.get("modelopt"):
         raise UnsupportedModel(f"{path}: got a quantised model, expected a float model")
@@ -162,21 +164,22 @@ def _build(where: str, trust: bool) -> YOLO:
         raise ConfigError.of(where, "", "no such file", _EXPECTED_FILE) from None
     except Exception:
         raise ConfigError.of(where, "backbone, head", "no layer list", "a model YAML") from None
-    if names[-1] != "Detect":
+    known = {head.__name__ for heads in HEADS.values() for head in heads}
+    if names[-1] not in known:
         raise UnsupportedModel(
             f"{where}: got a {task_of(recipe)} model with the head {names[-1]}, "
-            f"expected a detection model"
+            f"expected {_EXPECTED_MODEL}"
         )
     _check_sizes(where, recipe, layers)
     if not trust:
         _check_recipe(where, names, recipe.get("activation"))
     try:
         with offline():
-            yolo = YOLO(where, task="detect")
+            yolo = YOLO(where, task=task_of(recipe))
     except Exception as error:
         text = " ".join(str(error).split())
         raise ConfigError(f"{where}: no model can be built from it: {text}") from None
-    _check_detection(yolo.model, where)
+    _check_task(yolo.model, where)
     return yolo
 
 
@@ -212,14 +215,11 @@ def _check_recipe(where: str, names: list[str], activation: object) -> None:
         raise ConfigError.of(where, "activation", activation, "a torch layer such as nn.SiLU()")
 
 
-def _check_detection(module: nn.Module, where: str) -> None:
-    if not is_plain_detector(module):
+def _check_task(module: nn.Module, where: str) -> None:
+    if plain_task(module) is None:
         layers = getattr(module, "model", None)
         head = layers[-1] if isinstance(layers, nn.Sequential) and len(layers) else None
         got = f"{type(module).__name__} with the head {type(head).__name__}"
-        task = task_of(module)
         raise UnsupportedModel(
-            f"{where}: got {got}, expected a DetectionModel with the head Detect"
-            if task == "detect"
-            else f"{where}: got a {task} model ({got}), expected a detection model"
+            f"{where}: got a {task_of(module)} model ({got}), expected {_EXPECTED_MODEL}"
         )

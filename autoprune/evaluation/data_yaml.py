@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import glob
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from autoprune.errors import ConfigError
 from autoprune.evaluation.inside.files import is_image
-from autoprune.evaluation.labels import columns_with
+from autoprune.evaluation.labels import Layout
 from autoprune.storage.yaml_io import dump_yaml, load_yaml, write_atomic
 
 MOST_CLASSES = 100_000
+_OF_KEYPOINTS = ("flip_idx", "kpt_names", "kpt_oks_sigmas")  # read by Ultralytics alone
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class DataYaml:
         splits: "train", "val" and, if given, "test" -> sorted image files.
         channels: Of the images: 1 for grey, 3 for colour.
         kpt_shape: Keypoints of an object, and numbers of each; None in a set of boxes.
+        of_keypoints: What else it says about them.
     """
 
     path: Path
@@ -35,11 +38,11 @@ class DataYaml:
     splits: dict[str, tuple[Path, ...]]
     channels: int = 3
     kpt_shape: tuple[int, int] | None = None
+    of_keypoints: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def label_columns(self) -> int:
-        """See `columns_with`."""
-        return columns_with(self.kpt_shape)
+    def layout(self, task: str) -> Layout:
+        """Of its label files, to learn a task of TASKS."""
+        return Layout(task, self.kpt_shape)
 
 
 def read_data_yaml(path: Path | str) -> DataYaml:
@@ -67,7 +70,15 @@ def read_data_yaml(path: Path | str) -> DataYaml:
             raise ConfigError.of(where, split, "nothing", "a folder or list of images")
         if entry is not None:
             splits[split] = _images(entry, root, where, split)
-    return DataYaml(path.resolve(), root, _names(content, where), splits, channels, kpt_shape)
+    return DataYaml(
+        path.resolve(),
+        root,
+        _names(content, where),
+        splits,
+        channels,
+        kpt_shape,
+        {key: content[key] for key in _OF_KEYPOINTS if key in content},
+    )
 
 
 def resolved_data_yaml(path: Path | str, folder: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from autoprune.domain.config import ALLOW_BROKEN
 from autoprune.errors import ConfigError
 from autoprune.evaluation.data_yaml import DataYaml, read_data_yaml
-from autoprune.evaluation.labels import columns_with
+from autoprune.evaluation.labels import Layout
 from autoprune.evaluation.look_through import LookedThrough, Seen, look_through
 from autoprune.evaluation.overlap import count_shared
 from autoprune.storage.yaml_io import dump_yaml, write_atomic
@@ -38,7 +38,9 @@ class DataSummary:
         final_split_name: "test" or "held-out part of val".
         notes: What the user has to know about the images, a sentence each.
         channels: Of the images: 1 for grey, 3 for colour.
+        task: What is learned of the labels, a name in TASKS.
         kpt_shape: Keypoints of an object, and numbers of each; None in a set of boxes.
+        of_keypoints: What else the YAML says about them.
     """
 
     path: Path
@@ -53,12 +55,14 @@ class DataSummary:
     final_split_name: str
     notes: tuple[str, ...] = ()
     channels: int = 3
+    task: str = "detect"
     kpt_shape: tuple[int, int] | None = None
+    of_keypoints: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def label_columns(self) -> int:
-        """See `columns_with`."""
-        return columns_with(self.kpt_shape)
+    def layout(self) -> Layout:
+        """Of the label files."""
+        return Layout(self.task, self.kpt_shape)
 
     def training_yaml(self, folder: Path) -> Path:
         """Write a data YAML of `train` and `selection_images`; returns its path."""
@@ -66,7 +70,7 @@ class DataSummary:
 
     def yaml_of(self, folder: Path, train: Sequence[Path], val: Sequence[Path]) -> Path:
         """Write a data YAML of such images in `folder`; returns its path."""
-        more: dict[str, Any] = {"channels": self.channels}
+        more: dict[str, Any] = {"channels": self.channels, **self.of_keypoints}
         if self.kpt_shape is not None:
             more["kpt_shape"] = list(self.kpt_shape)
         return write_data_yaml(folder, self.names, train, val, more)
@@ -78,18 +82,21 @@ class DataSummary:
         return "val" if set(images) <= set(self.val) else "other images"
 
 
-def inspect_data(path: Path | str, allow_broken: float = ALLOW_BROKEN) -> DataSummary:
+def inspect_data(
+    path: Path | str, allow_broken: float = ALLOW_BROKEN, task: str = "detect"
+) -> DataSummary:
     """Read and check a data set: see `look_through`.
 
     Args:
         path: The data YAML.
         allow_broken: Percent of a split's images that may be broken; they are left out.
+        task: What is learned of the labels, a name in TASKS.
 
     Raises:
         ConfigError: Missing or wrong YAML, keys, folders or labels; too few images.
     """
     described = read_data_yaml(path)
-    looked = look_through(described, allow_broken)
+    looked = look_through(described, allow_broken, task)
     train, val = looked.images("train"), looked.images("val")
     used = {*train, *val}
     unseen = [one for one in looked.seen.get("test", ()) if one.image not in used]
@@ -112,7 +119,9 @@ def inspect_data(path: Path | str, allow_broken: float = ALLOW_BROKEN) -> DataSu
         final_split_name="test" if test else HELD_OUT,
         notes=tuple(looked.notes()),
         channels=described.channels,
+        task=task,
         kpt_shape=described.kpt_shape,
+        of_keypoints=described.of_keypoints,
     )
 
 
@@ -173,4 +182,6 @@ def _identity(described: DataYaml, looked: LookedThrough) -> str:
             digest.update(one.labels.boxes.astype("<f4").tobytes())
             for polygon in one.labels.polygons:
                 digest.update(polygon.astype("<f4").tobytes())
+            if one.labels.keypoints is not None:
+                digest.update(one.labels.keypoints.astype("<f4").tobytes())
     return digest.hexdigest()

@@ -15,7 +15,8 @@ from torch import nn
 from autoprune.errors import TrialFailed
 from autoprune.evaluation.device import choose_device, idle_cores
 from autoprune.evaluation.fine_tune_settings import FineTuneSettings, settings_from
-from autoprune.evaluation.inside.short_trainer import Progress, ShortTrainer
+from autoprune.evaluation.inside.short_trainer import SHORT, Progress, ShortTrainer
+from autoprune.evaluation.model_task import model_task
 from autoprune.evaluation.watchdog import watched
 
 __all__ = ["FineTuneSettings", "FineTuned", "choose_device", "fine_tune", "settings_from"]
@@ -111,10 +112,11 @@ def _trainer(
     settings: FineTuneSettings,
     run: Path,
 ) -> ShortTrainer:
-    trainer = ShortTrainer(
+    task = model_task(module).name
+    trainer = SHORT[task](
         overrides={
             **settings.as_train_args(),
-            "task": "detect",
+            "task": task,
             "mode": "train",
             "model": "pruned.pt",  # a name to show; the network is handed over below
             "data": str(data),

@@ -11,6 +11,7 @@ from typing import Any
 
 from autoprune.domain.config import ALLOW_BROKEN
 from autoprune.domain.schema import load_json, save_json
+from autoprune.domain.task import TASKS
 from autoprune.errors import ConfigError, UnsupportedModel
 from autoprune.evaluation.checkpoint import model_hash, read_checkpoint
 from autoprune.evaluation.data_yaml import read_data_yaml, resolved_data_yaml
@@ -19,6 +20,7 @@ from autoprune.evaluation.images import check_channels
 from autoprune.evaluation.inside.loading import is_finished_training, without_optimizer
 from autoprune.evaluation.inside.pruned_yolo import PrunedYOLO, load_pruned
 from autoprune.evaluation.look_through import look_through
+from autoprune.evaluation.model_task import check_keypoints, model_task
 from autoprune.evaluation.regrowth_guard import sealed_info
 from autoprune.storage.locks import Held, alone
 
@@ -43,7 +45,7 @@ def fully_fine_tuned(
         data: Data YAML.
         settings: Ultralytics' training settings.
         folder: Receives Ultralytics' run; the caller removes it once the result is safe.
-        say: Told whether it goes on, and after each epoch how far it is and mAP50-95 on val.
+        say: Told whether it goes on, and after each epoch how far it is and its main metric on val.
         allow_broken: Percent of a split's images that may be broken; they are left out.
 
     Returns:
@@ -58,7 +60,10 @@ def fully_fine_tuned(
     any_class = bool(arguments.get("single_cls"))
     described, new = read_data_yaml(data), not folder.exists()
     check_channels(model.model, described.channels, str(described.path))
-    looked = look_through(described, allow_broken, any_class=any_class)
+    check_keypoints(model.model, described.kpt_shape, str(described.path))
+    looked = look_through(
+        described, allow_broken, model_task(model.model).name, any_class=any_class
+    )
     for note in looked.notes():
         say(f"Note: {note}.")
     try:
@@ -94,8 +99,9 @@ def _trained(
 
 def _after_epoch(say: Say, trainer: Any) -> None:
     if not trainer.evaluating and trainer.metrics:  # other GPUs' processes have no metrics
-        score = trainer.metrics.get("metrics/mAP50-95(B)", 0.0)
-        shown = f": mAP50-95 {score:.3f} on val" if trainer.fitness is not None else ""
+        task = TASKS[trainer.args.task]
+        score = trainer.metrics.get(task.column, 0.0)
+        shown = f": {task.metric} {score:.3f} on val" if trainer.fitness is not None else ""
         say(f"epoch {trainer.epoch + 1} of {trainer.epochs}{shown}")
 
 

@@ -14,7 +14,8 @@ from torch import nn
 
 from autoprune.errors import ConfigError
 from autoprune.evaluation.inside.files import label_file, read_picture
-from autoprune.evaluation.labels import BOX_COLUMNS, read_labels
+from autoprune.evaluation.inside.targets import targets
+from autoprune.evaluation.labels import BOXES, Labels, Layout, read_labels
 
 _GREY = 114  # Ultralytics' padding, in each channel
 _COLOUR = 3  # channels: read as BGR, fed as RGB
@@ -29,6 +30,18 @@ class _Letterboxed:
     top: float
     width: float
     height: float
+
+    def moved(self, labels: Labels) -> Labels:
+        """Objects of the original as fractions of the square."""
+        scale = np.array([self.width, self.height], np.float32)
+        start = np.array([self.left, self.top], np.float32)
+        boxes = labels.boxes.copy()
+        boxes[:, 1:3] = boxes[:, 1:3] * scale + start
+        boxes[:, 3:5] *= scale
+        keypoints = None if labels.keypoints is None else labels.keypoints.copy()
+        if keypoints is not None:
+            keypoints[..., :2] = keypoints[..., :2] * scale + start
+        return Labels(boxes, tuple(each * scale + start for each in labels.polygons), keypoints)
 
 
 def input_channels(module: nn.Module) -> int:
@@ -68,36 +81,23 @@ def load_labelled_batch(
     imgsz: int,
     classes: int,
     channels: int = _COLOUR,
-    columns: int = BOX_COLUMNS,
+    layout: Layout = BOXES,
 ) -> dict[str, torch.Tensor]:
-    """Read images with their boxes in the form Ultralytics' detection loss expects.
+    """Read images with their objects in the form that Ultralytics' loss of a task expects.
 
     Returns:
-        `img` as from `load_batch`; per object `batch_idx` (image number) of shape (n,), `cls` of
-        shape (n, 1), and `bboxes` of shape (n, 4): centre x, y, width, height as fractions of
-        the letterboxed picture.
+        `img` as from `load_batch`, and the objects as `targets` describes them.
 
     Raises:
         ConfigError: A file is not a readable image or label file.
     """
-    pictures, owners, objects = [], [], []
-    for number, image in enumerate(images):
-        placed = _letterbox(image, imgsz, channels)
-        boxes = read_labels(label_file(image), classes, columns).boxes.copy()
-        boxes[:, [1, 3]] *= placed.width
-        boxes[:, [2, 4]] *= placed.height
-        boxes[:, 1] += placed.left
-        boxes[:, 2] += placed.top
-        pictures.append(placed.picture)
-        owners.append(torch.full((len(boxes),), float(number)))
-        objects.append(torch.from_numpy(boxes))
-    every = torch.cat(objects)
-    return {
-        "img": torch.stack(pictures),
-        "batch_idx": torch.cat(owners),
-        "cls": every[:, :1],
-        "bboxes": every[:, 1:],
-    }
+    placed = [_letterbox(image, imgsz, channels) for image in images]
+    objects = [
+        each.moved(read_labels(label_file(image), classes, layout))
+        for image, each in zip(images, placed, strict=True)
+    ]
+    pictures = torch.stack([each.picture for each in placed])
+    return {"img": pictures, **targets(objects, layout.task, imgsz)}
 
 
 def _letterbox(image: Path, imgsz: int, channels: int) -> _Letterboxed:

@@ -12,7 +12,7 @@ from autoprune.errors import ConfigError
 from autoprune.evaluation.data_yaml import DataYaml
 from autoprune.evaluation.fingerprint import fingerprint
 from autoprune.evaluation.inside.files import label_file, picture_shape
-from autoprune.evaluation.labels import ANY_CLASS, Labels, read_labels
+from autoprune.evaluation.labels import ANY_CLASS, Labels, Layout, read_labels
 
 _ALLOW_UNLABELLED = 90.0  # percent
 _THREADS = 8  # they wait for the disk, above all for one in the network
@@ -69,13 +69,18 @@ class LookedThrough:
 
 
 def look_through(
-    described: DataYaml, allow_broken: float = ALLOW_BROKEN, *, any_class: bool = False
+    described: DataYaml,
+    allow_broken: float = ALLOW_BROKEN,
+    task: str = "detect",
+    *,
+    any_class: bool = False,
 ) -> LookedThrough:
     """Read every label file, and of every picture what tells whether it is one.
 
     Args:
         described: The data set.
         allow_broken: Percent of a split's images that may be broken.
+        task: What is learned of the labels, a name in TASKS.
         any_class: Whether class ids beyond the names are sound, as with `single_cls`.
 
     Raises:
@@ -83,7 +88,10 @@ def look_through(
     """
     found: dict[str, tuple[Seen, ...]] = {}
     broken: dict[str, dict[Path, str]] = {}
-    look = partial(_look, described, ANY_CLASS if any_class else len(described.names))
+    if task == "pose" and not described.kpt_shape:
+        raise ConfigError.of(str(described.path), "kpt_shape", None, "[keypoints, 2 or 3]")
+    classes = ANY_CLASS if any_class else len(described.names)
+    look = partial(_look, described.channels, classes, described.layout(task))
     with ThreadPoolExecutor(_THREADS) as pool:
         for split, images in described.splits.items():
             looks = list(pool.map(look, images))
@@ -101,11 +109,11 @@ def look_through(
     return looked
 
 
-def _look(described: DataYaml, classes: int, image: Path) -> Seen | str:
+def _look(channels: int, classes: int, layout: Layout, image: Path) -> Seen | str:
     """The image, or why it cannot be used."""
     try:
-        picture_shape(image, described.channels)
-        labels = read_labels(label_file(image), classes, described.label_columns)
+        picture_shape(image, channels)
+        labels = read_labels(label_file(image), classes, layout)
         return Seen(image, fingerprint(image), labels)
     except (ConfigError, OSError) as error:
         return str(error)

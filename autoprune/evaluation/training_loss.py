@@ -1,4 +1,4 @@
-"""The training loss of a frozen detector on labelled training images, for gradients alone."""
+"""The training loss of a frozen model on labelled training images, for gradients alone."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def labelled_batches(
     """Batches on `device` as `load_labelled_batch` describes them, smaller for larger pictures.
 
     Args:
-        data: Gives the classes.
+        data: Gives the classes and the layout of the label files.
         images: Labelled images.
         imgsz: Side of the square pictures in pixels.
         device: Where the tensors go.
@@ -72,5 +72,5 @@ def labelled_batches(
     size = max(1, _PIXELS_PER_BATCH // imgsz**2)
     for start in range(0, len(images), size):
         part = images[start : start + size]
-        batch = load_labelled_batch(part, imgsz, len(data.names), data.channels, data.label_columns)
+        batch = load_labelled_batch(part, imgsz, len(data.names), data.channels, data.layout)
         yield {key: value.to(device) for key, value in batch.items()}

@@ -1,4 +1,4 @@
-"""Measure a detector's mAP on a set of images."""
+"""Measure a model's mAP on a set of images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from autoprune.errors import TrialFailed
 from autoprune.evaluation.class_head import check_classes
 from autoprune.evaluation.dataset import DataSummary
 from autoprune.evaluation.device import choose_device, idle_cores
-from autoprune.evaluation.inside.validator import box_scores
+from autoprune.evaluation.inside.validator import main_scores
+from autoprune.evaluation.model_task import model_task
 from autoprune.evaluation.watchdog import watched
 from autoprune.storage.scratch import scratch_folder
 
@@ -28,7 +29,7 @@ def validate(
     device: str | int | None = "cpu",
     batch: int = 16,
 ) -> DetectionMetrics:
-    """Compute mAP.
+    """Compute mAP of the kind that the model's task is judged by.
 
     Of an end-to-end head, by Ultralytics' default the one-to-many branch with NMS: the one that is
     exported and timed.
@@ -53,13 +54,14 @@ def validate(
     # a YOLO wraps the DetectionModel, whose own `.model` is the list of layers
     module: Any = model if isinstance(model.model, nn.Sequential) else model.model
     check_classes(module, len(data.names), str(data.path))
+    task = model_task(module)
     with (
         scratch_folder("val") as folder,
         idle_cores() as use_idle_cores,
     ):
         yaml = data.yaml_of(Path(folder), images, images)
         settings = {
-            "task": "detect",
+            "task": task.name,
             "mode": "val",
             "data": str(yaml),
             "split": "val",
@@ -73,9 +75,13 @@ def validate(
         }
         used_up = copy.deepcopy(module).float().eval()
         with watched("validation"):
-            *found, seen = box_scores(used_up, Path(folder), settings, use_idle_cores)
+            *found, seen = main_scores(used_up, Path(folder), settings, use_idle_cores)
     if not all(map(math.isfinite, found)):
         raise TrialFailed("nan", "mAP is not finite")
     return DetectionMetrics(
-        map50=found[0], map50_95=found[1], split=data.split_name(images), images=seen
+        map50=found[0],
+        map50_95=found[1],
+        metric=task.metric,
+        split=data.split_name(images),
+        images=seen,
     )

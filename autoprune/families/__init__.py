@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from autoprune.pruning.groups import ChannelMap
 
+_TASKS = ("-seg", "-pose", "-obb")  # endings of stock models
 ANY_OTHER = "yolo"  # the row of models that no other one names
 
 
@@ -50,21 +51,21 @@ FAMILIES = Table(
     [
         Family(
             name="yolov8",
-            summary="YOLOv8 detection (n to x, P2, P6).",
+            summary="YOLOv8 (n to x, P2, P6; detection, segmentation, pose, OBB).",
             space="yolov8.yaml",
-            stock=_sizes("yolov8", "nsmlx", ("", "-p2", "-p6")),
+            stock=_sizes("yolov8", "nsmlx", ("", "-p2", "-p6", *_TASKS)),
         ),
         Family(
             name="yolo11",
-            summary="YOLO11 detection (n to x).",
+            summary="YOLO11 (n to x; detection, segmentation, pose, OBB).",
             space="yolo.yaml",
-            stock=_sizes("yolo11", "nsmlx", ("",)),
+            stock=_sizes("yolo11", "nsmlx", ("", *_TASKS)),
         ),
         Family(
             name="yolo26",
-            summary="YOLO26 detection (n to x, P2, P6).",
+            summary="YOLO26 (n to x, P2, P6; detection, segmentation, pose, OBB).",
             space="yolo.yaml",
-            stock=_sizes("yolo26", "nsmlx", ("", "-p2", "-p6")),
+            stock=_sizes("yolo26", "nsmlx", ("", "-p2", "-p6", *_TASKS)),
         ),
         Family(
             name=ANY_OTHER,

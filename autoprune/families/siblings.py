@@ -14,10 +14,10 @@ from autoprune.families import FAMILIES
 
 
 def smaller_siblings(model: nn.Module, most: int = 2) -> Iterator[tuple[str, nn.Module]]:
-    """Build the stock models below this one, with its classes and activation and random weights.
+    """Build the stock models below this one: its classes, keypoints, activation; random weights.
 
     Args:
-        model: An Ultralytics detection model that says which stock YAML it comes from.
+        model: An Ultralytics model that says which stock YAML it comes from.
         most: How many at most: the next smaller one first, then the smallest.
 
     Yields:
@@ -31,7 +31,7 @@ def smaller_siblings(model: nn.Module, most: int = 2) -> Iterator[tuple[str, nn.
     chosen = dict.fromkeys((*below[:1], *below[-1:], *below[1:]))
     classes, channels = len(getattr(model, "names", ())), int(recipe.get("channels", 3))
     for sibling in list(chosen)[:most]:
-        built = stock_model(f"{sibling}.yaml", channels, classes)
+        built = stock_model(f"{sibling}.yaml", channels, classes, recipe.get("kpt_shape"))
         _take_activation(built, model)
         yield sibling, built
 

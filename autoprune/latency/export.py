@@ -48,8 +48,8 @@ def export_model(
 ) -> ExportedModel:
     """Write a model for a runtime at batch 1 and a fixed image size.
 
-    Next to the file, an input (fixed seed) and the stock layers' output for it are written as .npy;
-    the measuring process compares them with the file's output before it times anything. This
+    Next to the file, an input (fixed seed) and the stock layers' outputs for it are written as
+    .npy; the measuring process compares them with the file's before it times anything. This
     proves the rewrites and the exporter on this very model.
 
     Args:
@@ -95,7 +95,7 @@ def export_model(
 
 
 def folded(model: nn.Module) -> nn.Module:
-    """A float32 CPU copy as deployed: batch-norms folded, C2f split, Detect decoding to one tensor.
+    """A float32 CPU copy as deployed: batch-norms folded, C2f split, the head decoding.
 
     A head with a second, end-to-end branch is deployed without it.
 
@@ -139,12 +139,13 @@ def _without_denormals(model: nn.Module) -> nn.Module:
 
 
 def _write_onnx(model: nn.Module, image: torch.Tensor, path: Path, dynamo: bool) -> None:
+    outputs = len(_tensors(model(image)))
     torch.onnx.export(
         model,
         (image,),
         path,
         input_names=["images"],
-        output_names=["output0"],
+        output_names=[f"output{number}" for number in range(outputs)],
         opset_version=OPSET,
         dynamo=dynamo,
         external_data=False,
@@ -177,15 +178,22 @@ def _reference_image(model: nn.Module, imgsz: tuple[int, int]) -> torch.Tensor:
     return torch.from_numpy(image)
 
 
-def _write_reference(model: nn.Module, image: torch.Tensor, path: Path) -> tuple[Path, Path]:
-    output = model(image)
-    first = output[0] if isinstance(output, (tuple, list)) else output
-    if not torch.isfinite(first).all():
+def _write_reference(model: nn.Module, image: torch.Tensor, path: Path) -> tuple[Path, ...]:
+    outputs = _tensors(model(image))
+    if not all(torch.isfinite(each).all() for each in outputs):
         raise ValueError("torch's own output is nan or inf")
-    given, expected = (path.with_suffix(f".{part}.npy") for part in ("input", "expected"))
-    np.save(given, image.numpy())
-    np.save(expected, first.numpy())
-    return given, expected
+    names = ["expected", *(f"expected{number}" for number in range(1, len(outputs)))]
+    files = [path.with_suffix(f".{name}.npy") for name in ("input", *names)]
+    for file, tensor in zip(files, (image, *outputs), strict=True):
+        np.save(file, tensor.numpy())
+    return tuple(files)
+
+
+def _tensors(output: Any) -> list[torch.Tensor]:
+    """A model's outputs: decoded objects, and the prototypes of masks where it has those."""
+    if isinstance(output, torch.Tensor):
+        return [output]
+    return [each for each in output if isinstance(each, torch.Tensor)]
 
 
 @contextlib.contextmanager

@@ -18,14 +18,14 @@ class ExportedModel:
         runtime: What it is for: a name in the table of runtimes.
         imgsz: Height and width in pixels it was exported for.
         exporter: What wrote it; "user" for a file that was given.
-        reference: .npy files of an input and of torch's output for it; None if unknown.
+        reference: .npy files of an input and of torch's outputs for it; None if unknown.
     """
 
     path: Path
     runtime: str
     imgsz: tuple[int, int]
     exporter: str
-    reference: tuple[Path, Path] | None = None
+    reference: tuple[Path, ...] | None = None
 
     @classmethod
     def of_file(

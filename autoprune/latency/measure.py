@@ -243,19 +243,20 @@ def _measured(
             expected = f"a model for {options.runtime} at {options.imgsz}"
             raise ConfigError.of(str(model.path), "", got, expected)
     known = [model for model in checked if model.reference is not None]
+    checks = [(model, check) for model in known for check in _checks(model)]
     job = options.as_job() | {
         "dense": str(models[0].path),
         "candidates": [str(model.path) for model in models[1:]],
         "timing": settings.as_job() if settings else None,
-        "checks": [_check(model) for model in known],
+        "checks": [check for _, check in checks],
     }
     files = [model.path for model in models]
     files += [path for model in known for path in model.reference or ()]
     files += options.files
     limit_s = settings.limit_s(len(models)) if settings else TimingSettings().load_s
     content = target.run(job, list(dict.fromkeys(files)), limit_s)
-    output = checked_output(content, len(models) if settings else 0, len(known))
-    for model, check in zip(known, output.checks, strict=True):
+    output = checked_output(content, len(models) if settings else 0, len(checks))
+    for (model, _), check in zip(checks, output.checks, strict=True):
         if check.problem is not None:
             raise TrialFailed("export", f"{model.path.name}: {check.problem}")
         if check.max_rel_diff is None or not check.max_rel_diff <= OUTPUT_TOLERANCE:
@@ -278,10 +279,11 @@ def _steady(
     return output
 
 
-def _check(model: ExportedModel) -> dict[str, str]:
+def _checks(model: ExportedModel) -> list[dict[str, Any]]:
     assert model.reference is not None
-    given, expected = model.reference
-    return {"model": str(model.path), "input": str(given), "expected": str(expected)}
+    given, *expected = map(str, model.reference)
+    shared = {"model": str(model.path), "input": given}
+    return [{**shared, "expected": file, "output": at} for at, file in enumerate(expected)]
 
 
 def _counted(times: ModelTimes) -> Any:

@@ -11,9 +11,9 @@ _LICENSE = "AGPL-3.0 License (https://ultralytics.com/license)"
 
 
 def write_metadata(model: nn.Module, image: Tensor, path: Path, opset: int) -> None:
-    """Describe a detector in its .onnx file, with the keys of Ultralytics' own exporter.
+    """Describe a model in its .onnx file, with the keys of Ultralytics' own exporter.
 
-    `YOLO(path, task="detect")` then predicts and validates with the model's class names. A module
+    `YOLO(path, task=...)` then predicts and validates with the model's class names. A module
     that has no class names and strides is left without.
 
     Args:
@@ -30,10 +30,10 @@ def write_metadata(model: nn.Module, image: Tensor, path: Path, opset: int) -> N
     detector: Any = model
     batch, channels, height, width = image.shape
     described = {
-        "description": "Detection model exported by autoprune",
+        "description": "Exported by autoprune",
         "license": _LICENSE,
         "stride": int(stride.max()),
-        "task": "detect",
+        "task": getattr(model, "task", "detect"),
         "head": type(detector.model[-1]).__name__,
         "batch": batch,
         "imgsz": [height, width],
@@ -42,6 +42,11 @@ def write_metadata(model: nn.Module, image: Tensor, path: Path, opset: int) -> N
         "channels": channels,
         "end2end": bool(getattr(detector, "end2end", False)),
     }
+    keypoints = getattr(detector.model[-1], "kpt_shape", None)
+    if keypoints is not None:
+        described["kpt_shape"] = list(keypoints)
+        if hasattr(model, "kpt_names"):
+            described["kpt_names"] = model.kpt_names
     file = onnx.load(path)
     onnx.helper.set_model_props(file, {key: str(value) for key, value in described.items()})
     onnx.save(file, path)

@@ -21,7 +21,8 @@ Job (paths as this machine sees them, `_s` in seconds):
                      max_blocks, min_s, cap_s, half_width (relative, of the 95 % interval),
                      least_blocks: timed even beyond cap_s, for slow models, and
                      burden_s: busy seconds added to every run of a candidate, to test the timing
-    checks           list of {model, input, expected}: .npy files compared with the model's output
+    checks           list of {model, input, expected, output}: .npy files, compared with the model's
+                     output of that number, by default 0
 
 Answer: {"runner_version", "error": {"kind", "message"}}, or the fields of `run_job`.
 """
@@ -306,9 +307,9 @@ class OnnxModel:
         channels = inputs[0].shape[1] if isinstance(inputs[0].shape[1], int) else 3
         self._feed = {self._name: _test_image(job, channels).astype(self._dtype)}
 
-    def output(self, image: Array) -> Array:
-        """First output for `image` (batch, channels, height, width)."""
-        return np.asarray(self._session.run(None, {self._name: image.astype(self._dtype)})[0])
+    def output(self, image: Array, number: int = 0) -> Array:
+        """One output for `image` (batch, channels, height, width), by default the first."""
+        return np.asarray(self._session.run(None, {self._name: image.astype(self._dtype)})[number])
 
     def timed_run(self) -> tuple[float, float]:
         """(wall, processor) seconds of one forward pass; on a GPU with the copies to and fro."""
@@ -344,12 +345,12 @@ class TorchModel:
             raise RunnerError("model", f"{path}: torch cannot load it: {error}") from None
         self._image = self._tensor(_test_image(job, channels))
 
-    def output(self, image: Array) -> Array:
-        """First output for `image` (batch, channels, height, width)."""
+    def output(self, image: Array, number: int = 0) -> Array:
+        """One output for `image` (batch, channels, height, width), by default the first."""
         with self._torch.inference_mode():
             result = self._module(self._tensor(image))
-        first = result[0] if isinstance(result, (tuple, list)) else result
-        return np.asarray(first.cpu().numpy())
+        one = result[number] if isinstance(result, (tuple, list)) else result
+        return np.asarray(one.cpu().numpy())
 
     def timed_run(self) -> tuple[float, float]:
         """(wall, processor) seconds of one forward pass; on CUDA the time between two events."""
@@ -426,14 +427,17 @@ def _test_image(job: Job, channels: int) -> Array:
 # -- output check ------------------------------------------------------------------------------
 
 
-def check_output(model: Any, input_path: str, expected_path: str) -> dict[str, Any]:
-    """Compare a model's first output with the expected one.
+def check_output(
+    model: Any, input_path: str, expected_path: str, number: int = 0
+) -> dict[str, Any]:
+    """Compare one of a model's outputs, by default the first, with the expected one.
 
     `max_rel_diff` is relative to the largest expected value of the same channel (axis 1), at
     least 1: pixels to the size of the boxes, scores as they are.
     """
     expected = np.load(expected_path, allow_pickle=False).astype(np.float64)
-    got = model.output(np.load(input_path, allow_pickle=False)).astype(np.float64)
+    image = np.load(input_path, allow_pickle=False)
+    got = (model.output(image, number) if number else model.output(image)).astype(np.float64)
     if got.shape != expected.shape:
         problem = f"the output's shape is {list(got.shape)}, expected {list(expected.shape)}"
         return {"max_abs_diff": None, "max_rel_diff": None, "problem": problem}
@@ -544,7 +548,9 @@ def run_job(job: Job) -> dict[str, Any]:
     paths = dict.fromkeys([job["dense"], *job["candidates"], *checked])
     models = {path: load(path, job) for path in paths}
     checks = [
-        check_output(models[check["model"]], check["input"], check["expected"])
+        check_output(
+            models[check["model"]], check["input"], check["expected"], check.get("output", 0)
+        )
         for check in job["checks"]
     ]
     times: list[Job] = []

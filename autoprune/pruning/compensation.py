@@ -69,6 +69,8 @@ class Compensator:
                 for consumer in group.consumers:
                     lost[consumer.module].append(consumer.offset + positions)
         for name, parts in lost.items():
+            if name not in self.statistics.inputs:
+                continue  # it runs in training alone, and learns again there
             conv = modules[name]
             assert isinstance(conv, (nn.Conv2d, nn.ConvTranspose2d))
             removed = torch.zeros(conv.in_channels, dtype=torch.bool)

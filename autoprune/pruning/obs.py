@@ -84,10 +84,13 @@ def removal_costs(
     Returns:
         Float64, shape (group.width,): the sum of all costs up to and including the channel's own
         removal. Sorted, it is the group's sensitivity: entry r - 1 is the cost of removing r.
+        Zeros for a group that is read in training alone.
     """
     readers = list(_readers(group, modules, statistics, inverses))
     alive = torch.ones(group.width, dtype=torch.bool)
     total = torch.zeros(group.width, dtype=torch.float64)
+    if not readers:
+        return total
     spent = 0.0
     for _ in range(group.width):
         costs = torch.stack([reader.costs() for reader in readers]).sum(dim=0)
@@ -110,7 +113,8 @@ def _readers(
 ) -> Iterator[_Reader]:
     offsets: dict[str, list[int]] = {}
     for consumer in group.consumers:
-        offsets.setdefault(consumer.module, []).append(consumer.offset)
+        if consumer.module in statistics.inputs:
+            offsets.setdefault(consumer.module, []).append(consumer.offset)
     for name, starts in offsets.items():
         conv = modules[name]
         assert isinstance(conv, (nn.Conv2d, nn.ConvTranspose2d))

@@ -58,7 +58,8 @@ class CalibrationStatistics:
     Attributes:
         weight_gradients: `nn.Conv2d` name -> sum over batches of weight * gradient, in the
             weight's shape (criterion taylor).
-        inputs: `nn.Conv2d` name -> moments of its input (criterion obs, compensation).
+        inputs: `nn.Conv2d` name -> moments of its input (criterion obs, compensation). One that
+            runs in training alone, as for an auxiliary loss, is not there.
         output_fisher: `nn.Conv2d` name -> squared gradient of the loss by each output channel,
             summed over pixels, averaged over images, shape (out_channels,): what an error there
             costs, comparable between feature maps of any size.
@@ -241,8 +242,10 @@ def collect_statistics(
     if not seen:
         raise ValueError("got no images, expected at least one batch")
     return CalibrationStatistics(
-        inputs={name: one.moments() for name, one in found.items()},
-        output_fisher={name: (one.fisher / one.images).cpu() for name, one in found.items()},
+        inputs={name: one.moments() for name, one in found.items() if one.images},
+        output_fisher={
+            name: (one.fisher / one.images).cpu() for name, one in found.items() if one.images
+        },
         images=seen,
     )
 

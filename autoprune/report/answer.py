@@ -112,7 +112,7 @@ def _accuracy(study: Study, record: TrialRecord) -> str:
     compared, dense = "" if record.kept_score else " without training", study.dense
     if record.kind != "dense" and dense is not None and dense.map50_95 is not None:
         compared += f" ({wording.points(100 * (dense.map50_95 - score.metrics.map50_95))})"
-    return f"with mAP50-95 {wording.score(score.metrics.map50_95)} on val{compared}"
+    return f"with {study.metric} {wording.score(score.metrics.map50_95)} on val{compared}"
 
 
 def _params(study: Study, record: TrialRecord) -> str:
@@ -163,7 +163,7 @@ def _training(study: Study, record: TrialRecord) -> str:
     if longer is not None:
         epochs = f"{longer.epochs} more epoch{'' if longer.epochs == 1 else 's'}"
         steps += f", {wording.score(longer.metrics.map50_95)} after {epochs}"
-    text = f"Its mAP50-95 on val: {steps}."
+    text = f"Its {study.metric} on val: {steps}."
     if longer is not None and longer.final is None:
         text += " The longer fine-tune was no better and is not used."
     if study.standing == "chosen" and study.folder.best_model.exists():
@@ -182,7 +182,7 @@ def _final(study: Study, record: TrialRecord) -> str:
         return ""
     text = (
         f"On {wording.plural(final.images, 'image')} that the search never used "
-        f"({final.split}) its mAP50-95 is {wording.score(final.map50_95)}"
+        f"({final.split}) its {study.metric} is {wording.score(final.map50_95)}"
     )
     dense = study.dense.final if study.dense else None
     if dense is not None and study.dense != record:
@@ -205,7 +205,7 @@ def _against_uniform(study: Study, record: TrialRecord) -> str:
     own = record.kept_score
     text = (
         f"The best uniform plan within the budget, {uniform.name}, runs in"
-        f" {wording.milliseconds(latency.median_ms)} with mAP50-95"
+        f" {wording.milliseconds(latency.median_ms)} with {study.metric}"
         f" {wording.score(score.metrics.map50_95)} on val"
     )
     if own is None:

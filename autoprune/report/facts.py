@@ -79,9 +79,9 @@ def _harmed(study: Study) -> str:
     if before is None or after is None or after >= before:
         return ""
     return (
-        f"The short fine-tune lowered this plan's mAP50-95 on val, from {wording.score(before)} to"
-        f" {wording.score(after)}. That can be chance where val is small; or the fine-tune is too"
-        " short or its lr0 too high."
+        f"The short fine-tune lowered this plan's {study.metric} on val, from"
+        f" {wording.score(before)} to {wording.score(after)}. That can be chance"
+        " where val is small; or the fine-tune is too short or its lr0 too high."
     )
 
 

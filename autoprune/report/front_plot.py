@@ -76,7 +76,7 @@ def front_figure(study: Study) -> go.Figure | None:
     figure.update_layout(
         **frame(height=540, bottom=150),
         xaxis={"title": {"text": "latency in ms"}, "automargin": True},
-        yaxis={"title": {"text": "mAP50-95 on val"}, "automargin": True},
+        yaxis={"title": {"text": f"{study.metric} on val"}, "automargin": True},
         yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
         hovermode="closest",
@@ -209,7 +209,7 @@ def _hover(study: Study, record: TrialRecord) -> str:
         lines.append(f"{wording.milliseconds(record.predicted_ms)} predicted, not measured")
     for score in record.rungs:
         named = "as given" if record.kind == "dense" else wording.RUNGS.get(score.rung, "")
-        lines.append(f"mAP50-95 {wording.score(score.metrics.map50_95)} {named}")
+        lines.append(f"{study.metric} {wording.score(score.metrics.map50_95)} {named}")
         if score.rung == LONG and score.final is None:
             lines[-1] += " (not kept)"
     lost = points_lost(record, study.dense)

@@ -44,7 +44,7 @@ def draw_front(study: Study) -> bytes:
     figure = _empty_figure()
     axes = figure.add_subplot()
     axes.set_xlabel("latency in ms (batch 1, forward pass)")
-    _frame(axes, study, "mAP50-95 on val")
+    _frame(axes, study, f"{study.metric} on val")
     _draw(axes, study)
     if axes.collections or axes.lines:
         _legend(figure)
@@ -63,7 +63,7 @@ def draw_progress(study: Study) -> bytes:
     heights = [3, 1] if grown else [1]
     rows = figure.subplots(len(heights), sharex=True, height_ratios=heights, squeeze=False)
     axes, lowest = rows[0, 0], rows[-1, 0]
-    _frame(axes, study, "mAP50-95 on val")
+    _frame(axes, study, f"{study.metric} on val")
     found = pieces(study.moments)
     x = [piece.from_s / 60 for piece in found]
     y = [piece.moment.map50_95 for piece in found]

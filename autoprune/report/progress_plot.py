@@ -36,7 +36,7 @@ def progress_figure(study: Study) -> go.Figure | None:
     for kind in KINDS:
         mine = [piece for piece in found if piece.moment.kind == kind]
         if mine:
-            figure.add_trace(_line(kind, mine))
+            figure.add_trace(_line(kind, mine, study.metric))
     if grown:
         figure.add_trace(_hypervolume(study.moments))
     if study.dense is not None and study.dense.map50_95 is not None:
@@ -59,7 +59,7 @@ def progress_figure(study: Study) -> go.Figure | None:
             "automargin": True,
         },
         yaxis={
-            "title": {"text": "mAP50-95 on val"},
+            "title": {"text": f"{study.metric} on val"},
             "domain": [0.38, 1] if grown else [0, 1],
             "automargin": True,
         },
@@ -79,7 +79,7 @@ def progress_figure(study: Study) -> go.Figure | None:
     return figure
 
 
-def _line(kind: Kind, mine: Sequence[Piece]) -> go.Scatter:
+def _line(kind: Kind, mine: Sequence[Piece], metric: str) -> go.Scatter:
     """Level pieces of one kind with gaps between them; a marker where each begins."""
     x: list[float | None] = []
     y: list[float | None] = []
@@ -88,7 +88,7 @@ def _line(kind: Kind, mine: Sequence[Piece]) -> go.Scatter:
     for piece in mine:
         x += [piece.from_s / 60, piece.to_s / 60, None]
         y += [piece.moment.map50_95, piece.moment.map50_95, None]
-        texts += [_hover(piece.moment)] * 2 + [""]
+        texts += [_hover(piece.moment, metric)] * 2 + [""]
         sizes += [8, 0, 0]
     return go.Scatter(
         x=x,
@@ -127,10 +127,10 @@ def _hypervolume(moments: Sequence[Moment]) -> go.Scatter:
     )
 
 
-def _hover(moment: Moment) -> str:
+def _hover(moment: Moment, metric: str) -> str:
     lines = (
         f"<b>{escape(moment.name, quote=False)}</b> after {wording.duration(moment.at_s)}",
-        f"mAP50-95 {wording.score(moment.map50_95)}, {wording.milliseconds(moment.latency_ms)}",
+        f"{metric} {wording.score(moment.map50_95)}, {wording.milliseconds(moment.latency_ms)}",
         evidence(moment),
         f"{wording.plural(moment.scored, 'plan')} scored, {moment.fine_tuned} fine-tuned by then",
     )

@@ -35,7 +35,7 @@ def training_figure(study: Study) -> go.Figure | None:
         guessed=lambda record: record.untrained_map50_95,
         axes=("after the short fine-tune", "without training"),
         hover=lambda guessed, measured: (
-            f"mAP50-95 {wording.score(guessed)} without training,"
+            f"{study.metric} {wording.score(guessed)} without training,"
             f" {wording.score(measured)} after the short fine-tune"
         ),
     )

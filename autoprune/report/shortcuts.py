@@ -97,7 +97,7 @@ def _training(study: Study) -> Shortcut | None:
         )
         sentences.append(_within_bands(found.within_bands))
     if both:
-        sentences.append(_gains(both))
+        sentences.append(_gains(both, study.metric))
     return Shortcut("Score without training", "training", tuple(sentences), _warning(found.overall))
 
 
@@ -112,16 +112,16 @@ def _within_bands(correlation: float | None) -> str:
     )
 
 
-def _gains(both: list[TrialRecord]) -> str:
+def _gains(both: list[TrialRecord], metric: str) -> str:
     gains = [
         100 * (record.map50_95 - record.untrained_map50_95)
         for record in both
         if record.map50_95 is not None and record.untrained_map50_95 is not None
     ]
     if len(gains) == 1:
-        return f"The short fine-tune changed its mAP50-95 by {gains[0]:+.1f} points."
+        return f"The short fine-tune changed its {metric} by {gains[0]:+.1f} points."
     return (
-        f"The short fine-tune changed mAP50-95 by {min(gains):+.1f} to {max(gains):+.1f} points"
+        f"The short fine-tune changed {metric} by {min(gains):+.1f} to {max(gains):+.1f} points"
         f" (median {median(gains):+.1f})."
     )
 

@@ -12,6 +12,7 @@ from autoprune.domain.outcome import Outcome
 from autoprune.domain.progress import Moment, read_moments
 from autoprune.domain.ranking import best_known, nearest_miss
 from autoprune.domain.record import LONG, TrialRecord
+from autoprune.domain.task import BOX_METRIC
 from autoprune.domain.verdict import Verdict
 from autoprune.report.asked import StudySettings, load_settings
 from autoprune.report.learned import (
@@ -67,6 +68,11 @@ class Study:
     def name(self) -> str:
         """The folder's name."""
         return self.folder.root.resolve().name
+
+    @property
+    def metric(self) -> str:
+        """The main metric of the model's task, which plans are compared on."""
+        return next((record.metric for record in self.records if record.rungs), BOX_METRIC)
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:

@@ -48,7 +48,7 @@ def _accuracy(record: TrialRecord, dense: TrialRecord | None) -> Tile | None:
     if dense is not None and dense.map50_95 is not None and dense != record:
         lost = 100 * (dense.map50_95 - reached)
         compared.insert(0, f"dense {wording.score(dense.map50_95)}: {wording.points(lost)}")
-    return Tile("mAP50-95", wording.score(reached), tuple(compared))
+    return Tile(record.metric, wording.score(reached), tuple(compared))
 
 
 def _size(record: TrialRecord, dense: TrialRecord | None) -> Tile | None:

@@ -124,7 +124,7 @@ def test_a_search_knows_its_study_once_it_is_prepared(
     from autoprune.storage.study_folder import StudyFolder
 
     def broken(_config: Any, *, studies: Path, listener: Any) -> None:
-        listener.prepared(StudyFolder(tmp_path), False)
+        listener.prepared(StudyFolder(tmp_path), False, "mAP50-95")
         raise AssertionError("later")
 
     monkeypatch.setattr(api, "search", broken)

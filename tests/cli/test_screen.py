@@ -60,7 +60,7 @@ def test_a_plan_drawn_again_over_budget_or_failed_shows_no_score(screen: Screen)
 def test_a_log_keeps_sentences_whole_and_leaves_out_the_quick_stages(
     screen: Screen, tmp_path: Path
 ) -> None:
-    screen.prepared(StudyFolder(tmp_path), True)
+    screen.prepared(StudyFolder(tmp_path), True, "mAP50-95")
     before = len(lines(screen))
     assert sum("a notice" in line for line in lines(screen)) == 1
     screen.candidate("trial [7]", 8, 60)

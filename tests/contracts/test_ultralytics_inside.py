@@ -321,12 +321,12 @@ def test_a_layer_of_a_recipe_is_looked_up_in_torch_or_in_its_tasks() -> None:
 
 def test_the_task_is_guessed_from_a_model_and_from_a_recipe() -> None:
     """guess_model_task takes either."""
-    from autoprune.evaluation.inside.stock import is_plain_detector, read_recipe, task_of
+    from autoprune.evaluation.inside.stock import plain_task, read_recipe, task_of
 
     assert task_of(tiny_model()) == "detect"
     assert task_of(read_recipe("yolov8n-seg.yaml")) == "segment"
-    assert is_plain_detector(tiny_model())
-    assert not is_plain_detector(nn.Module())
+    assert plain_task(tiny_model()) == "detect"
+    assert plain_task(nn.Module()) is None
 
 
 def test_a_sealed_recipe_cannot_be_built_and_the_error_shows_the_seal() -> None:
@@ -625,7 +625,7 @@ def test_a_validator_filters_decoded_predictions_in_a_method_of_its_own(
     data_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DetectionValidator.postprocess gets the model's output; metrics.box.map50, .map; seen."""
-    from autoprune.evaluation.inside.validator import FiniteValidator, box_scores
+    from autoprune.evaluation.inside.validator import FiniteValidator, main_scores
 
     shapes: list[tuple[int, ...]] = []
     plain = FiniteValidator.postprocess
@@ -641,7 +641,7 @@ def test_a_validator_filters_decoded_predictions_in_a_method_of_its_own(
         "task": "detect", "mode": "val", "data": str(data_yaml), "split": "val", "imgsz": SIZE,
         "batch": 2, "rect": False, "device": "cpu", "workers": 0, "plots": False, "verbose": False,
     }  # fmt: skip
-    found = box_scores(model, tmp_path, settings, started.append)
+    found = main_scores(model, tmp_path, settings, started.append)
     assert all(0 <= score <= 1 for score in found[:2])
     assert found[2] == 2
     assert len(started) == 1

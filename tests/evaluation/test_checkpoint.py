@@ -157,10 +157,8 @@ def test_a_file_naming_a_missing_module_is_refused_and_nothing_is_installed(
 @pytest.mark.parametrize(
     ("recipe", "task"),
     [
-        ("yolov8n-seg.yaml", "segment"),
-        ("yolov8n-pose.yaml", "pose"),
-        ("yolov8n-obb.yaml", "obb"),
         ("yolov8n-cls.yaml", "classify"),
+        ("yolo26n-sem.yaml", "semantic"),
     ],
 )
 def test_another_task_is_named(recipe: str, task: str, tmp_path: Path) -> None:

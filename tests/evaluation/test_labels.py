@@ -10,7 +10,7 @@ from PIL import Image
 from ultralytics.data.utils import verify_image_label
 
 from autoprune.errors import ConfigError
-from autoprune.evaluation.labels import columns_with, read_labels
+from autoprune.evaluation.labels import Layout, read_labels
 
 CLASSES = 8
 SOUND = {
@@ -87,7 +87,65 @@ def test_of_rows_with_keypoints_the_box_is_read(image: Path) -> None:
     label = image.with_suffix(".txt")
     label.write_text("3 .5 .5 .2 .4 .1 .2 .1 .3\n0 .1 .1 .1 .1\n")
     theirs = verify_image_label((str(image), str(label), "", False, CLASSES, 2, 2, False))
-    assert _sorted(theirs[1]) == _sorted(read_labels(label, CLASSES, columns_with([2, 2])).boxes)
+    assert _sorted(theirs[1]) == _sorted(
+        read_labels(label, CLASSES, Layout("detect", (2, 2))).boxes
+    )
     assert len(theirs[1]) == 2
     with pytest.raises(ConfigError, match="expected a polygon"):
         read_labels(label, CLASSES)
+
+
+KEYPOINTS = {
+    "with visibility": ("0 .5 .5 .2 .4 .1 .2 2 .1 .3 0\n1 .5 .5 .2 .4 .4 .2 1 .1 .3 2\n", (2, 3)),
+    "without": ("0 .5 .5 .2 .4 .1 .2 .1 .3\n0 .5 .5 .2 .4 -.005 .2 .1 .3\n", (2, 2)),
+    "none there": ("", (2, 3)),
+    "one object twice": ("0 .5 .5 .2 .4 .1 .2 .1 .3\n" * 2, (2, 2)),
+}
+NO_KEYPOINTS = {
+    "a box alone": ("0 .5 .5 .2 .4\n", (2, 2)),
+    "a number too many": ("0 .5 .5 .2 .4 .1 .2 2 .1 .3 0 1\n", (2, 3)),
+    "a point outside": ("0 .5 .5 .2 .4 1.2 .2 .1 .3\n", (2, 2)),
+    "a point far below 0": ("0 .5 .5 .2 .4 -.2 .2 .1 .3\n", (2, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", KEYPOINTS)
+def test_keypoints_are_read_as_ultralytics_reads_them(kind: str, image: Path) -> None:
+    text, shape = KEYPOINTS[kind]
+    label = image.with_suffix(".txt")
+    label.write_text(text)
+    theirs = verify_image_label((str(image), str(label), "", True, CLASSES, *shape, False))
+    ours = read_labels(label, CLASSES, Layout("pose", shape))
+    assert ours.keypoints is not None
+    np.testing.assert_allclose(ours.boxes, theirs[1], atol=1e-6)
+    np.testing.assert_allclose(ours.keypoints, theirs[4], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", NO_KEYPOINTS)
+def test_what_holds_no_keypoints_is_refused_by_its_line(kind: str, image: Path) -> None:
+    text, shape = NO_KEYPOINTS[kind]
+    label = image.with_suffix(".txt")
+    label.write_text(text)
+    theirs = verify_image_label((str(image), str(label), "", True, CLASSES, *shape, False))
+    assert theirs[0] is None
+    with pytest.raises(ConfigError, match=r"image\.txt: line 1.*got .*expected .*keypoints"):
+        read_labels(label, CLASSES, Layout("pose", shape))
+
+
+@pytest.mark.parametrize("task", ["segment", "obb"])
+def test_boxes_do_not_teach_outlines(task: str, image: Path) -> None:
+    label = image.with_suffix(".txt")
+    label.write_text("0 .5 .5 .2 .2\n")
+    with pytest.raises(ConfigError, match=r"line 1.*expected class x1 y1 x2 y2"):
+        read_labels(label, CLASSES, Layout(task))
+    label.write_text("0 .1 .1 .3 .1 .3 .3 .1 .3\n")
+    assert len(read_labels(label, CLASSES, Layout(task)).polygons) == 1
+
+
+def test_objects_that_differ_in_their_keypoints_alone_are_two_only_where_those_are_learned(
+    image: Path,
+) -> None:
+    label = image.with_suffix(".txt")
+    label.write_text("0 .5 .5 .2 .4 .1 .2 .1 .3\n0 .5 .5 .2 .4 .1 .2 .1 .4\n")
+    assert len(read_labels(label, CLASSES, Layout("detect", (2, 2))).boxes) == 1
+    assert len(read_labels(label, CLASSES, Layout("pose", (2, 2))).boxes) == 2

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+_TAUGHT = ("box_loss", "cls_loss", "dfl_loss", "l1_loss")  # parts of Ultralytics' losses
+
 
 class DistillationLoss:
-    """A blend of the detection loss and agreement with a teacher's raw outputs.
+    """A blend of the task's loss and agreement with a teacher's raw outputs.
 
     Scores are compared by binary cross entropy with the teacher's probabilities, box distributions
     by cross entropy, each place counting by the teacher's highest score there (Hinton et al. 2015,
@@ -38,7 +40,10 @@ class DistillationLoss:
         self.teacher = frozen
 
     def __call__(self, preds: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Any]:
-        """Loss of (box, class, distribution), scaled as Ultralytics does, and its items to log."""
+        """The loss's parts, scaled as Ultralytics does, and its items to log.
+
+        What a task has beyond boxes and classes, such as masks, is learned from the labels alone.
+        """
         loss, items = self.detection(preds, batch)
         with torch.no_grad():
             wanted = self.teacher(batch["img"])
@@ -47,8 +52,12 @@ class DistillationLoss:
         pairs = [(preds[key], wanted[key]) for key in branches] or [(preds, wanted)]
         both = [torch.stack(agreement_losses(*pair)) for pair in pairs]
         scores, boxes = torch.stack(both).mean(dim=0)
-        taught = torch.stack([0.0 * boxes, gains.cls * scores, (gains.dfl + gains.box / 5) * boxes])
-        return (1 - self.share) * loss + self.share * images * taught, items
+        parts = list(items)
+        taught, own = torch.zeros_like(loss), torch.ones_like(loss)
+        own[[parts.index(name) for name in parts if name in _TAUGHT]] = 1 - self.share
+        taught[parts.index("box_loss")] = (gains.dfl + gains.box / 5) * boxes
+        taught[parts.index("cls_loss")] = gains.cls * scores
+        return own * loss + self.share * images * taught, items
 
     def update(self) -> None:
         """An epoch is over: an end-to-end head's loss shifts from one branch to the other."""

@@ -18,6 +18,7 @@ from ultralytics.nn import tasks
 from ultralytics.utils.torch_utils import strip_optimizer
 
 from autoprune.evaluation.inside.settings import default_settings
+from autoprune.evaluation.inside.stock import plain_task
 from autoprune.evaluation.sync_norms import without_sync_norms
 from autoprune.storage.scratch import scratch_folder
 
@@ -50,7 +51,7 @@ def open_yolo(path: Path, content: dict[str, Any]) -> YOLO:
             module = content.get("ema") or content["model"]
             self.model = without_sync_norms(_revive(module, content, path))
             self.ckpt = content
-            self.task = "detect"
+            self.task = plain_task(module)
             self.overrides = self.model.args = self._reset_ckpt_args(self.model.args)
             self.ckpt_path = self.overrides["model"] = self.model_name = str(path)
             self.overrides["task"] = self.task
@@ -75,7 +76,7 @@ def _revive(module: nn.Module, content: dict[str, Any], path: Path) -> nn.Module
     model: Any = module.float()
     model.args = {**default_settings(), **(content.get("train_args") or {})}
     model.pt_path = str(path)
-    model.task = "detect"
+    model.task = plain_task(module)
     for part in model.modules():
         if hasattr(part, "inplace"):
             part.inplace = True

@@ -18,7 +18,7 @@ from ultralytics.data.dataset import YOLODataset
 
 from autoprune.errors import ConfigError
 from autoprune.evaluation.inside.files import picture_shape
-from autoprune.evaluation.labels import ANY_CLASS, columns_with, read_labels
+from autoprune.evaluation.labels import ANY_CLASS, Layout, read_labels
 from autoprune.storage.scratch import scratch_folder
 
 _REMEMBERED = 4  # data sets: those that a process trains and validates on in turns
@@ -35,7 +35,7 @@ class OwnLabelsDataset(YOLODataset):
         del cache_path, cache_hash
         key = (
             self._classes(),
-            self._columns(),
+            self._layout(),
             self.channels,
             *map(_state, [*self.im_files, *self.label_files]),
         )
@@ -48,11 +48,14 @@ class OwnLabelsDataset(YOLODataset):
 
     def verify_args(self) -> tuple[Any, Iterable[tuple[str, str]]]:
         """What is called for each image, and with what."""
-        read = partial(_read, self._classes(), self._columns(), int(self.channels))
+        read = partial(_read, self._classes(), self._layout(), int(self.channels))
         return read, zip(self.im_files, self.label_files, strict=True)
 
-    def _columns(self) -> int:
-        return columns_with(self.data.get("kpt_shape"))
+    def _layout(self) -> Layout:
+        asked = {"segment": self.use_segments, "pose": self.use_keypoints, "obb": self.use_obb}
+        points, numbers = self.data.get("kpt_shape") or (0, 0)
+        task = next((task for task, wanted in asked.items() if wanted), "detect")
+        return Layout(task, (int(points), int(numbers)))
 
     def _classes(self) -> int:
         return ANY_CLASS if self.single_cls else len(self.data["names"])
@@ -69,17 +72,18 @@ def own_labels() -> Iterator[None]:
         build.YOLODataset = stock
 
 
-def _read(classes: int, columns: int, channels: int, asked: tuple[str, str]) -> list[Any]:
-    """One image in the form of Ultralytics' `verify_image_label`, for boxes."""
+def _read(classes: int, layout: Layout, channels: int, asked: tuple[str, str]) -> list[Any]:
+    """One image in the form of Ultralytics' `verify_image_label`."""
     image, label = asked
     found = Path(label).is_file()
     try:
         shape = picture_shape(Path(image), channels)
-        labels = read_labels(Path(label), classes, columns)
+        labels = read_labels(Path(label), classes, layout)
     except ConfigError as error:
         return [None, None, None, None, None, 0, int(found), 0, 1, f"left out: {error}"]
     counts = [int(not found), int(found), int(found and not len(labels.boxes)), 0]
-    return [image, labels.boxes, shape, list(labels.polygons), None, *counts, ""]
+    found_there = [labels.boxes, shape, list(labels.polygons), labels.keypoints]
+    return [image, *found_there, *counts, ""]
 
 
 def _state(file: str) -> tuple[object, ...]:

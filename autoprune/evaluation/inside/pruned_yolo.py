@@ -13,7 +13,8 @@ from ultralytics.utils.torch_utils import parse_device
 from autoprune.errors import AutopruneError, ConfigError
 from autoprune.evaluation.checkpoint import load_yolo, read_checkpoint
 from autoprune.evaluation.inside.saving import save_checked
-from autoprune.evaluation.inside.trainer import KeepShapeTrainer, shapes_but_classes
+from autoprune.evaluation.inside.trainer import KEEP_SHAPE, KeepShapeTrainer, shapes_but_classes
+from autoprune.evaluation.model_task import model_task
 from autoprune.evaluation.traces import no_traces
 
 _REMEMBERED = ("imgsz", "data", "single_cls")
@@ -22,7 +23,7 @@ _REMEMBERED = ("imgsz", "data", "single_cls")
 class PrunedYOLO(YOLO):
     """Used like any YOLO (`.val()`, `.predict()`, `.export()` ...); `.train()` keeps the shape."""
 
-    model: Any  # ultralytics.nn.tasks.DetectionModel
+    model: Any  # ultralytics.nn.tasks.DetectionModel, or a subclass of it for its task
     how_pruned: str = ""  # the criterion and images that chose the channels, where known
     how_saved: str = ""  # by the last `save`, where that is not plain half precision
     notes: tuple[str, ...] = ()  # what the user has to know about the images looked at
@@ -31,7 +32,8 @@ class PrunedYOLO(YOLO):
     def task_map(self) -> dict[str, dict[str, Any]]:
         """Ultralytics' table of classes per task, with the trainer that keeps the shape."""
         stock: dict[str, dict[str, Any]] = super().task_map
-        return {**stock, "detect": {**stock["detect"], "trainer": KeepShapeTrainer}}
+        own = {task: {**stock[task], "trainer": trainer} for task, trainer in KEEP_SHAPE.items()}
+        return {**stock, **own}
 
     @no_traces(silent=False)
     def train(self, trainer: type | None = None, **kwargs: Any) -> Any:
@@ -41,7 +43,7 @@ class PrunedYOLO(YOLO):
         The process is left as `no_traces` says.
 
         Args:
-            trainer: A subclass of KeepShapeTrainer, if yours does more.
+            trainer: A subclass of the task's trainer in KEEP_SHAPE, if yours does more.
             **kwargs: Ultralytics' training settings: `data`, `epochs`, `imgsz`, `resume` ...
 
         Returns:
@@ -50,9 +52,10 @@ class PrunedYOLO(YOLO):
         Raises:
             ConfigError: A setting that would train another network than this one.
         """
-        trainer = trainer or KeepShapeTrainer
-        if not issubclass(trainer, KeepShapeTrainer):
-            raise ConfigError.of("train", "trainer", trainer.__name__, "a KeepShapeTrainer")
+        stock = KEEP_SHAPE[model_task(self.model).name]
+        trainer = trainer or stock
+        if not issubclass(trainer, stock):
+            raise ConfigError.of("train", "trainer", trainer.__name__, f"a {stock.__name__}")
         self._refuse_other_networks(kwargs)
         own: nn.Module = self.model
         expected = shapes_but_classes(own)
@@ -155,15 +158,16 @@ def as_pruned_yolo(module: nn.Module, like: YOLO) -> PrunedYOLO:
     pruned.callbacks = defaultdict(
         list, {event: [*calls] for event, calls in like.callbacks.items()}
     )
-    pruned.overrides = {**remembered, "task": "detect", "model": str(folder / f"{stem}.pt")}
+    task = model_task(module).name
+    pruned.overrides = {**remembered, "task": task, "model": str(folder / f"{stem}.pt")}
     # a checkpoint that is not empty tells Ultralytics to train `model` itself, not its recipe
-    pruned.ckpt = {"model": module, "train_args": {**remembered, "task": "detect"}}
+    pruned.ckpt = {"model": module, "train_args": {**remembered, "task": task}}
     pruned.ckpt_path = pruned.cfg = pruned.predictor = pruned.trainer = pruned.metrics = None
     pruned.model_name = pruned.overrides["model"]
     described: Any = module
     old_args = getattr(module, "args", None)
     described.args = {**(old_args if isinstance(old_args, dict) else {}), **pruned.overrides}
-    described.task = "detect"
+    described.task = task
     described.pt_path = pruned.overrides["model"]
     return pruned
 

@@ -24,7 +24,7 @@ Write = Callable[[nn.Module, Path], None]
 
 
 def save_checked(module: nn.Module, path: Path, write: Write) -> str:
-    """Write a DetectionModel; until the file is proved right, `path` stays as it was.
+    """Write a model; until the file is proved right, `path` stays as it was.
 
     Args:
         module: What shall be stored; unchanged.
@@ -64,10 +64,9 @@ def save_checked(module: nn.Module, path: Path, write: Write) -> str:
 
 
 def _answer(module: nn.Module) -> list[Tensor]:
-    """What a copy of a detector says to a fixed picture of noise.
+    """What a copy of a model says to a fixed picture of noise, in parts of one unit each.
 
-    Boxes and scores as decoded, and both before that, of every branch: of noise, hardly a score is
-    above 0.
+    As decoded, and before that, of every branch: of noise, hardly a score is above 0.
     """
     model: Any = copy.deepcopy(module).cpu().float().eval()
     side = _STRIDES * math.ceil(float(max(model.stride)))
@@ -76,9 +75,15 @@ def _answer(module: nn.Module) -> list[Tensor]:
     )
     with torch.no_grad():
         decoded, raw = model(noise)
+    objects = decoded[0] if isinstance(decoded, (tuple, list)) else decoded
     branches = [raw[key] for key in ("one2many", "one2one") if key in raw] or [raw]
-    before = [branch[key] for branch in branches for key in ("boxes", "scores")]
-    return [decoded[0, :4], decoded[0, 4:], *before]
+    before = [
+        part
+        for branch in branches
+        for key, part in branch.items()
+        if key != "feats" and isinstance(part, Tensor)
+    ]
+    return [objects[0, :4], objects[0, 4:], *before]
 
 
 def _answer_of(file: Path) -> list[Tensor] | None:

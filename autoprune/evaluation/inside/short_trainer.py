@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from ultralytics.models.yolo.obb import OBBTrainer
+from ultralytics.models.yolo.pose import PoseTrainer
+from ultralytics.models.yolo.segment import SegmentationTrainer
 from ultralytics.utils.torch_utils import unwrap_model
 
 from autoprune.errors import TrialFailed
@@ -139,3 +142,23 @@ class ShortTrainer(KeepShapeTrainer):
     def final_eval(self) -> None:
         """Check the shapes; there is nothing to evaluate here."""
         self.check_shapes(self.trained, "the fine-tuned model")
+
+
+class ShortSegmentationTrainer(ShortTrainer, SegmentationTrainer):
+    """Of instance segmentation."""
+
+
+class ShortPoseTrainer(ShortTrainer, PoseTrainer):
+    """Of keypoints."""
+
+
+class ShortOBBTrainer(ShortTrainer, OBBTrainer):
+    """Of rotated boxes."""
+
+
+SHORT: dict[str, type[ShortTrainer]] = {
+    "detect": ShortTrainer,
+    "segment": ShortSegmentationTrainer,
+    "pose": ShortPoseTrainer,
+    "obb": ShortOBBTrainer,
+}

@@ -1,4 +1,4 @@
-"""KeepShapeTrainer: Ultralytics' detection trainer, except that the network keeps its widths."""
+"""KeepShapeTrainer: Ultralytics' trainer of a task, except that the network keeps its widths."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from typing import Any
 
 from torch import nn
 from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.models.yolo.obb import OBBTrainer
+from ultralytics.models.yolo.pose import PoseTrainer
+from ultralytics.models.yolo.segment import SegmentationTrainer
 from ultralytics.nn.tasks import load_checkpoint
 from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import unwrap_model
@@ -19,6 +22,7 @@ from autoprune.errors import AutopruneError, ConfigError
 from autoprune.evaluation.class_head import fit_classes
 from autoprune.evaluation.half_precision import rescaled_to_half, too_large
 from autoprune.evaluation.inside.own_labels import own_labels
+from autoprune.evaluation.model_task import check_keypoints
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -45,7 +49,10 @@ def shapes_but_classes(module: nn.Module) -> Shapes:
 
 
 class KeepShapeTrainer(DetectionTrainer):
-    """Trains the module it is given; the stock trainer rebuilds it from its YAML, unpruned."""
+    """Trains the module it is given; the stock trainer rebuilds it from its YAML, unpruned.
+
+    Of detection; the other tasks' are below, in `KEEP_SHAPE`.
+    """
 
     last: Path
     best: Path
@@ -75,6 +82,8 @@ class KeepShapeTrainer(DetectionTrainer):
             raise ConfigError.of(
                 str(self.args.data), "channels", self.data["channels"], f"the model's {channels}"
             )
+        keypoints = self.data.get("kpt_shape")
+        check_keypoints(model, keypoints and tuple(keypoints), str(self.args.data))
         model.criterion = None  # built for the settings and classes of an earlier training
         if hasattr(model, "class_weights"):
             del model.class_weights
@@ -139,3 +148,23 @@ class KeepShapeTrainer(DetectionTrainer):
         expected = getattr(self, "expected_shapes", None)
         if expected is not None and conv_shapes(student) != expected:
             raise AutopruneError(f"training changed the pruned shape of {what}")
+
+
+class KeepShapeSegmentationTrainer(KeepShapeTrainer, SegmentationTrainer):
+    """Of instance segmentation."""
+
+
+class KeepShapePoseTrainer(KeepShapeTrainer, PoseTrainer):
+    """Of keypoints."""
+
+
+class KeepShapeOBBTrainer(KeepShapeTrainer, OBBTrainer):
+    """Of rotated boxes."""
+
+
+KEEP_SHAPE: dict[str, type[KeepShapeTrainer]] = {
+    "detect": KeepShapeTrainer,
+    "segment": KeepShapeSegmentationTrainer,
+    "pose": KeepShapePoseTrainer,
+    "obb": KeepShapeOBBTrainer,
+}

@@ -1,21 +1,27 @@
-"""FiniteValidator: Ultralytics' detection validator, except that nan is an error."""
+"""FiniteValidator: Ultralytics' validator of a task, except that nan is an error."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from ultralytics.models.yolo.detect import DetectionValidator
+from ultralytics.models.yolo.obb import OBBValidator
+from ultralytics.models.yolo.pose import PoseValidator
+from ultralytics.models.yolo.segment import SegmentationValidator
 
 from autoprune.errors import TrialFailed
 from autoprune.evaluation.inside.own_labels import own_labels
 
 
 class FiniteValidator(DetectionValidator):
-    """Stops at the first nan: Ultralytics would report it as a plausible mAP of 0."""
+    """Stops at the first nan: Ultralytics would report it as a plausible mAP of 0.
+
+    Of detection; the other tasks' are below.
+    """
 
     def build_dataset(self, *args: Any, **kwargs: Any) -> Any:
         """As Ultralytics does, with our reader of labels."""
@@ -29,30 +35,60 @@ class FiniteValidator(DetectionValidator):
             TrialFailed: ("nan") One is not finite.
         """
         decoded = preds[0] if isinstance(preds, (list, tuple)) else preds
-        if not torch.isfinite(decoded).all():
+        if not all(torch.isfinite(each).all() for each in _tensors(decoded)):
             raise TrialFailed("nan", "the model's predictions are not finite")
         return super().postprocess(preds)
 
 
-def box_scores(
+class FiniteSegmentationValidator(FiniteValidator, SegmentationValidator):
+    """Of instance segmentation."""
+
+
+class FinitePoseValidator(FiniteValidator, PoseValidator):
+    """Of keypoints."""
+
+
+class FiniteOBBValidator(FiniteValidator, OBBValidator):
+    """Of rotated boxes."""
+
+
+_VALIDATORS: dict[str, tuple[type[FiniteValidator], str]] = {  # and which metric is the task's
+    "detect": (FiniteValidator, "box"),
+    "segment": (FiniteSegmentationValidator, "seg"),
+    "pose": (FinitePoseValidator, "pose"),
+    "obb": (FiniteOBBValidator, "box"),
+}
+
+
+def main_scores(
     model: nn.Module, folder: Path, settings: dict[str, Any], at_start: Callable[..., None]
 ) -> tuple[float, float, int]:
-    """Validate a DetectionModel; Ultralytics fuses the layers of the module it is given.
+    """Validate a model; Ultralytics fuses the layers of the module it is given.
 
     Args:
         model: Used up.
         folder: Receives what Ultralytics writes.
-        settings: Its settings of a validation.
+        settings: Its settings of a validation; "task" names the model's.
         at_start: Called once the device and the number of threads are chosen.
 
     Returns:
-        mAP50, mAP50-95, and images seen, without those that Ultralytics finds corrupt.
+        mAP50 and mAP50-95 of the task's own kind, and images seen, without those that Ultralytics
+        finds corrupt.
 
     Raises:
         TrialFailed: ("nan") A prediction is not finite.
     """
-    validator = FiniteValidator(save_dir=folder, args=settings)
+    kind, metric = _VALIDATORS[settings["task"]]
+    validator = kind(save_dir=folder, args=settings)
     validator.add_callback("on_val_start", at_start)
     validator(model=model)
-    box = validator.metrics.box
-    return float(box.map50), float(box.map), int(validator.seen)
+    found = getattr(validator.metrics, metric)
+    return float(found.map50), float(found.map), int(validator.seen)
+
+
+def _tensors(found: Any) -> Iterator[Tensor]:
+    if isinstance(found, Tensor):
+        yield found
+    elif isinstance(found, (list, tuple)):
+        for each in found:
+            yield from _tensors(each)

@@ -11,8 +11,8 @@ from autoprune.storage.study_folder import StudyFolder
 class SearchListener:
     """Does nothing; override what you want to hear."""
 
-    def prepared(self, folder: StudyFolder, demo: bool) -> None:
-        """All input is checked; the study lives in `folder`."""
+    def prepared(self, folder: StudyFolder, demo: bool, metric: str) -> None:
+        """All input is checked; the study lives in `folder`, and `metric` compares its plans."""
 
     def begins(self, stage: Stage) -> None:
         """A stage of the search begins."""

@@ -22,6 +22,7 @@ from autoprune.evaluation.dataset import DataSummary, inspect_data
 from autoprune.evaluation.device import choose_device
 from autoprune.evaluation.fine_tune_settings import check_freeze, settings_from
 from autoprune.evaluation.images import check_channels
+from autoprune.evaluation.model_task import check_keypoints, model_task
 from autoprune.families import family_of, space_file
 from autoprune.latency.measure import RuntimeOptions, TimingSettings
 from autoprune.latency.runtimes import RUNTIMES
@@ -88,6 +89,7 @@ def check(
     check_freeze(fine_tune.more.get("freeze"), len(yolo.model.model))
     imgsz = config.imgsz or trained_size
     check_stride(yolo, imgsz)
+    task = model_task(yolo.model)
     widths, family = widths_of(yolo.model), family_of(yolo.model)
     space = SearchSpace.load(config.space or space_file(family), widths, config.protect)
     folder = StudyFolder(studies / name)
@@ -96,9 +98,10 @@ def check(
     data_yaml = config.data or demo_data_yaml()
     read_data_yaml(data_yaml)  # what is wrong with it, without reading every label
     here = greet(target, options, listener.say)
-    data = inspect_data(data_yaml, config.allow_broken)
+    data = inspect_data(data_yaml, config.allow_broken, task.name)
     check_classes(yolo.model, len(data.names), str(data.path), ": train it on this data")
     check_channels(yolo.model, data.channels, str(data.path))
+    check_keypoints(yolo.model, data.kpt_shape, str(data.path))
     base_hash = model_hash(yolo.model)  # of the file, which plans are for
     notes = list(data.notes)
     ordered = in_order_of(yolo.model, data.names, str(data.path))
@@ -129,7 +132,7 @@ def check(
     compare_settings(folder, settings)
     refuse_other_place(folder.dense_record(), here)
     save_settings(folder, settings)
-    listener.prepared(folder, demo)
+    listener.prepared(folder, demo, task.metric)
     for why in folder.set_broken_records_aside():
         listener.say(f"Set aside, to be done again: {why}")
     for note in notes:

@@ -92,7 +92,7 @@ def publish(bench: Checked, best: Standing | None) -> None:
 
 def described(best: Standing) -> str:
     """One line about a plan: `trial 7 (measured, fine-tuned): 4.81 ms, mAP50-95 0.712 on val`."""
-    numbers = f"{best.latency_ms:.2f} ms, mAP50-95 {best.map50_95:.3f} on val"
+    numbers = f"{best.latency_ms:.2f} ms, {best.record.metric} {best.map50_95:.3f} on val"
     return f"{best.name} ({best.words()}): {numbers}"
 
 

@@ -241,7 +241,7 @@ class _Run:
             bench, pruned, self.folder, self.listener, settings, SHORT, most_s
         )
         if score.metrics.map50_95 <= 0:
-            raise TrialFailed("collapsed", "mAP50-95 is 0 after the fine-tune")
+            raise TrialFailed("collapsed", f"{score.metrics.metric} is 0 after the fine-tune")
         self._add_score(score)
         return module
 

@@ -21,6 +21,7 @@ from autoprune.evaluation.dataset import DataSummary
 from autoprune.evaluation.gradients import collect_taylor
 from autoprune.evaluation.images import check_channels
 from autoprune.evaluation.inside.loss import detection_loss
+from autoprune.evaluation.model_task import check_keypoints
 from autoprune.evaluation.training_loss import (
     labelled_batches,
     loss_model,
@@ -40,7 +41,7 @@ from autoprune.storage.study_folder import StudyFolder
 _WITHOUT_IMAGES = "; only importance l2_bn uncompensated needs no images"
 CACHE_BYTES = 3_000_000_000
 LOOKING = 0.7  # of the stage's time: what is left goes to sums at the end and to ranking channels
-_VERSION = 4  # of the statistics: raise it when their meaning changes
+_VERSION = 5  # of the statistics: raise it when their meaning changes
 
 
 def calibrated(bench: Measured, allowance: Allowance, listener: SearchListener) -> Calibrated:
@@ -130,6 +131,7 @@ def calibrate(
         raise ConfigError.of("calibration", "images", images, "at least 1")
     check_classes(module, len(data.names), str(data.path), _WITHOUT_IMAGES)
     check_channels(module, data.channels, str(data.path))
+    check_keypoints(module, data.kpt_shape, str(data.path))
     folder = cache or cache_folder() / "calibration"
     count = min(images, len(data.train))
     statistics = _read(_file(folder, module, data, imgsz, count, seed))

@@ -64,8 +64,8 @@ def _check_detects(bench: Checked, record: TrialRecord) -> None:
     if known != list(names):
         cause = f"are its classes {known[:3]} ... the data's {list(names[:3])} ..., in this order?"
     raise ConfigError(
-        f"{bench.config.model}: got mAP50-95 {found:.3f} on val of {bench.data.path}, expected a"
-        f" model that detects at least {LEAST_MAP:g}; {cause}"
+        f"{bench.config.model}: got {record.metric} {found:.3f} on val of {bench.data.path},"
+        f" expected a model that detects at least {LEAST_MAP:g}; {cause}"
     )
 
 

@@ -81,7 +81,6 @@ def lengthen(
             f"The longer fine-tune of {best.name} failed ({failure.reason}: {failure.detail})."
         )
         return best
-    listener.say(
-        f"{best.name}, {score.epochs} more epochs: mAP50-95 {score.metrics.map50_95:.3f} on val."
-    )
+    reached = f"{best.metric} {score.metrics.map50_95:.3f} on val"
+    listener.say(f"{best.name}, {score.epochs} more epochs: {reached}.")
     return longer
