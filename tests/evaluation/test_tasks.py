@@ -141,7 +141,7 @@ def test_labels_that_do_not_teach_the_task_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"kpt_shape: got None, expected \[keypoints, 2 or 3\]"):
         inspect_data(boxes, task="pose")
     boxes.write_text(dump_yaml({**load_yaml(boxes), "kpt_shape": [4, 3]}))
-    with pytest.raises(ConfigError, match="line 1.*and the keypoints, 17 numbers"):
+    with pytest.raises(ConfigError, match=r"line 1.*and the keypoints, 17 numbers"):
         inspect_data(boxes, task="pose")
 
 
