@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from autoprune.domain.config import ALLOW_BROKEN
+from autoprune.domain.config import BY_DEFAULT, Tolerated
 from autoprune.domain.schema import load_json, save_json
 from autoprune.errors import ConfigError, UnsupportedModel
 from autoprune.evaluation.checkpoint import model_hash, read_checkpoint
@@ -34,7 +34,7 @@ def fully_fine_tuned(
     settings: Mapping[str, Any],
     folder: Path,
     say: Say = lambda _: None,
-    allow_broken: float = ALLOW_BROKEN,
+    tolerated: Tolerated = BY_DEFAULT,
 ) -> PrunedYOLO:
     """Train at full length, or go on with the same training begun in `folder`.
 
@@ -44,7 +44,7 @@ def fully_fine_tuned(
         settings: Ultralytics' training settings.
         folder: Receives Ultralytics' run; the caller removes it once the result is safe.
         say: Told whether it goes on, and after each epoch how far it is and mAP50-95 on val.
-        allow_broken: Percent of a split's images that may be broken; they are left out.
+        tolerated: How many images may be broken, and left out, or without labels.
 
     Returns:
         The trained model, Ultralytics' best by fitness on val.
@@ -58,7 +58,7 @@ def fully_fine_tuned(
     any_class = bool(arguments.get("single_cls"))
     described, new = read_data_yaml(data), not folder.exists()
     check_channels(model.model, described.channels, str(described.path))
-    looked = look_through(described, allow_broken, any_class=any_class)
+    looked = look_through(described, tolerated, any_class=any_class)
     for note in looked.notes():
         say(f"Note: {note}.")
     try:

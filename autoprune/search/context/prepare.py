@@ -96,7 +96,7 @@ def check(
     data_yaml = config.data or demo_data_yaml()
     read_data_yaml(data_yaml)  # what is wrong with it, without reading every label
     here = greet(target, options, listener.say)
-    data = inspect_data(data_yaml, config.allow_broken)
+    data = inspect_data(data_yaml, config.tolerated)
     check_classes(yolo.model, len(data.names), str(data.path), ": train it on this data")
     check_channels(yolo.model, data.channels, str(data.path))
     base_hash = model_hash(yolo.model)  # of the file, which plans are for
