@@ -210,6 +210,9 @@ def test_what_is_odd_about_the_images_is_told(shapes_model: YOLO, tmp_path: Path
     pruned = prune_detection_model(shapes_model, prune_ratio=0.5, calibration=odd, allow_broken=30)
     assert len(pruned.notes) == 1
     assert "left out" in pruned.notes[0]
+    label.write_text("")
+    with pytest.raises(ConfigError, match="train: 1 of 4 images have no labels"):
+        prune_detection_model(shapes_model, prune_ratio=0.5, calibration=odd, allow_unlabelled=10)
 
 
 def test_pruning_nothing_with_images_changes_nothing(shapes_model: YOLO, data: Path) -> None:

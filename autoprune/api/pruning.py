@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoprune.domain.config import ALLOW_BROKEN
+from autoprune.domain.config import ALLOW_BROKEN, ALLOW_UNLABELLED, Tolerated
 from autoprune.domain.plan import Calibration, PruningPlan
 from autoprune.errors import ConfigError, PlanError
 from autoprune.evaluation.traces import no_traces
@@ -33,6 +33,7 @@ def prune_detection_model(
     seed: int = 0,
     any_base: bool = False,
     allow_broken: float = ALLOW_BROKEN,
+    allow_unlabelled: float = ALLOW_UNLABELLED,
     trust_checkpoint: bool = False,
 ) -> PrunedYOLO:
     """Prune a YOLO of any family and task; the model given is never changed.
@@ -50,6 +51,7 @@ def prune_detection_model(
         seed: Which training images those are.
         any_base: Apply a plan that was written for another model; it is refused otherwise.
         allow_broken: Percent of a split's images that may be broken; they are left out.
+        allow_unlabelled: Percent of train's or val's images that may have no labels; never all.
         trust_checkpoint: Load a .pt that holds more than torch and Ultralytics classes.
 
     Returns:
@@ -114,7 +116,8 @@ def prune_detection_model(
         if images is None:
             wanted = f"importance {chosen}" if criterion.needs_images else "compensate"
             raise ConfigError(f"{wanted} needs images: give calibration, the path of a data YAML")
-        data = inspect_data(images.data, allow_broken, model_task(dense).name)
+        tolerated = Tolerated(allow_broken, allow_unlabelled)
+        data = inspect_data(images.data, tolerated, model_task(dense).name)
         notes = data.notes
         size = max(trained_image_size(yolo))
         statistics = _statistics(dense, data, size, images, criterion.needs == "gradients")
@@ -156,6 +159,7 @@ def fine_tune_pruned(
     folder: Path,
     say: Callable[[str], None] = lambda _: None,
     allow_broken: float = ALLOW_BROKEN,
+    allow_unlabelled: float = ALLOW_UNLABELLED,
 ) -> PrunedYOLO:
     """Fine-tune a pruned model at full length, keeping its shape, and return the trained one.
 
@@ -167,6 +171,7 @@ def fine_tune_pruned(
             interrupted there goes on after its last finished epoch.
         say: Told whether it goes on, and after each epoch how far it is and its main metric on val.
         allow_broken: Percent of a split's images that may be broken; they are left out.
+        allow_unlabelled: Percent of train's or val's images that may have no labels; never all.
 
     Raises:
         ConfigError: An unknown setting, or one that would train another network; `folder` holds
@@ -174,7 +179,8 @@ def fine_tune_pruned(
     """
     from autoprune.evaluation.full_fine_tune import fully_fine_tuned
 
-    return fully_fine_tuned(model, data, settings, folder, say, allow_broken)
+    tolerated = Tolerated(allow_broken, allow_unlabelled)
+    return fully_fine_tuned(model, data, settings, folder, say, tolerated)
 
 
 def _calibration_images(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from autoprune.cli import exit_codes, files, options
-from autoprune.domain.config import ALLOW_BROKEN
+from autoprune.domain.config import ALLOW_BROKEN, ALLOW_UNLABELLED
 
 app = typer.Typer(
     help="Find which channels of a YOLO can go: size, measured latency and mAP.",
@@ -58,6 +58,7 @@ def search(
     studies: Annotated[Path, typer.Option(help="Folder that holds the studies.")] = Path("studies"),
     trust_checkpoint: options.Trust = False,
     allow_broken: options.MaybeAllowBroken = None,
+    allow_unlabelled: options.MaybeAllowUnlabelled = None,
     debug: options.Debug = False,
 ) -> None:
     """Search for the plan that meets a latency goal at the least loss of mAP."""
@@ -93,6 +94,7 @@ def search(
                 "reuse": reuse,
                 "trust_checkpoint": trust_checkpoint or None,
                 "allow_broken": allow_broken,
+                "allow_unlabelled": allow_unlabelled,
             },
             fine_tune=pairs,
         )
@@ -192,6 +194,7 @@ def prune(
     any_base: options.AnyBase = False,
     trust_checkpoint: options.Trust = False,
     allow_broken: options.AllowBroken = ALLOW_BROKEN,
+    allow_unlabelled: options.AllowUnlabelled = ALLOW_UNLABELLED,
     debug: options.Debug = False,
 ) -> None:
     """Apply a plan to a model, and fine-tune it if --data is given.
@@ -226,6 +229,7 @@ def prune(
             calibration=calibration or data,
             any_base=any_base,
             allow_broken=allow_broken,
+            allow_unlabelled=allow_unlabelled,
             trust_checkpoint=trust_checkpoint,
         )
         how, say = pruned.how_pruned, Once()  # a fine-tune returns another object
@@ -233,7 +237,8 @@ def prune(
             say(f"Note: {note}.")
         if data is not None:
             training = output.with_suffix(".training")
-            pruned = api.fine_tune_pruned(pruned, data, pairs, training, say, allow_broken)
+            odd = (allow_broken, allow_unlabelled)
+            pruned = api.fine_tune_pruned(pruned, data, pairs, training, say, *odd)
             pruned.save(output)
             for done in (training / "fine-tune", training):  # a half removed one must not go on
                 shutil.rmtree(done)

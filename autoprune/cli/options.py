@@ -30,6 +30,13 @@ MaybeAllowBroken = Annotated[
     Optional[float],
     typer.Option(help="Percent of a split's images that may be broken and left out. Default: 5."),
 ]
+AllowUnlabelled = Annotated[
+    float, typer.Option(help="Percent of train's or val's images that may have no labels.")
+]
+MaybeAllowUnlabelled = Annotated[
+    Optional[float],
+    typer.Option(help="Percent of train's or val's images that may have no labels. Default: 90."),
+]
 
 # The goal
 BudgetMs = Annotated[Optional[float], typer.Option(help="Latency limit, ms.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from autoprune.domain.validation import config_error
 
 GoalKind = Literal["budget_ms", "speedup", "max_drop"]
 ALLOW_BROKEN = 5.0  # percent of a split's images that may be broken and left out
+ALLOW_UNLABELLED = 90.0  # percent of train's or val's images that may have no labels
 MOST_WORKERS = 4  # processes of one search that evaluate candidates
 DEFAULT_TARGET_PYTHON = "python3"
 PROVIDER_EXPECTED = "1 to 100 printable characters, such as CUDAExecutionProvider or cuda:0"
@@ -27,6 +29,22 @@ PROVIDER_EXPECTED = "1 to 100 printable characters, such as CUDAExecutionProvide
 def is_provider_name(text: str) -> bool:
     """Whether a text can name an ONNX Runtime execution provider or a torch device."""
     return 1 <= len(text) <= 100 and text.isprintable() and not text.isspace()
+
+
+@dataclass(frozen=True)
+class Tolerated:
+    """Up to what percent of a split's images may be odd until the work stops.
+
+    Attributes:
+        broken: Images that are broken and left out.
+        unlabelled: Images of train or val without labels; never all of them.
+    """
+
+    broken: float = ALLOW_BROKEN
+    unlabelled: float = ALLOW_UNLABELLED
+
+
+BY_DEFAULT = Tolerated()
 
 
 class StudyConfig(BaseModel):
@@ -63,6 +81,12 @@ class StudyConfig(BaseModel):
     reuse: bool = True  # trials of earlier studies that differ in the goal alone
     trust_checkpoint: bool = False
     allow_broken: float = Field(default=ALLOW_BROKEN, ge=0, le=100)
+    allow_unlabelled: float = Field(default=ALLOW_UNLABELLED, ge=0, le=100)
+
+    @property
+    def tolerated(self) -> Tolerated:
+        """How odd the images may be."""
+        return Tolerated(self.allow_broken, self.allow_unlabelled)
 
     @field_validator("imgsz", mode="before")
     @classmethod

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from autoprune.domain.config import ALLOW_BROKEN
+from autoprune.domain.config import BY_DEFAULT, Tolerated
 from autoprune.errors import ConfigError
 from autoprune.evaluation.data_yaml import DataYaml, read_data_yaml
 from autoprune.evaluation.labels import Layout
@@ -83,20 +83,20 @@ class DataSummary:
 
 
 def inspect_data(
-    path: Path | str, allow_broken: float = ALLOW_BROKEN, task: str = "detect"
+    path: Path | str, tolerated: Tolerated = BY_DEFAULT, task: str = "detect"
 ) -> DataSummary:
     """Read and check a data set: see `look_through`.
 
     Args:
         path: The data YAML.
-        allow_broken: Percent of a split's images that may be broken; they are left out.
+        tolerated: How many images may be broken, and left out, or without labels.
         task: What is learned of the labels, a name in TASKS.
 
     Raises:
         ConfigError: Missing or wrong YAML, keys, folders or labels; too few images.
     """
     described = read_data_yaml(path)
-    looked = look_through(described, allow_broken, task)
+    looked = look_through(described, tolerated, task)
     train, val = looked.images("train"), looked.images("val")
     used = {*train, *val}
     unseen = [one for one in looked.seen.get("test", ()) if one.image not in used]

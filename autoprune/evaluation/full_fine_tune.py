@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from autoprune.domain.config import ALLOW_BROKEN
+from autoprune.domain.config import BY_DEFAULT, Tolerated
 from autoprune.domain.schema import load_json, save_json
 from autoprune.domain.task import TASKS
 from autoprune.errors import ConfigError, UnsupportedModel
@@ -36,7 +36,7 @@ def fully_fine_tuned(
     settings: Mapping[str, Any],
     folder: Path,
     say: Say = lambda _: None,
-    allow_broken: float = ALLOW_BROKEN,
+    tolerated: Tolerated = BY_DEFAULT,
 ) -> PrunedYOLO:
     """Train at full length, or go on with the same training begun in `folder`.
 
@@ -46,7 +46,7 @@ def fully_fine_tuned(
         settings: Ultralytics' training settings.
         folder: Receives Ultralytics' run; the caller removes it once the result is safe.
         say: Told whether it goes on, and after each epoch how far it is and its main metric on val.
-        allow_broken: Percent of a split's images that may be broken; they are left out.
+        tolerated: How many images may be broken, and left out, or without labels.
 
     Returns:
         The trained model, Ultralytics' best by fitness on val.
@@ -61,9 +61,8 @@ def fully_fine_tuned(
     described, new = read_data_yaml(data), not folder.exists()
     check_channels(model.model, described.channels, str(described.path))
     check_keypoints(model.model, described.kpt_shape, str(described.path))
-    looked = look_through(
-        described, allow_broken, model_task(model.model).name, any_class=any_class
-    )
+    task = model_task(model.model).name
+    looked = look_through(described, tolerated, task, any_class=any_class)
     for note in looked.notes():
         say(f"Note: {note}.")
     try:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from autoprune.domain.config import ALLOW_BROKEN
+from autoprune.domain.config import Tolerated
 from autoprune.errors import ConfigError
 from autoprune.evaluation.data_yaml import DataYaml
 from autoprune.evaluation.fingerprint import fingerprint
 from autoprune.evaluation.inside.files import label_file, picture_shape
 from autoprune.evaluation.labels import ANY_CLASS, Labels, Layout, read_labels
 
-_ALLOW_UNLABELLED = 90.0  # percent
 _THREADS = 8  # they wait for the disk, above all for one in the network
 
 
@@ -69,22 +68,18 @@ class LookedThrough:
 
 
 def look_through(
-    described: DataYaml,
-    allow_broken: float = ALLOW_BROKEN,
-    task: str = "detect",
-    *,
-    any_class: bool = False,
+    described: DataYaml, tolerated: Tolerated, task: str = "detect", *, any_class: bool = False
 ) -> LookedThrough:
     """Read every label file, and of every picture what tells whether it is one.
 
     Args:
         described: The data set.
-        allow_broken: Percent of a split's images that may be broken.
+        tolerated: How many images may be broken, or without labels.
         task: What is learned of the labels, a name in TASKS.
         any_class: Whether class ids beyond the names are sound, as with `single_cls`.
 
     Raises:
-        ConfigError: More of a split are broken, or hardly any image of train or val has labels.
+        ConfigError: More are, or no image of train or val has labels.
     """
     found: dict[str, tuple[Seen, ...]] = {}
     broken: dict[str, dict[Path, str]] = {}
@@ -103,9 +98,9 @@ def look_through(
             }
     looked = LookedThrough(found, broken)
     for split in described.splits:
-        _check_broken(described, looked, split, allow_broken)
+        _check_broken(described, looked, split, tolerated.broken)
     for split in ("train", "val"):
-        _check_labelled(described, looked, split, allow_broken)
+        _check_labelled(described, looked, split, tolerated.unlabelled)
     return looked
 
 
@@ -137,10 +132,10 @@ def _check_labelled(described: DataYaml, looked: LookedThrough, split: str, allo
         got = f"no labelled object in {every} images"
         raise ConfigError.of(str(described.path), split, got, expected)
     percent = 100 * bare / every
-    if percent > max(_ALLOW_UNLABELLED, allowed):
+    if percent > allowed:
         raise ConfigError(
             f"{described.path}: {split}: {bare} of {every} images have no labels, expected"
-            f" {expected} (--allow-broken {_enough(percent)} if they show no object)"
+            f" {expected} (--allow-unlabelled {_enough(percent)} if they show no object)"
         )
 
 

@@ -15,12 +15,14 @@ from typing import Any
 import psutil
 
 from autoprune.errors import TrialFailed
+from autoprune.storage.yaml_io import write_atomic
 
 IDLE_S = 300.0  # without computing anything, until it counts as hung
 LOOK_S = 15.0  # between two looks
 IDLE_SHARE = 0.005  # of one core, up to which nothing is computed
 GRACE_S = 60.0  # for what cannot be interrupted; then the process ends
 _PAUSED = 4  # its exit code, as README's table has it
+_NOTE_S = 5.0  # for the note that says why: its disk may be the one that hangs
 
 
 class _Hung(BaseException):
@@ -59,8 +61,23 @@ def watched(what: str) -> Iterator[None]:
         signal.signal(signal.SIGALRM, signal.SIG_DFL if before is None else before)
 
 
+@contextmanager
+def last_words(file: Path) -> Iterator[None]:
+    """Have a process that must end because its work hangs leave the reason in this file.
+
+    Args:
+        file: Of whoever looks after the process; its folder is there.
+    """
+    before, _Watching.note = _Watching.note, file
+    try:
+        yield
+    finally:
+        _Watching.note = before
+
+
 class _Watching(threading.Thread):
     now = False  # one at a time
+    note: Path | None = None
 
     def __init__(self, what: str, before: Any) -> None:
         super().__init__(daemon=True, name="autoprune-watchdog")
@@ -79,6 +96,7 @@ class _Watching(threading.Thread):
             if idle_s >= IDLE_S:
                 self._interrupt()
                 if idle_s >= IDLE_S + GRACE_S:
+                    self._leave_note()
                     os.write(2, f"autoprune: paused: {self.hung}\n".encode("utf-8", "replace"))
                     os._exit(_PAUSED)
 
@@ -90,6 +108,15 @@ class _Watching(threading.Thread):
             raise _Hung
         if callable(self.before):  # somebody else's
             self.before(number, frame)
+
+    def _leave_note(self) -> None:
+        """In a thread of its own, which ends with the process if it hangs too."""
+        if self.note is None:
+            return
+        words = self.hung.encode("utf-8", "replace")
+        writing = threading.Thread(target=_write, args=(self.note, words), daemon=True)
+        writing.start()
+        writing.join(_NOTE_S)
 
     def _waited(self, seconds: float) -> bool:
         self.spent = self._spent_s()
@@ -117,6 +144,11 @@ class _Watching(threading.Thread):
                 with suppress(psutil.Error):  # it has just ended
                     spent += sum(child.cpu_times()[:2])
         return spent
+
+
+def _write(file: Path, words: bytes) -> None:
+    with suppress(OSError):
+        write_atomic(file, words)
 
 
 def _file_at_hand(frame: FrameType | None) -> Path | None:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from autoprune import api
 from autoprune.cli import exit_codes
 from autoprune.cli.main import app
+from autoprune.domain.config import Tolerated
 from autoprune.errors import ConfigError, StorageFailed, TooManyFailures, TrialFailed
 
 COMMANDS = {
@@ -131,3 +132,18 @@ def test_a_search_knows_its_study_once_it_is_prepared(
     said = CliRunner().invoke(app, ["search", "--budget-ms", "5"])
     assert said.exit_code == 1
     assert "AssertionError: later" in (tmp_path / "errors.log").read_text()
+
+
+def test_how_odd_the_images_may_be_is_asked_by_two_options(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Any] = []
+
+    def search(config: Any, **_: Any) -> None:
+        seen.append(config.tolerated)
+        raise ConfigError("seen enough")
+
+    monkeypatch.setattr(api, "search", search)
+    for flags in ([], ["--allow-broken", "7"], ["--allow-unlabelled", "95"]):
+        assert CliRunner().invoke(app, ["search", "--speedup", "2", *flags]).exit_code == 2
+    assert seen == [Tolerated(5, 90), Tolerated(7, 90), Tolerated(5, 95)]

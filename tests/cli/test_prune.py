@@ -135,6 +135,10 @@ def test_a_file_in_single_precision_and_odd_images_are_told(data: Path, tmp_path
     said = prune(*asked, "--allow-broken", "30")
     assert said.exit_code == 0
     assert "Note: train: 1 of 4 images are broken and left out" in said.output
+    sorted((spoiled / "labels" / "train").iterdir())[0].write_text("")
+    said = prune(*asked, "--allow-unlabelled", "10")
+    assert said.exit_code == 2
+    assert "(--allow-unlabelled 26 if they show no object)" in said.output
 
 
 def test_where_nothing_can_be_written_is_found_before_any_work(

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from autoprune.domain.config import StudyConfig
+from autoprune.domain.config import StudyConfig, Tolerated
 from autoprune.domain.goal import Goal
 from autoprune.errors import ConfigError
 
@@ -33,6 +33,12 @@ def test_a_goal_gives_its_limit_in_milliseconds() -> None:
     assert Goal(kind="max_drop", value=1).budget_ms(dense_ms=9.0) is None
 
 
+def test_how_odd_the_images_may_be_is_two_wishes() -> None:
+    assert StudyConfig.of({"goal": GOAL}, "x").tolerated == Tolerated(5, 90)
+    asked = {"goal": GOAL, "allow_broken": 7, "allow_unlabelled": 95}
+    assert StudyConfig.of(asked, "x").tolerated == Tolerated(broken=7, unlabelled=95)
+
+
 def test_a_config_survives_plain_data() -> None:
     config = StudyConfig.of(
         {"goal": GOAL, "model": "a.pt", "data": "d.yaml", "imgsz": 64, "protect": [0, 22]}, "x"
@@ -57,6 +63,8 @@ def test_a_config_survives_plain_data() -> None:
         ({"trials": -1}, "trials: got -1"),
         ({"timeout_s": 0}, "timeout_s: got 0"),
         ({"seed": 2**31}, "seed: got 2147483648"),
+        ({"allow_broken": 101}, "allow_broken: got 101"),
+        ({"allow_unlabelled": -1}, "allow_unlabelled: got -1"),
         ({"imgsz": 100}, "imgsz: got 100, expected each side to be a multiple of 32"),
         ({"imgsz": [64, 65]}, "imgsz: got [64, 65]"),
         ({"imgsz": [64, 64, 64]}, "imgsz"),

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from autoprune.domain.config import Tolerated
 from autoprune.errors import ConfigError
 from autoprune.evaluation.checkpoint import read_checkpoint
 from autoprune.evaluation.full_fine_tune import fully_fine_tuned
@@ -182,6 +183,18 @@ def test_with_one_class_for_all_no_class_id_is_wrong(
     once = {**SETTINGS, "epochs": 1, "single_cls": True}
     tuned = fully_fine_tuned(pruned, yaml, once, tmp_path / "b")
     assert tuned.model.model[-1].nc == 1
+
+
+def test_more_images_without_labels_than_are_tolerated_stop_it_before_it_begins(
+    pruned: PrunedYOLO, data_yaml: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "set"
+    shutil.copytree(data_yaml.parent, folder)
+    next((folder / "labels" / "train").iterdir()).unlink()
+    none = Tolerated(unlabelled=0)
+    with pytest.raises(ConfigError, match="--allow-unlabelled"):
+        fully_fine_tuned(pruned, folder / data_yaml.name, SETTINGS, tmp_path / "a", tolerated=none)
+    assert not (tmp_path / "a").exists()
 
 
 def test_data_of_another_kind_is_refused_and_no_folder_is_left(

@@ -10,6 +10,7 @@ import cv2
 import pytest
 
 from autoprune.demo.dataset import Split, write_detection_set
+from autoprune.domain.config import Tolerated
 from autoprune.errors import ConfigError
 from autoprune.evaluation.dataset import inspect_data
 from autoprune.evaluation.fingerprint import fingerprint
@@ -45,7 +46,7 @@ def test_more_than_a_share_of_them_stops_the_work_unless_it_is_allowed(small: Pa
         label.write_text("0 .5 .5 .2 .2 .9\n")
     with pytest.raises(ConfigError, match=r"train: 4 of 40 images are broken.*--allow-broken 11 "):
         inspect_data(small)
-    assert len(inspect_data(small, allow_broken=11).train) == 36
+    assert len(inspect_data(small, Tolerated(broken=11)).train) == 36
 
 
 def test_images_without_labels_are_counted_and_hardly_any_labels_stop_the_work(small: Path) -> None:
@@ -55,9 +56,21 @@ def test_images_without_labels_are_counted_and_hardly_any_labels_stop_the_work(s
     assert inspect_data(small).notes == ("train: 20 of 40 images have no labels",)
     for label in labels[20:37]:
         label.write_text("")
-    with pytest.raises(ConfigError, match=r"train: 37 of 40 images have no labels.*broken 93 if"):
-        inspect_data(small)
-    assert len(inspect_data(small, allow_broken=93).train) == 40
+    for tolerated in (Tolerated(), Tolerated(broken=100), Tolerated(unlabelled=92)):
+        with pytest.raises(ConfigError, match=r"train: 37 of 40 .*--allow-unlabelled 93 if they"):
+            inspect_data(small, tolerated)
+    assert len(inspect_data(small, Tolerated(broken=0, unlabelled=93)).train) == 40
+
+
+def test_fewer_images_without_labels_may_be_tolerated_and_never_all(small: Path) -> None:
+    labels = _files(small, "labels")
+    labels[0].unlink()
+    with pytest.raises(ConfigError, match=r"train: 1 of 40 images.*--allow-unlabelled 3 if"):
+        inspect_data(small, Tolerated(unlabelled=0))
+    for label in labels[1:]:
+        label.unlink()
+    with pytest.raises(ConfigError, match="train: got 'no labelled object in 40 images'"):
+        inspect_data(small, Tolerated(broken=100, unlabelled=100))
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".tiff", ".webp", ".png", ".jpg"])

@@ -118,3 +118,31 @@ with watchdog.watched("calibration"):
     )
     assert done.returncode == 4
     assert done.stderr.startswith("autoprune: paused: calibration hangs")
+
+
+@pytest.mark.parametrize("trouble", ["raise PermissionError", "time.sleep(600)"])
+def test_a_note_that_cannot_be_written_keeps_no_process_alive(tmp_path: Path, trouble: str) -> None:
+    code = f"""
+import signal, time
+from pathlib import Path
+from autoprune.evaluation import watchdog
+watchdog.LOOK_S, watchdog.IDLE_S, watchdog.GRACE_S, watchdog.IDLE_SHARE = 0.1, 0.5, 0.3, 0.05
+watchdog._NOTE_S = 0.3
+def write(*_):
+    {trouble}
+watchdog.write_atomic = write
+with watchdog.last_words(Path("note")), watchdog.watched("calibration"):
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+    time.sleep(600)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 4
+    assert done.stderr.startswith("autoprune: paused: calibration hangs")
+    assert done.stderr.count("\n") == 1

@@ -98,7 +98,7 @@ def check(
     data_yaml = config.data or demo_data_yaml()
     read_data_yaml(data_yaml)  # what is wrong with it, without reading every label
     here = greet(target, options, listener.say)
-    data = inspect_data(data_yaml, config.allow_broken, task.name)
+    data = inspect_data(data_yaml, config.tolerated, task.name)
     check_classes(yolo.model, len(data.names), str(data.path), ": train it on this data")
     check_channels(yolo.model, data.channels, str(data.path))
     check_keypoints(yolo.model, data.kpt_shape, str(data.path))

@@ -26,6 +26,7 @@ _FREE_SETTINGS = (
     "name",
     "trust_checkpoint",
     "allow_broken",
+    "allow_unlabelled",
     "reuse",
     "workers_local",
 )

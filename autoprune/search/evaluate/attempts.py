@@ -1,4 +1,4 @@
-"""Counts how often a worker died over a candidate: a file that only a clean end removes."""
+"""What earlier attempts at a candidate came to: files that only a clean end removes."""
 
 from __future__ import annotations
 
@@ -6,28 +6,43 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from autoprune.domain.record import Failure
+from autoprune.evaluation.watchdog import last_words
 from autoprune.storage.yaml_io import write_atomic
 
 MAX_ATTEMPTS = 2  # a candidate that took its worker down twice is not tried a third time
 
 
 @contextmanager
-def attempt(folder: Path) -> Iterator[bool]:
-    """Work on a candidate in its folder, under its lock; yields False if it took too many down.
+def attempt(folder: Path) -> Iterator[Failure | None]:
+    """Work on a candidate in its folder, under its lock; yields why not, if it must not be tried.
 
-    An exception, an interruption by the user included, is no death: the next attempt is free.
+    It must not if it took too many workers down, or hung so that its worker had to be ended: that
+    takes minutes each time. An exception, an interruption by the user included, is no death: the
+    next attempt is free.
     """
-    marker = folder / ".attempts"
-    deaths = _read(marker)
-    if deaths < MAX_ATTEMPTS:
-        write_atomic(marker, str(deaths + 1))
+    marker, hung = folder / ".attempts", folder / ".hung"
+    refused = _refused(marker, hung)
+    if refused is None:
+        write_atomic(marker, str(_deaths(marker) + 1))
     try:
-        yield deaths < MAX_ATTEMPTS
+        with last_words(hung):
+            yield refused
     finally:
-        marker.unlink(missing_ok=True)
+        for file in (marker, hung):
+            file.unlink(missing_ok=True)
 
 
-def _read(marker: Path) -> int:
+def _refused(marker: Path, hung: Path) -> Failure | None:
+    if hung.exists():
+        return Failure(reason="timeout", detail=hung.read_text("utf-8", "replace"))
+    if _deaths(marker) >= MAX_ATTEMPTS:
+        detail = f"its worker died {MAX_ATTEMPTS} times while working on it"
+        return Failure(reason="exception", detail=detail)
+    return None
+
+
+def _deaths(marker: Path) -> int:
     try:
         return int(marker.read_text())
     except (FileNotFoundError, ValueError):

@@ -25,7 +25,7 @@ from autoprune.pruning.size import model_size
 from autoprune.search.context.failures import candidate_failure
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
-from autoprune.search.evaluate.attempts import MAX_ATTEMPTS, attempt
+from autoprune.search.evaluate.attempts import attempt
 from autoprune.storage.study_folder import StudyFolder, clear_leftovers
 
 CLEARLY_OVER = 2.0  # times the predictor's mean error: beyond that a plan is not even scored
@@ -154,12 +154,9 @@ class _Run:
         self.seconds_before = self.record.seconds
 
     def attempted(self, work: Callable[[_Run], State]) -> TrialRecord:
-        """Do the work, unless it took its worker down too often."""
-        with attempt(self.folder) as allowed:
-            if allowed:
-                return self.guarded(work)
-            detail = f"its worker died {MAX_ATTEMPTS} times while working on it"
-            return self.save("failed", Failure(reason="exception", detail=detail))
+        """Do the work, unless it took its worker down too often, or hung."""
+        with attempt(self.folder) as refused:
+            return self.guarded(work) if refused is None else self.save("failed", refused)
 
     def guarded(self, work: Callable[[_Run], State]) -> TrialRecord:
         """Do the work; write the record, whatever comes of it."""

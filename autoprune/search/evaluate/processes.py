@@ -46,7 +46,8 @@ class _Died(Exception):
 class Processes:
     """So many worker processes.
 
-    A worker that dies is replaced, and its candidate is tried again until its attempts are used up.
+    A worker that dies is replaced, and its candidate is tried again until its attempts are used up;
+    one that had to be ended because its work hung has left word of it, and is not (see `attempt`).
 
     Args:
         bench: The study; each worker gets a copy that measures nothing.

@@ -14,6 +14,7 @@ from ultralytics.utils import DEFAULT_CFG
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import Split, write_detection_set
 from autoprune.demo.shapes import CLASS_NAMES
+from autoprune.domain.config import Tolerated
 from autoprune.evaluation.dataset import inspect_data
 from autoprune.evaluation.fine_tune import FineTuneSettings, fine_tune
 from autoprune.evaluation.inside.own_labels import OwnLabelsDataset, own_labels
@@ -29,7 +30,7 @@ def small(tmp_path: Path) -> Path:
 
 
 def _score(yaml: Path) -> float:
-    data = inspect_data(yaml, allow_broken=100)
+    data = inspect_data(yaml, Tolerated(broken=100))
     return validate(YOLO(demo_checkpoint()), data, data.val, 160).map50_95
 
 
@@ -81,7 +82,7 @@ def test_a_picture_is_never_repaired_in_place(small: Path, spoil: str, used: boo
     whole = image.read_bytes()
     spoiled = whole[: len(whole) // 2] if spoil == "cut off" else whole + b"more"
     image.write_bytes(spoiled)
-    data = inspect_data(small, allow_broken=20)
+    data = inspect_data(small, Tolerated(broken=20))
     assert (image in data.val) == used
     assert validate(YOLO(demo_checkpoint()), data, data.val, 160).images == len(data.val)
     assert image.read_bytes() == spoiled
@@ -104,6 +105,6 @@ def test_a_sound_set_is_the_one_that_ultralytics_reads(small: Path) -> None:
 def test_what_the_data_summary_leaves_out_is_not_scored(small: Path) -> None:
     for label in sorted((small.parent / "labels" / "val").glob("*.txt"))[::2]:
         label.write_text(label.read_text() + "0 .5 .5 .2 .2 .9\n")
-    data = inspect_data(small, allow_broken=60)
+    data = inspect_data(small, Tolerated(broken=60))
     found = validate(YOLO(demo_checkpoint()), data, data.val, 160)
     assert found.images == len(data.val) == 6

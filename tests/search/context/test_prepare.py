@@ -96,6 +96,8 @@ def test_what_is_left_out_or_bare_is_told_before_any_work(tmp_path: Path, data_y
     labels[1].unlink()
     with pytest.raises(ConfigError, match="train: 1 of 8 images are broken"):
         _checked(tmp_path, _config(odd))
+    with pytest.raises(ConfigError, match=r"train: 1 of 7 images have no labels.*unlabelled 15 if"):
+        _checked(tmp_path, _config(odd, allow_broken=20, allow_unlabelled=10))
     heard = Heard()
     checked = check(_config(odd, allow_broken=20), tmp_path, heard, FakeTarget())
     assert len(checked.data.train) == 7

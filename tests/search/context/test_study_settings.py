@@ -96,6 +96,8 @@ def test_a_changed_setting_is_refused_by_name(
         ("asked.timeout_s", 60.0),
         ("asked.provider", "CPUExecutionProvider"),
         ("asked.channels_last", False),
+        ("asked.allow_broken", 10.0),
+        ("asked.allow_unlabelled", 95.0),  # a study from before has no such key
         ("asked.model", "moved/a.pt"),
         ("model.file", "moved/a.pt"),
         ("versions.torch", "2.16.1"),

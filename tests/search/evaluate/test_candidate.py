@@ -11,7 +11,7 @@ import pytest
 from torch import nn
 
 from autoprune.domain.goal import Goal
-from autoprune.domain.record import SHORT, UNTRAINED, TrialRecord
+from autoprune.domain.record import SHORT, UNTRAINED, Failure, TrialRecord
 from autoprune.errors import ConfigError, StorageFailed, TargetUnreachable, TrialFailed
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.evaluate import candidate as evaluate
@@ -311,6 +311,22 @@ def test_a_candidate_that_took_two_workers_down_is_not_tried_again(
     assert made.state == "failed"
     assert made.failure is not None
     assert f"died {MAX_ATTEMPTS} times" in made.failure.detail
+    assert invented.asked == []
+
+
+def test_a_candidate_that_hung_and_ended_its_worker_is_recorded_so_and_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invented = Invented()
+    bench = invented_bench(tmp_path, invented, monkeypatch)
+    note = bench.folder.trial(3) / ".hung"
+    note.parent.mkdir(parents=True)
+    words = "validation hangs at a.png: nothing was computed for 300 s"
+    note.write_text(words)
+    made = evaluate_untrained(bench, TRIAL, SILENT)
+    assert made.state == "failed"
+    assert made.failure == Failure(reason="timeout", detail=words)
+    assert bench.folder.trial_records() == [made]
     assert invented.asked == []
 
 

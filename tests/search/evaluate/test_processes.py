@@ -19,6 +19,7 @@ import pytest
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import TrialRecord
 from autoprune.errors import ConfigError, TooManyFailures, TrialFailed
+from autoprune.evaluation import watchdog
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.evaluate import processes
 from autoprune.search.evaluate.attempts import attempt
@@ -58,10 +59,25 @@ def wrong(bench: Any, given: Candidate, listener: SearchListener, own: bool) -> 
 
 
 def deadly(bench: Any, given: Candidate, listener: SearchListener) -> TrialRecord:
-    with attempt(Path(bench.root) / given.name) as allowed:
-        if allowed:
+    with attempt(Path(bench.root) / given.name) as refused:
+        if refused is None:
             os.kill(os.getpid(), signal.SIGKILL)
         return failed(given)
+
+
+def hang(bench: Any, given: Candidate, listener: SearchListener) -> TrialRecord:
+    """Read what never comes, where no signal interrupts it."""
+    with attempt(Path(bench.root) / given.name) as refused:
+        if refused is not None:
+            return failed(given).model_copy(update={"failure": refused})
+        (Path(bench.root) / f"begun {time.monotonic_ns()}").touch()
+        image = Path(bench.root) / "image.png"
+        os.mkfifo(image)
+        watchdog.LOOK_S, watchdog.IDLE_S, watchdog.GRACE_S = 0.2, 0.6, 0.4
+        with watchdog.watched("validation"):
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+            os.open(image, os.O_RDONLY)
+    raise AssertionError("it went on")
 
 
 def die(bench: Any, given: Candidate, listener: SearchListener) -> TrialRecord:
@@ -148,6 +164,18 @@ def test_a_worker_that_dies_is_replaced_until_its_candidate_is_given_up(two: Pro
     made = _all(two, [deaths, other])
     assert [record.state for record in made] == ["failed", "scored"]
     assert _all(two, [two.begin(score, candidate(22))])[0].state == "scored"
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no such signals")
+def test_a_hang_that_ends_a_worker_is_recorded_with_its_file_and_not_repeated(
+    two: Processes, root: Path
+) -> None:
+    (made,) = _all(two, [two.begin(hang, candidate(25))])
+    assert made.failure is not None
+    assert made.failure.reason == "timeout"
+    assert made.failure.detail.startswith(f"validation hangs at {root / 'image.png'}: nothing was")
+    assert len(list(root.glob("begun *"))) == 1
+    assert _all(two, [two.begin(score, candidate(26))])[0].state == "scored"
 
 
 def test_workers_that_die_for_no_candidates_sake_end_the_search_with_their_last_words(
