@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ def prune_detection_model(
     round_to: int | None = None,
     calibration: str | Path | None = None,
     seed: int = 0,
+    classes: Sequence[int | str] | None = None,
     any_base: bool = False,
     allow_broken: float = ALLOW_BROKEN,
     allow_unlabelled: float = ALLOW_UNLABELLED,
@@ -49,6 +50,8 @@ def prune_detection_model(
         round_to: With prune_ratio: kept widths are rounded up to a multiple of this.
         calibration: Data YAML whose training images are looked at; the plan's own comes first.
         seed: Which training images those are.
+        classes: Ids or names of the classes to keep, whose predictions stay the same; else the
+            plan's own. Alone, nothing else is pruned.
         any_base: Apply a plan that was written for another model; it is refused otherwise.
         allow_broken: Percent of a split's images that may be broken; they are left out.
         allow_unlabelled: Percent of train's or val's images that may have no labels; never all.
@@ -69,7 +72,9 @@ def prune_detection_model(
         model_hash,
         trained_image_size,
     )
+    from autoprune.evaluation.data_yaml import read_data_yaml
     from autoprune.evaluation.dataset import inspect_data
+    from autoprune.evaluation.fewer_classes import kept_classes, with_classes
     from autoprune.evaluation.inside.pruned_yolo import as_pruned_yolo
     from autoprune.evaluation.model_task import model_task
     from autoprune.evaluation.regrowth_guard import seal
@@ -81,6 +86,8 @@ def prune_detection_model(
     )
     from autoprune.pruning.prune import Pruner, uniform_plan, widths_of
 
+    if classes is not None and prune_yaml is None:
+        prune_ratio = prune_ratio or 0.0
     if (prune_ratio is None) == (prune_yaml is None):
         raise ConfigError("prune_detection_model: give exactly one of prune_ratio and prune_yaml")
     yolo = load_yolo(model, trust=trust_checkpoint) if isinstance(model, (str, Path)) else model
@@ -103,6 +110,9 @@ def prune_detection_model(
     if plan.base not in (None, base) and not any_base:
         expected = f"the model's own {base} (--any-base applies it all the same)"
         raise PlanError.of(where, "base", plan.base, expected)
+    wanted_classes = classes if classes is not None else plan.classes
+    kept = None if wanted_classes is None else kept_classes(dense, wanted_classes)
+    dense = dense if kept is None else with_classes(dense, kept)
     images = _calibration_images(yolo, calibration, plan, seed)
     default = DEFAULT_IMPORTANCE if images is None else CALIBRATED_IMPORTANCE
     chosen = importance or plan.importance or default
@@ -117,7 +127,9 @@ def prune_detection_model(
             wanted = f"importance {chosen}" if criterion.needs_images else "compensate"
             raise ConfigError(f"{wanted} needs images: give calibration, the path of a data YAML")
         tolerated = Tolerated(allow_broken, allow_unlabelled)
-        data = inspect_data(images.data, tolerated, model_task(dense).name)
+        names = read_data_yaml(images.data).names
+        in_data = kept.in_data(names, images.data) if kept else None
+        data = inspect_data(images.data, tolerated, model_task(dense).name, in_data)
         notes = data.notes
         size = max(trained_image_size(yolo))
         statistics = _statistics(dense, data, size, images, criterion.needs == "gradients")
@@ -130,11 +142,12 @@ def prune_detection_model(
             compensate=compensated,
             calibration=images if statistics else None,
             base=base,
+            classes=kept.ids if kept else None,
         )
         seal(pruned, {"base": base, "plan": used.to_mapping()})
     result = as_pruned_yolo(pruned, yolo)
     result.how_pruned = _how_pruned(chosen, compensated, images if statistics else None)
-    result.notes = notes
+    result.notes, result.kept_classes = notes, kept
     return result
 
 

@@ -63,6 +63,14 @@ def image_size(text: str | None, width: int | None) -> tuple[int, ...] | None:
     return tuple(int(side) for side in sides)
 
 
+def class_list(text: str | None) -> tuple[int | str, ...] | None:
+    """`0,2` as numbers, `person,car` as names."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    return tuple(int(part) if part.isdecimal() else part for part in parts)
+
+
 def layer_indices(text: str | None) -> tuple[int, ...] | None:
     """`0,22` as numbers."""
     if text is None:

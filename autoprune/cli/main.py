@@ -50,6 +50,7 @@ def search(
     compensate: options.Compensate = None,
     seed: Annotated[Optional[int], typer.Option(help="Seed of the sampler.")] = None,
     protect: options.Protect = None,
+    classes: options.Classes = None,
     workers_local: options.WorkersLocal = None,
     keep: Annotated[Optional[str], typer.Option(help="Weights kept: front or all.")] = None,
     reuse: Annotated[
@@ -63,7 +64,12 @@ def search(
 ) -> None:
     """Search for the plan that meets a latency goal at the least loss of mAP."""
     with exit_codes.exit_codes("search", debug=debug) as running:
-        from autoprune.cli.arguments import image_size, layer_indices, split_overrides
+        from autoprune.cli.arguments import (
+            class_list,
+            image_size,
+            layer_indices,
+            split_overrides,
+        )
         from autoprune.cli.recipe import study_config
 
         pairs, width = split_overrides(overrides or [])
@@ -89,6 +95,7 @@ def search(
                 "compensate": compensate,
                 "seed": seed,
                 "protect": layer_indices(protect),
+                "classes": class_list(classes),
                 "workers_local": workers_local,
                 "keep": keep,
                 "reuse": reuse,
@@ -191,6 +198,7 @@ def prune(
     data: Annotated[
         Optional[Path], typer.Option(help="Data YAML: fine-tune on it; calibrates too.")
     ] = None,
+    classes: options.Classes = None,
     any_base: options.AnyBase = False,
     trust_checkpoint: options.Trust = False,
     allow_broken: options.AllowBroken = ALLOW_BROKEN,
@@ -203,7 +211,7 @@ def prune(
     """
     with exit_codes.exit_codes("prune", debug=debug):
         from autoprune import api
-        from autoprune.cli.arguments import check_output, split_overrides
+        from autoprune.cli.arguments import check_output, class_list, split_overrides
         from autoprune.cli.prune_screen import Once, print_pruned
         from autoprune.errors import ConfigError
         from autoprune.evaluation.quiet import prepare_environment
@@ -227,6 +235,7 @@ def prune(
             compensate=compensate,
             round_to=round_to,
             calibration=calibration or data,
+            classes=class_list(classes),
             any_base=any_base,
             allow_broken=allow_broken,
             allow_unlabelled=allow_unlabelled,

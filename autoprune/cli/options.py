@@ -47,6 +47,10 @@ Imgsz = Annotated[
 ]
 
 # What is pruned, and how
+Classes = Annotated[
+    Optional[str],
+    typer.Option(help="Classes to keep, ids or names: 0,2 or person,car. Default: all."),
+]
 Protect = Annotated[Optional[str], typer.Option(help="Indices to leave alone: 0,22.")]
 Space = Annotated[
     Optional[Path],

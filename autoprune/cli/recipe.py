@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from autoprune.cli.arguments import class_list
 from autoprune.domain.config import StudyConfig
 from autoprune.errors import ConfigError
 from autoprune.storage.yaml_io import load_yaml
@@ -58,6 +59,8 @@ def _recipe_values(recipe: Path) -> dict[str, Any]:
     if "protect" in values:
         protect = values["protect"]
         values["protect"] = protect if isinstance(protect, list) else str(protect).split(",")
+    if isinstance(values.get("classes"), (str, int)):
+        values["classes"] = class_list(str(values["classes"]))
     if "goal" in values:
         raise ConfigError.of(str(recipe), "goal", "goal", f"one of {', '.join(_GOALS)}")
     if not isinstance(values.get("fine_tune", {}), dict):

@@ -73,6 +73,7 @@ class StudyConfig(BaseModel):
     sampler: str = "profile"
     seed: int = Field(default=0, ge=0, lt=2**31)
     protect: tuple[int, ...] = ()
+    classes: tuple[int | str, ...] | None = Field(default=None, min_length=1)  # None: all
     importance: str = "obs"
     compensate: bool = True
     fine_tune: dict[str, Any] = Field(default_factory=dict)

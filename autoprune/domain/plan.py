@@ -24,6 +24,7 @@ _TOP_LEVEL_KEYS = (
     "compensate",
     "calibration",
     "base",
+    "classes",
 )
 
 
@@ -48,6 +49,7 @@ class PruningPlan:
         compensate: Whether consumers were corrected for what they lost; None leaves it open.
         calibration: Images the criterion or the compensation used, if any.
         base: Hash of the dense model the plan was written for, if known.
+        classes: Class ids of that model that are kept, ascending; None: all.
     """
 
     prune_ratios: Mapping[int, Ratio]
@@ -56,6 +58,7 @@ class PruningPlan:
     compensate: bool | None = None
     calibration: Calibration | None = None
     base: str | None = None
+    classes: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse values no file could hold either: a plan built in Python is checked as well."""
@@ -94,6 +97,7 @@ class PruningPlan:
             compensate=_checked_flag(content.get("compensate"), where, "compensate"),
             calibration=_checked_calibration(content.get("calibration"), where),
             base=_checked_text(content.get("base"), where, "base"),
+            classes=_checked_classes(content.get("classes"), where),
         )
 
     def to_mapping(self) -> dict[str, Any]:
@@ -118,6 +122,8 @@ class PruningPlan:
             }
         if self.base is not None:
             content["base"] = self.base
+        if self.classes is not None:
+            content["classes"] = list(self.classes)
         return content
 
     def save(self, path: Path | str) -> None:
@@ -215,6 +221,18 @@ def _checked_flag(value: Any, where: str, key: str) -> bool | None:
     if value is not None and not isinstance(value, bool):
         raise PlanError.of(where, key, value, "true or false")
     return value
+
+
+def _checked_classes(value: Any, where: str) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    expected = "a list of class ids, each once"
+    if not isinstance(value, (list, tuple)) or not value or len(set(map(str, value))) < len(value):
+        raise PlanError.of(where, "classes", value, expected)
+    for each in value:
+        if isinstance(each, bool) or not isinstance(each, int) or each < 0:
+            raise PlanError.of(where, "classes", each, expected)
+    return tuple(sorted(value))
 
 
 def _checked_calibration(value: Any, where: str) -> Calibration | None:

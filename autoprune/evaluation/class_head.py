@@ -31,16 +31,27 @@ def fit_classes(model: nn.Module, names: Mapping[int, str], *, by_name: bool = T
     unchanged = sources == list(range(detect.nc))
     kept_as_is = len(names) == detect.nc and not any(row is not None for row in sources)
     if not unchanged and not kept_as_is:
-        for tower_name in ("cv3", "one2one_cv3"):
-            for level, tower in enumerate(getattr(detect, tower_name, None) or ()):
-                prior = math.log(5 / len(names) / (640 / float(detect.stride[level])) ** 2)
-                tower[-1] = _with_rows(tower[-1], sources, prior)
+        for number, layer in enumerate(class_layers(detect)):
+            stride = float(detect.stride[number % detect.nl])
+            prior = math.log(5 / len(names) / (640 / stride) ** 2)
+            layer[-1] = _with_rows(layer[-1], sources, prior)
         detect.nc = len(names)
         detect.no = detect.nc + 4 * detect.reg_max
     described: Any = model
     described.names = dict(names)
     described.nc = detect.nc
     described.yaml = {**described.yaml, "nc": detect.nc}
+
+
+def class_layers(head: Any) -> list[Any]:
+    """Sequences of a head whose last convolution has one output per class.
+
+    Of each branch, from the finest map to the coarsest; then, of YOLO26's masks, the one that helps
+    in training alone.
+    """
+    towers = [tower for name in ("cv3", "one2one_cv3") for tower in getattr(head, name, None) or ()]
+    semantic = getattr(getattr(head, "proto", None), "semseg", None)
+    return towers if semantic is None else [*towers, semantic]
 
 
 def class_names(model: nn.Module) -> dict[int, str]:
@@ -86,16 +97,33 @@ def in_order_of(model: nn.Module, names: Sequence[str], data: str) -> nn.Module:
     Raises:
         ConfigError: Some names moved, and another one the model does not know.
     """
-    known, wanted = class_names(model), dict(enumerate(names))
-    rows = _source_rows(known, wanted, by_name=True)
-    if rows == list(range(len(names))) or len(known) != len(names) or rows.count(None) == len(rows):
+    known = class_names(model)
+    if len(known) != len(names):
+        return model
+    rows = class_rows(known, names)
+    if rows == list(range(len(names))):
         return model
     if None in rows:
         expected = "the model's class names, in any order; train it on this data"
-        raise ConfigError.of(data, "names", wanted[rows.index(None)], expected)
+        raise ConfigError.of(data, "names", names[rows.index(None)], expected)
     ordered = copy.deepcopy(model)
-    fit_classes(ordered, wanted)
+    fit_classes(ordered, dict(enumerate(names)))
     return ordered
+
+
+def class_rows(known: Mapping[int, str], names: Sequence[str]) -> list[int | None]:
+    """For each class of data with as many as a model, the model's class id of it.
+
+    Args:
+        known: The model's class id -> name.
+        names: The data's class names, by class id.
+
+    Returns:
+        Their own places where no name stands elsewhere; None for names that the model does not
+        know beside others that moved.
+    """
+    rows = _source_rows(known, dict(enumerate(names)), by_name=True)
+    return list(range(len(names))) if rows.count(None) == len(rows) else rows
 
 
 def _source_rows(old: Mapping[int, str], new: Mapping[int, str], by_name: bool) -> list[int | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from autoprune.evaluation.labels import Layout
 from autoprune.storage.yaml_io import dump_yaml, load_yaml, write_atomic
 
 MOST_CLASSES = 100_000
+KEPT_IDS, CLASSES_IN_FILES = "kept_ids", "classes_in_files"  # keys of our own
 _OF_KEYPOINTS = ("flip_idx", "kpt_names", "kpt_oks_sigmas")  # read by Ultralytics alone
 
 
@@ -40,9 +41,9 @@ class DataYaml:
     kpt_shape: tuple[int, int] | None = None
     of_keypoints: Mapping[str, Any] = field(default_factory=dict)
 
-    def layout(self, task: str) -> Layout:
-        """Of its label files, to learn a task of TASKS."""
-        return Layout(task, self.kpt_shape)
+    def layout(self, task: str, kept: tuple[int, ...] | None = None) -> Layout:
+        """Of its label files, to learn a task of TASKS, of some classes or all."""
+        return Layout(task, self.kpt_shape, kept)
 
 
 def read_data_yaml(path: Path | str) -> DataYaml:
@@ -81,21 +82,40 @@ def read_data_yaml(path: Path | str) -> DataYaml:
     )
 
 
-def resolved_data_yaml(path: Path | str, folder: Path) -> Path:
+def names_of(names: Sequence[str], kept: tuple[int, ...] | None) -> tuple[str, ...]:
+    """Names of the classes that are kept, all for None."""
+    return tuple(names if kept is None else (names[each] for each in kept))
+
+
+def of_classes(names: Sequence[str], kept: tuple[int, ...] | None) -> dict[str, Any]:
+    """Keys of a data YAML by which our reader of labels finds the classes that are kept.
+
+    Args:
+        names: All class names, by the class id in the label files.
+        kept: Those ids; None for all.
+    """
+    own = {"names": dict(enumerate(names_of(names, kept)))}
+    return own if kept is None else {**own, KEPT_IDS: list(kept), CLASSES_IN_FILES: len(names)}
+
+
+def resolved_data_yaml(path: Path | str, folder: Path, kept: tuple[int, ...] | None = None) -> Path:
     """The data YAML for Ultralytics itself, which would resolve `path` otherwise, or download.
 
     Args:
         path: A data YAML as `read_data_yaml` takes it.
         folder: Receives a copy with the absolute `path` and without `download`.
+        kept: Class ids in the label files that are learned; None for all.
 
     Raises:
         ConfigError: As `read_data_yaml`.
     """
-    root = read_data_yaml(path).root
+    described = read_data_yaml(path)
     content = {key: value for key, value in load_yaml(path).items() if key != "download"}
+    if kept is not None:
+        content |= {"nc": len(kept), **of_classes(described.names, kept)}
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder / Path(path).name
-    write_atomic(copy, dump_yaml({**content, "path": str(root)}))
+    write_atomic(copy, dump_yaml({**content, "path": str(described.root)}))
     return copy
 
 

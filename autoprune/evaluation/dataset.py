@@ -11,7 +11,7 @@ from typing import Any
 
 from autoprune.domain.config import BY_DEFAULT, Tolerated
 from autoprune.errors import ConfigError
-from autoprune.evaluation.data_yaml import DataYaml, read_data_yaml
+from autoprune.evaluation.data_yaml import DataYaml, names_of, of_classes, read_data_yaml
 from autoprune.evaluation.labels import Layout
 from autoprune.evaluation.look_through import LookedThrough, Seen, look_through
 from autoprune.evaluation.overlap import count_shared
@@ -41,6 +41,8 @@ class DataSummary:
         task: What is learned of the labels, a name in TASKS.
         kpt_shape: Keypoints of an object, and numbers of each; None in a set of boxes.
         of_keypoints: What else the YAML says about them.
+        names_in_files: All class names, by the class id in the label files.
+        kept: The ids there of the classes in `names`; None where those are all.
     """
 
     path: Path
@@ -58,11 +60,18 @@ class DataSummary:
     task: str = "detect"
     kpt_shape: tuple[int, int] | None = None
     of_keypoints: Mapping[str, Any] = field(default_factory=dict)
+    names_in_files: tuple[str, ...] = ()
+    kept: tuple[int, ...] | None = None
 
     @property
     def layout(self) -> Layout:
         """Of the label files."""
-        return Layout(self.task, self.kpt_shape)
+        return Layout(self.task, self.kpt_shape, self.kept)
+
+    @property
+    def classes_in_files(self) -> int:
+        """How many classes the label files have."""
+        return len(self.names_in_files or self.names)
 
     def training_yaml(self, folder: Path) -> Path:
         """Write a data YAML of `train` and `selection_images`; returns its path."""
@@ -70,7 +79,8 @@ class DataSummary:
 
     def yaml_of(self, folder: Path, train: Sequence[Path], val: Sequence[Path]) -> Path:
         """Write a data YAML of such images in `folder`; returns its path."""
-        more: dict[str, Any] = {"channels": self.channels, **self.of_keypoints}
+        own = of_classes(self.names_in_files or self.names, self.kept)
+        more: dict[str, Any] = {"channels": self.channels, **self.of_keypoints, **own}
         if self.kpt_shape is not None:
             more["kpt_shape"] = list(self.kpt_shape)
         return write_data_yaml(folder, self.names, train, val, more)
@@ -83,7 +93,10 @@ class DataSummary:
 
 
 def inspect_data(
-    path: Path | str, tolerated: Tolerated = BY_DEFAULT, task: str = "detect"
+    path: Path | str,
+    tolerated: Tolerated = BY_DEFAULT,
+    task: str = "detect",
+    kept: tuple[int, ...] | None = None,
 ) -> DataSummary:
     """Read and check a data set: see `look_through`.
 
@@ -91,12 +104,13 @@ def inspect_data(
         path: The data YAML.
         tolerated: How many images may be broken, and left out, or without labels.
         task: What is learned of the labels, a name in TASKS.
+        kept: Class ids in the label files that count, as if there were no others; None for all.
 
     Raises:
         ConfigError: Missing or wrong YAML, keys, folders or labels; too few images.
     """
     described = read_data_yaml(path)
-    looked = look_through(described, tolerated, task)
+    looked = look_through(described, tolerated, described.layout(task, kept))
     train, val = looked.images("train"), looked.images("val")
     used = {*train, *val}
     unseen = [one for one in looked.seen.get("test", ()) if one.image not in used]
@@ -108,8 +122,8 @@ def inspect_data(
         raise ConfigError.of(str(path), "val", f"{len(val)} image", "at least 2, or a test split")
     return DataSummary(
         path=described.path,
-        sha256=_identity(described, looked),
-        names=described.names,
+        sha256=_identity(described, looked, kept),
+        names=names_of(described.names, kept),
         train=train,
         val=val,
         test=test,
@@ -122,6 +136,8 @@ def inspect_data(
         task=task,
         kpt_shape=described.kpt_shape,
         of_keypoints=described.of_keypoints,
+        names_in_files=described.names,
+        kept=kept,
     )
 
 
@@ -170,8 +186,9 @@ def _set_aside(images: tuple[Path, ...]) -> tuple[tuple[Path, ...], tuple[Path, 
     return selection, tuple(image for image in images if image in held_out)
 
 
-def _identity(described: DataYaml, looked: LookedThrough) -> str:
-    digest = hashlib.sha256(repr((described.names, described.channels)).encode())
+def _identity(described: DataYaml, looked: LookedThrough, kept: tuple[int, ...] | None) -> str:
+    names = names_of(described.names, kept)
+    digest = hashlib.sha256(repr((names, described.channels)).encode())
     for split, images in looked.seen.items():
         for one in images:
             place = one.image

@@ -61,13 +61,15 @@ def fully_fine_tuned(
     described, new = read_data_yaml(data), not folder.exists()
     check_channels(model.model, described.channels, str(described.path))
     check_keypoints(model.model, described.kpt_shape, str(described.path))
-    task = model_task(model.model).name
-    looked = look_through(described, tolerated, task, any_class=any_class)
+    known = model.kept_classes
+    kept = known.in_data(described.names, str(described.path)) if known else None
+    layout = described.layout(model_task(model.model).name, kept)
+    looked = look_through(described, tolerated, layout, any_class=any_class)
     for note in looked.notes():
         say(f"Note: {note}.")
     try:
         with alone(folder / ".lock", timeout_s=0):
-            return _trained(model, data, arguments, folder, say)
+            return _trained(model, data, kept, arguments, folder, say)
     except ConfigError:
         if new:
             shutil.rmtree(folder, ignore_errors=True)
@@ -77,7 +79,12 @@ def fully_fine_tuned(
 
 
 def _trained(
-    model: PrunedYOLO, data: Path | str, arguments: dict[str, Any], folder: Path, say: Say
+    model: PrunedYOLO,
+    data: Path | str,
+    kept: tuple[int, ...] | None,
+    arguments: dict[str, Any],
+    folder: Path,
+    say: Say,
 ) -> PrunedYOLO:
     last = folder / _RUN / "weights" / "last.pt"
     request = _request(model, data, arguments)
@@ -91,7 +98,7 @@ def _trained(
     else:
         more = arguments
     model.add_callback("on_fit_epoch_end", partial(_after_epoch, say))
-    resolved = str(resolved_data_yaml(data, folder))
+    resolved = str(resolved_data_yaml(data, folder, kept))
     model.train(**{**more, "data": resolved, "save_dir": str((folder / _RUN).resolve())})
     return model
 

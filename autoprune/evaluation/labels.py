@@ -29,10 +29,13 @@ class Layout:
     Attributes:
         task: A name in TASKS. To detect, boxes and polygons will do, and keypoints are passed over.
         keypoints: Of an object, and numbers of each (2, or 3 with visibility); None without any.
+        kept: Class ids in the files that count, in the order of the classes they are read as;
+            objects of others are passed over. None: all.
     """
 
     task: str = "detect"
     keypoints: tuple[int, int] | None = None
+    kept: tuple[int, ...] | None = None
 
     @property
     def columns(self) -> int:
@@ -70,7 +73,7 @@ def read_labels(file: Path, classes: int, layout: Layout = BOXES) -> Labels:
 
     Args:
         file: Label file; a missing one means an image without objects.
-        classes: Number of classes.
+        classes: Number of classes in the file.
         layout: What a line holds.
 
     Raises:
@@ -80,7 +83,7 @@ def read_labels(file: Path, classes: int, layout: Layout = BOXES) -> Labels:
     """
     if layout.task == "pose":
         return _with_keypoints(file, classes, layout)
-    rows = _rows(file, classes, with_box=layout.columns)
+    rows = _rows(file, classes, layout.kept, with_box=layout.columns)
     outlined = any(len(row) > BOX_COLUMNS + 1 for _, _, row in rows)
     if rows and layout.outlines and not outlined:
         raise ConfigError.of(rows[0][0], "", rows[0][1], TASKS[layout.task].row)
@@ -102,7 +105,7 @@ def read_labels(file: Path, classes: int, layout: Layout = BOXES) -> Labels:
 def _with_keypoints(file: Path, classes: int, layout: Layout) -> Labels:
     points, numbers = layout.keypoints or (0, 0)
     boxes, found = [], []
-    for where, line, row in _rows(file, classes):
+    for where, line, row in _rows(file, classes, layout.kept):
         if len(row) != layout.columns or not points:
             expected = f"{TASKS['pose'].row}, {layout.columns} numbers"
             raise ConfigError.of(where, "", line, expected)
@@ -123,9 +126,11 @@ def _stacked(boxes: list[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 
 def _rows(
-    file: Path, classes: int, with_box: int | None = None
+    file: Path, classes: int, kept: tuple[int, ...] | None, with_box: int | None = None
 ) -> list[tuple[str, str, tuple[float, ...]]]:
     """Where it stands, the line and its numbers, for each line but empty and repeated ones.
+
+    Lines of other classes than those `kept` are left out.
 
     Of lines with `with_box` numbers, those of the box are kept.
     """
@@ -140,6 +145,10 @@ def _rows(
         if line.strip():
             where = f"{file}: line {number}"
             row = _numbers(line, where, classes)
+            if kept is not None:
+                if row[0] not in kept:
+                    continue
+                row = (float(kept.index(int(row[0]))), *row[1:])
             row = row[:BOX_COLUMNS] if len(row) == with_box else row
             same = np.array(row, np.float32).tobytes()
             if same not in seen:

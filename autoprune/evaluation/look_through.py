@@ -12,7 +12,7 @@ from autoprune.errors import ConfigError
 from autoprune.evaluation.data_yaml import DataYaml
 from autoprune.evaluation.fingerprint import fingerprint
 from autoprune.evaluation.inside.files import label_file, picture_shape
-from autoprune.evaluation.labels import ANY_CLASS, Labels, Layout, read_labels
+from autoprune.evaluation.labels import ANY_CLASS, BOXES, Labels, Layout, read_labels
 
 _THREADS = 8  # they wait for the disk, above all for one in the network
 
@@ -68,14 +68,14 @@ class LookedThrough:
 
 
 def look_through(
-    described: DataYaml, tolerated: Tolerated, task: str = "detect", *, any_class: bool = False
+    described: DataYaml, tolerated: Tolerated, layout: Layout = BOXES, *, any_class: bool = False
 ) -> LookedThrough:
     """Read every label file, and of every picture what tells whether it is one.
 
     Args:
         described: The data set.
         tolerated: How many images may be broken, or without labels.
-        task: What is learned of the labels, a name in TASKS.
+        layout: What is learned of the label files.
         any_class: Whether class ids beyond the names are sound, as with `single_cls`.
 
     Raises:
@@ -83,10 +83,10 @@ def look_through(
     """
     found: dict[str, tuple[Seen, ...]] = {}
     broken: dict[str, dict[Path, str]] = {}
-    if task == "pose" and not described.kpt_shape:
+    if layout.task == "pose" and not described.kpt_shape:
         raise ConfigError.of(str(described.path), "kpt_shape", None, "[keypoints, 2 or 3]")
     classes = ANY_CLASS if any_class else len(described.names)
-    look = partial(_look, described.channels, classes, described.layout(task))
+    look = partial(_look, described.channels, classes, layout)
     with ThreadPoolExecutor(_THREADS) as pool:
         for split, images in described.splits.items():
             looks = list(pool.map(look, images))

@@ -72,5 +72,5 @@ def labelled_batches(
     size = max(1, _PIXELS_PER_BATCH // imgsz**2)
     for start in range(0, len(images), size):
         part = images[start : start + size]
-        batch = load_labelled_batch(part, imgsz, len(data.names), data.channels, data.layout)
+        batch = load_labelled_batch(part, imgsz, data.classes_in_files, data.channels, data.layout)
         yield {key: value.to(device) for key, value in batch.items()}

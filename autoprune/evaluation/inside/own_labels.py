@@ -17,6 +17,7 @@ from ultralytics.data import build
 from ultralytics.data.dataset import YOLODataset
 
 from autoprune.errors import ConfigError
+from autoprune.evaluation.data_yaml import CLASSES_IN_FILES, KEPT_IDS
 from autoprune.evaluation.inside.files import picture_shape
 from autoprune.evaluation.labels import ANY_CLASS, Layout, read_labels
 from autoprune.storage.scratch import scratch_folder
@@ -55,10 +56,12 @@ class OwnLabelsDataset(YOLODataset):
         asked = {"segment": self.use_segments, "pose": self.use_keypoints, "obb": self.use_obb}
         points, numbers = self.data.get("kpt_shape") or (0, 0)
         task = next((task for task, wanted in asked.items() if wanted), "detect")
-        return Layout(task, (int(points), int(numbers)))
+        kept = self.data.get(KEPT_IDS)
+        return Layout(task, (int(points), int(numbers)), None if kept is None else tuple(kept))
 
     def _classes(self) -> int:
-        return ANY_CLASS if self.single_cls else len(self.data["names"])
+        known: int = self.data.get(CLASSES_IN_FILES) or len(self.data["names"])
+        return ANY_CLASS if self.single_cls else known
 
 
 @contextmanager

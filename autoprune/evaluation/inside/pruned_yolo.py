@@ -12,6 +12,7 @@ from ultralytics.utils.torch_utils import parse_device
 
 from autoprune.errors import AutopruneError, ConfigError
 from autoprune.evaluation.checkpoint import load_yolo, read_checkpoint
+from autoprune.evaluation.fewer_classes import KeptClasses
 from autoprune.evaluation.inside.saving import save_checked
 from autoprune.evaluation.inside.trainer import KEEP_SHAPE, KeepShapeTrainer, shapes_but_classes
 from autoprune.evaluation.model_task import model_task
@@ -27,6 +28,7 @@ class PrunedYOLO(YOLO):
     how_pruned: str = ""  # the criterion and images that chose the channels, where known
     how_saved: str = ""  # by the last `save`, where that is not plain half precision
     notes: tuple[str, ...] = ()  # what the user has to know about the images looked at
+    kept_classes: KeptClasses | None = None  # of the model it was made of; None: all
 
     @property
     def task_map(self) -> dict[str, dict[str, Any]]:

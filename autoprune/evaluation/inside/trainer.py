@@ -19,7 +19,7 @@ from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 from autoprune.errors import AutopruneError, ConfigError
-from autoprune.evaluation.class_head import fit_classes
+from autoprune.evaluation.class_head import class_layers, fit_classes
 from autoprune.evaluation.half_precision import rescaled_to_half, too_large
 from autoprune.evaluation.inside.own_labels import own_labels
 from autoprune.evaluation.model_task import check_keypoints
@@ -39,13 +39,9 @@ def conv_shapes(module: nn.Module) -> Shapes:
 def shapes_but_classes(module: nn.Module) -> Shapes:
     """`conv_shapes` without the convolutions that have one output per class."""
     layers: Any = module.model
-    head = len(layers) - 1
-    towers = [
-        f"model.{head}.{attribute}.{level}.{len(tower) - 1}"
-        for attribute in ("cv3", "one2one_cv3")
-        for level, tower in enumerate(getattr(layers[-1], attribute, None) or ())
-    ]
-    return {name: shape for name, shape in conv_shapes(module).items() if name not in towers}
+    last = {layer[-1] for layer in class_layers(layers[-1])}
+    of_classes = {name for name, part in module.named_modules() if part in last}
+    return {name: shape for name, shape in conv_shapes(module).items() if name not in of_classes}
 
 
 class KeepShapeTrainer(DetectionTrainer):

@@ -20,6 +20,7 @@ from autoprune.evaluation.class_head import check_classes, class_names, in_order
 from autoprune.evaluation.data_yaml import read_data_yaml
 from autoprune.evaluation.dataset import DataSummary, inspect_data
 from autoprune.evaluation.device import choose_device
+from autoprune.evaluation.fewer_classes import kept_classes, with_classes
 from autoprune.evaluation.fine_tune_settings import check_freeze, settings_from
 from autoprune.evaluation.images import check_channels
 from autoprune.evaluation.model_task import check_keypoints, model_task
@@ -96,14 +97,23 @@ def check(
     _check_disk(folder.root)
     options = runtime_options(config, imgsz)
     data_yaml = config.data or demo_data_yaml()
-    read_data_yaml(data_yaml)  # what is wrong with it, without reading every label
+    described = read_data_yaml(data_yaml)  # what is wrong with it, without reading every label
     here = greet(target, options, listener.say)
-    data = inspect_data(data_yaml, config.tolerated, task.name)
+    base_hash = model_hash(yolo.model)  # of the file, which plans are for
+    kept, in_data = None, None
+    if config.classes is not None:
+        kept = kept_classes(yolo.model, config.classes)
+        in_data = kept.in_data(described.names, str(data_yaml))
+        yolo.model = with_classes(yolo.model, kept)
+    data = inspect_data(data_yaml, config.tolerated, task.name, in_data)
     check_classes(yolo.model, len(data.names), str(data.path), ": train it on this data")
     check_channels(yolo.model, data.channels, str(data.path))
     check_keypoints(yolo.model, data.kpt_shape, str(data.path))
-    base_hash = model_hash(yolo.model)  # of the file, which plans are for
     notes = list(data.notes)
+    if kept is not None:
+        notes.append(
+            f"{len(kept.ids)} of the model's {len(kept.names)} classes are kept, dense too"
+        )
     ordered = in_order_of(yolo.model, data.names, str(data.path))
     if ordered is not yolo.model:
         notes.append("the data has the model's classes in another order, which counts")
@@ -127,6 +137,7 @@ def check(
         options=options,
         timing=TimingSettings(),
         calibration=Calibration(str(data.path), images, config.seed) if needs_images else None,
+        kept_classes=kept,
     )
     settings = settings_of(checked)
     compare_settings(folder, settings)
@@ -152,7 +163,8 @@ def needs_calibration(config: StudyConfig) -> bool:
 def default_name(config: StudyConfig) -> str:
     """Model, goal, runtime and device: `demo-5ms-onnxruntime-1t-on-pi-raspberrypi.local`.
 
-    A provider or layout other than the default follows the runtime: `torch-cuda-channels-last`.
+    A provider or layout other than the default follows the runtime: `torch-cuda-channels-last`;
+    classes that are kept follow the model.
     """
     stem = "demo" if config.model is None else config.model.stem
     unit = {"budget_ms": "ms", "speedup": "x", "max_drop": "pt"}[config.goal.kind]
@@ -165,6 +177,8 @@ def default_name(config: StudyConfig) -> str:
         runtime += "-channels-last"
     place = _plain(config.target.removeprefix("ssh://"))
     target = "" if config.target == "local" else f"-on-{place}"
+    if config.classes is not None:
+        stem += f"-{_plain('-'.join(map(str, config.classes)))}"
     return f"{stem}{size}-{goal}-{runtime}-{config.threads}t{target}"
 
 

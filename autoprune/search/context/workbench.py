@@ -20,6 +20,7 @@ from autoprune.domain.plan import Calibration, PruningPlan
 from autoprune.domain.record import LatencyResult, TrialRecord
 from autoprune.domain.space import SearchSpace
 from autoprune.evaluation.dataset import DataSummary
+from autoprune.evaluation.fewer_classes import KeptClasses
 from autoprune.evaluation.fine_tune_settings import FineTuneSettings
 from autoprune.evaluation.inside.pruned_yolo import PrunedYOLO, as_pruned_yolo
 from autoprune.evaluation.regrowth_guard import seal
@@ -52,6 +53,7 @@ class Checked:
         space: Widths on offer: as asked, or the shipped ones.
         recalibration_images: Training images that re-estimate batch-norm statistics.
         calibration: The images that importance and compensation look at; None if neither does.
+        kept_classes: Of the file, what `yolo` and `data` are reduced to; None: all.
     """
 
     config: StudyConfig
@@ -69,6 +71,7 @@ class Checked:
     options: RuntimeOptions
     timing: TimingSettings
     calibration: Calibration | None
+    kept_classes: KeptClasses | None
 
     @property
     def trial_limit(self) -> int | None:
@@ -141,6 +144,7 @@ class Checked:
             compensate=self.config.compensate,
             calibration=self.calibration,
             base=self.base_hash,
+            classes=self.kept_classes.ids if self.kept_classes else None,
         )
 
     def grown(self, stage: type[Later], **more: Any) -> Later:
