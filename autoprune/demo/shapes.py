@@ -52,6 +52,12 @@ def draw_scene(seed: tuple[int, ...]) -> tuple[Image, list[Box]]:
         A BGR image, uint8, shape (IMGSZ_PX, IMGSZ_PX, 3), and its boxes. An object of which less
         than MIN_VISIBLE_FRACTION stays visible carries no box.
     """
+    picture, objects = draw_objects(seed)
+    return picture, [box for box, _ in objects]
+
+
+def draw_objects(seed: tuple[int, ...]) -> tuple[Image, list[tuple[Box, Mask]]]:
+    """Draw the image of `draw_scene`; with each box goes what is visible of its object, 0 to 255."""
     rng = np.random.default_rng(seed)
     canvas = _background(rng)
     for _ in range(int(rng.integers(4, 14))):
@@ -66,7 +72,8 @@ def draw_scene(seed: tuple[int, ...]) -> tuple[Image, list[Box]]:
         drawn.append(_Drawn(label, mask, mask.copy()))
     for _ in range(int(rng.integers(0, 4))):
         _draw_line(canvas, rng)
-    return _degrade(canvas, rng), [box for item in drawn if (box := _box(item)) is not None]
+    objects = [(box, item.visible) for item in drawn if (box := _box(item)) is not None]
+    return _degrade(canvas, rng), objects
 
 
 def _background(rng: np.random.Generator) -> Image:

@@ -28,12 +28,14 @@ from autoprune.demo.dataset import SPLITS, Split, write_detection_set  # noqa: E
 from autoprune.demo.train_checkpoint import COMMON, FINAL_IMGSZ_PX, STAGES  # noqa: E402
 from autoprune.evaluation.checkpoint import load_yolo  # noqa: E402
 from autoprune.evaluation.dataset import inspect_data  # noqa: E402
+from autoprune.evaluation.model_task import model_task  # noqa: E402
 from autoprune.evaluation.recalibrate import recalibrate_batchnorm  # noqa: E402
 from autoprune.evaluation.training_loss import sample_images  # noqa: E402
 from autoprune.evaluation.validate import validate  # noqa: E402
 from autoprune.pruning.prune import Pruner, uniform_plan  # noqa: E402
 from autoprune.search.context.calibration_images import calibration_images  # noqa: E402
 from autoprune.search.learn.calibration import calibrate  # noqa: E402
+from benchmarks.lib.masks import write_mask_set  # noqa: E402
 from benchmarks.lib.provenance import provenance, save_results  # noqa: E402
 from benchmarks.lib.user_search import search_share  # noqa: E402
 
@@ -53,8 +55,9 @@ def main() -> None:
     parser.add_argument("--only", choices=("train", "quality", "search"))
     parser.add_argument("--save", action="store_true", help="write the results file")
     asked = parser.parse_args()
-    data, rows = data_yaml(asked.folder, asked.images), []
+    rows = []
     for name in asked.models:
+        data = data_yaml(name, asked.folder, asked.images)
         dense = trained(name, data, asked.folder, asked.epochs)
         row: dict[str, Any] = {"model": name}
         if asked.only in (None, "quality"):
@@ -78,9 +81,11 @@ def main() -> None:
         print(f"written: {save_results('other_families', content)}")
 
 
-def data_yaml(folder: Path, images: int) -> Path:
-    """The demo's kind of images, more of them to train on."""
+def data_yaml(name: str, folder: Path, images: int) -> Path:
+    """The demo's kind of images, more of them to train on; with masks for a model that has them."""
     splits = SPLITS | {"train": Split(SEED, images)}
+    if name.endswith("-seg"):
+        return write_mask_set(folder.resolve() / f"masks-{images}", splits)
     return write_detection_set(folder.resolve() / f"data-{images}", splits)
 
 
@@ -99,7 +104,8 @@ def trained(name: str, data: Path, folder: Path, epochs: int) -> Path:
 
 def quality(dense: Path, data: Path) -> dict[str, Any]:
     """mAP50-95 on val without training, of every method at every ratio."""
-    module, described = load_yolo(dense).model, inspect_data(data)
+    module = load_yolo(dense).model
+    described = inspect_data(data, task=model_task(module).name)
     images = calibration_images(FINAL_IMGSZ_PX)
     known = calibrate(module, described, FINAL_IMGSZ_PX, images)
     sample, val = sample_images(described, images, seed=0), described.val
@@ -115,7 +121,8 @@ def quality(dense: Path, data: Path) -> dict[str, Any]:
             scores[f"{ratio:g}"] = round(found.map50_95, 4)
         rows.append({"method": label, "map50_95": scores})
     dense_map = round(validate(module, described, val, FINAL_IMGSZ_PX).map50_95, 4)
-    return {"dense_map50_95": dense_map, "untrained": rows}
+    metric = model_task(module).metric
+    return {"metric": metric, "dense_map50_95": dense_map, "untrained": rows}
 
 
 def searched(
