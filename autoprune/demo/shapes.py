@@ -57,7 +57,7 @@ def draw_scene(seed: tuple[int, ...]) -> tuple[Image, list[Box]]:
 
 
 def draw_objects(seed: tuple[int, ...]) -> tuple[Image, list[tuple[Box, Mask]]]:
-    """Draw the image of `draw_scene`; with each box goes what is visible of its object, 0 to 255."""
+    """As `draw_scene`; with each box goes what is visible of its object, 0 to 255."""
     rng = np.random.default_rng(seed)
     canvas = _background(rng)
     for _ in range(int(rng.integers(4, 14))):

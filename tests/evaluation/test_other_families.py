@@ -1,4 +1,4 @@
-"""YOLO11 and YOLO26 go the whole way: calibrated, pruned, trained, saved, opened by Ultralytics."""
+"""YOLO10, 11 and 26 go the whole way: calibrated, pruned, trained, saved, opened by Ultralytics."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _model(name: str) -> Any:
     return model
 
 
-@pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
+@pytest.mark.parametrize("name", ["yolov10n", "yolo11n", "yolo26n"])
 @pytest.mark.filterwarnings("ignore")  # Ultralytics' own export uses torch's old exporter
 def test_it_goes_the_whole_way(name: str, data: DataSummary, tmp_path: Path) -> None:
     model = _model(name)
@@ -58,14 +58,14 @@ def test_it_goes_the_whole_way(name: str, data: DataSummary, tmp_path: Path) -> 
     assert Path(plain.export(format="torchscript", imgsz=SIZE, verbose=False)).exists()
 
 
-@pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
+@pytest.mark.parametrize("name", ["yolov10n", "yolo11n", "yolo26n"])
 def test_what_is_exported_is_the_branch_that_is_validated(name: str, tmp_path: Path) -> None:
     model = _model(name)
     ready: Any = folded(model)
     picture = torch.rand(1, 3, SIZE, SIZE)
     with torch.no_grad():
         decoded, raw = copy.deepcopy(model)(picture)
-        assert ("one2one" in raw) == (name == "yolo26n")
+        assert ("one2one" in raw) == (name != "yolo11n")
         torch.testing.assert_close(ready(picture), decoded, rtol=1e-3, atol=1e-3)
     assert not any("one2one" in part for part, _ in ready.named_parameters())
     exported = export_model(model, tmp_path / "model.onnx", (SIZE, SIZE), "onnxruntime")

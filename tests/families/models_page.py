@@ -25,9 +25,9 @@ channels are silenced: every raw output of every branch, in float64, to 1e-11 of
 among the others. *MACs left*: with one ratio of 0.5 everywhere, at 640 px. *Stays*: what cannot go
 besides the outputs, and why.
 
-The head decides what can be done with a model. `Detect` (every row without a task): all commands.
-Segment, Pose and OBB, and v10's own head: their channels are followed; loading, training and
-validating such models is not built yet.
+All commands take all of them. Calibrated, pruned, trained, saved, opened by plain Ultralytics and
+exported in the tests: YOLOv8n, 10n, 11n, 26n, and one or more of each task (v8n-obb, 11n-seg,
+26n-seg, 26n-pose).
 
 | model | free | MACs left | stays |
 |---|---|---|---|

@@ -336,3 +336,21 @@ def test_what_could_be_run_instead_is_shown_as_timed_and_as_text(tmp_path: Path)
     page = page_of(folder)[1]
     assert ["stock export", "11.50 ms11.38 to 11.62", "1.150", "3.20 M", "-"] in page.rows
     assert "without autoprune's rewrites" in page.text
+
+
+def test_the_main_metric_of_the_models_task_is_named_everywhere(tmp_path: Path) -> None:
+    folder = fake.note(fake.rung_study(tmp_path), fake.progress())
+    fake.learned(folder.root)
+    dense = folder.dense_record()
+    assert dense is not None
+    for record in (dense, *folder.baseline_records(), *folder.trial_records()):
+        rungs = tuple(
+            rung.model_copy(
+                update={"metrics": rung.metrics.model_copy(update={"metric": "mask mAP50-95"})}
+            )
+            for rung in record.rungs
+        )
+        folder.save_record(record.model_copy(update={"rungs": rungs}))
+    page = render(load_study(folder))
+    assert page.count("mask mAP50-95") > 10
+    assert not re.findall(r"(?<!mask )mAP50-95", page)
