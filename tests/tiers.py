@@ -118,6 +118,10 @@ tests/search/propose/test_profile_sampler.py::test_an_interrupted_study_goes_on_
 tests/search/learn/test_calibration.py::test_other_images_seed_size_or_model_are_collected_anew
 tests/pruning/test_widths.py::test_any_class_count_keeps_its_outputs
 tests/search/propose/test_profile_sampler.py::test_plans_are_close_to_the_limit_as_often_as_the_limits_drawn
+tests/search/evaluate/test_processes.py::test_a_hang_that_ends_a_worker_is_recorded_with_its_file_and_not_repeated
+tests/latency/test_denormals.py::test_an_export_notices_them_in_the_picture_that_is_timed
+tests/search/evaluate/test_attempts.py::test_a_hang_that_ended_the_process_is_known_to_the_next_one_with_its_file
+tests/evaluation/test_watchdog.py::test_a_note_that_cannot_be_written_keeps_no_process_alive
 """
 SLOW = tuple(_SLOW.split())
 

@@ -31,6 +31,7 @@ def measure(
     imgsz: int | tuple[int, int] | None = None,
     target: LatencyTarget | str = "local",
     target_python: str = DEFAULT_TARGET_PYTHON,
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, LatencyResult]:
     """Time models against the first one, interleaved, in one clean process.
 
@@ -44,6 +45,7 @@ def measure(
         target: Where: "local", "ssh://user@host[:port]", a form that a package adds, or an object
             that measures.
         target_python: The interpreter on an ssh target.
+        say: Told what has to be known about a model's numbers, a sentence each.
 
     Returns:
         File -> latency of one forward pass at batch 1, in the order given.
@@ -57,9 +59,13 @@ def measure(
     where = _target(target, target_python)
     with scratch_folder("measure") as folder:
         exported, options = _exported(models, options, imgsz, Path(folder))
+        from autoprune.latency.denormals import denormals_note
         from autoprune.latency.measure import compare
 
         results = compare(where, exported, options)
+        for file, made in zip(models, exported, strict=True):
+            if note := denormals_note(made.denormals, options):
+                say(f"Note: {Path(file).name}: {note}.")
     return dict(zip(map(str, models), results, strict=True))
 
 

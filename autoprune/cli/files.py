@@ -70,8 +70,9 @@ def measure(
             "target": target,
             "target_python": target_python,
         }
+        notes: list[str] = []
         if not self_test:
-            page = latency_page(api.measure(models, **how))
+            page = latency_page(api.measure(models, say=notes.append, **how))
         elif len(models) != 1:
             raise ConfigError.of("--self-test", "models", len(models), "one")
         else:
@@ -84,7 +85,7 @@ def measure(
                         **how,
                     )
                 )
-        Console(highlight=False).print(page)
+        Console(highlight=False).print(page, *notes, sep="\n", markup=False)
 
 
 def export(

@@ -182,6 +182,7 @@ class TrialRecord(FileNoun):
     failure: Failure | None = None
     same_as: str | None = None  # name of the earlier record of the same plan, whose result this is
     taken_from: str | None = None  # "study/trial 3": made there, for another goal
+    notes: tuple[str, ...] = ()  # what makes its numbers odd, a sentence each without full stop
     started: str  # ISO 8601, UTC
     seconds: float
 

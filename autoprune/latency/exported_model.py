@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autoprune.errors import ConfigError
 from autoprune.latency.runtimes import DEFAULT_RUNTIME, RUNTIMES
+
+if TYPE_CHECKING:
+    from autoprune.latency.denormals import Denormals
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,7 @@ class ExportedModel:
         imgsz: Height and width in pixels it was exported for.
         exporter: What wrote it; "user" for a file that was given.
         reference: .npy files of an input and of torch's outputs for it; None if unknown.
+        denormals: Where the model reads denormal numbers; None if nowhere, or unknown.
     """
 
     path: Path
@@ -26,6 +31,7 @@ class ExportedModel:
     imgsz: tuple[int, int]
     exporter: str
     reference: tuple[Path, ...] | None = None
+    denormals: Denormals | None = None
 
     @classmethod
     def of_file(

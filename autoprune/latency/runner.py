@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-RUNNER_VERSION = 4  # also grows when exported files change, as their times are not comparable
+RUNNER_VERSION = 5  # also grows when exported files change, as their times are not comparable
 PARENT_VARIABLE = "AUTOPRUNE_PARENT"
 # Variables that change how many threads a runtime uses, or where they are pinned: whoever starts
 # the runner leaves them out. Importing Ultralytics sets some of them in our own process.
@@ -291,6 +291,9 @@ class OnnxModel:
         # would take cores from the other session's block. Spinning inside a run stays on, as it
         # is where the model is deployed; it ends when the run returns.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        # Many CPUs compute denormal numbers far slower, and latency would depend on more than
+        # shapes. On x86 only; of this thread the first session of a process decides, ours do alike.
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
         try:
             self._session = onnxruntime.InferenceSession(
                 path, sess_options=options, providers=[self.provider]
@@ -330,6 +333,8 @@ class TorchModel:
         self.single_threaded = self.provider == "cpu" and job["threads"] == 1
         cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
         _refuse_provider(self.provider, ["cpu", *(["cuda", *cuda] if cuda else [])], "available")
+        if self.provider == "cpu":  # before torch's threads start: they inherit it from this one
+            torch.set_flush_denormal(True)
         torch.set_num_threads(job["threads"])
         if self.provider != "cpu":  # events and streams are those of the current device
             torch.cuda.set_device(torch.device(self.provider))

@@ -42,6 +42,8 @@ def warnings(study: Study) -> list[str]:
     """What makes the numbers less trustworthy, one sentence each."""
     found = [f"Left out: {why}." for why in study.broken]
     found += [f"Images: {note}." for note in study.settings.data.notes]
+    if study.dense is not None:
+        found += [f"Dense model: {note}." for note in study.dense.notes]
     if overlap := overlap_text(study.settings.data.overlap):
         found.append(overlap)
     unsteady = [r for r in study.records if r.latency is not None and not r.latency.steady]

@@ -10,6 +10,11 @@ from typer.testing import CliRunner
 
 from autoprune.cli.main import app
 from autoprune.cli.measure_screen import latency_page, trust_page
+from autoprune.demo.bundle import demo_checkpoint
+from autoprune.latency import export, targets
+from autoprune.latency.denormals import Denormals
+from autoprune.latency.exported_model import ExportedModel
+from autoprune.latency.fake_target import FakeTarget
 from autoprune.latency.self_test import Trustworthiness
 from tests.latency.tiny_models import write_onnx
 from tests.search.fakes import latency
@@ -45,6 +50,24 @@ def test_the_self_test_counts_what_was_found_and_says_the_smallest_difference() 
     assert later.split()[-6:] == ["4", "of", "4", "4", "of", "4"]
     assert "19 times of 20 here: 3" in text
     assert "10.000 ms" in text
+
+
+def test_denormal_numbers_are_told_below_the_table_with_the_files_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(_: Any, path: Path, imgsz: tuple[int, int], runtime: str) -> ExportedModel:
+        path.touch()
+        return ExportedModel(path, runtime, imgsz, "x", denormals=Denormals("model.3.conv", 0.123))
+
+    monkeypatch.setattr(export, "export_model", odd)
+    monkeypatch.setattr(targets, "target_from", lambda *_: FakeTarget(lambda path: 1.0))
+    asked = ["measure", str(demo_checkpoint()), str(write_onnx(tmp_path / "b.onnx", 1, 192))]
+    result = CliRunner().invoke(app, asked, env={"COLUMNS": "500"})
+    assert result.exit_code == 0, result.output
+    table, note = result.output.split("Note: ")
+    assert "b.onnx" in table
+    assert note.startswith(f"{demo_checkpoint().name}: 12.3% of the numbers that model.3.conv")
+    assert note.endswith(".\n")
 
 
 @pytest.mark.parametrize("count", [0, 2])

@@ -1,14 +1,19 @@
 import itertools
 import os
+import platform
 import subprocess
 import sys
 import threading
 import time
 
+import numpy as np
 import psutil
 import pytest
+import torch
+from torch import nn
 
 from autoprune.errors import ConfigError, TrialFailed
+from autoprune.latency.export import export_model
 from autoprune.latency.local_target import LocalTarget
 from autoprune.latency.options import RuntimeOptions, TimingSettings
 from tests.latency.tiny_models import write_onnx
@@ -19,6 +24,29 @@ def target(tmp_path, program, name="runner.py"):
     path = tmp_path / name
     path.write_text(program)
     return LocalTarget(runner_path=path, lock_path=tmp_path / "latency.lock")
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="ORT needs x86 for it")
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "torch"])
+def test_denormal_numbers_are_zero_where_time_is_taken_in_every_thread(tmp_path, runtime, threads):
+    net = nn.Sequential(nn.Conv2d(3, 16, 1, bias=False), nn.Conv2d(16, 16, 1, bias=False))
+    with torch.no_grad():
+        net[0].weight.fill_(1.2e-38)
+        net[1].weight.fill_(1e38)
+        image = torch.full((1, 3, 128, 128), 0.1)
+        assert float(net(image).min()) > 1, "what the first one writes is denormal and counts"
+    options = RuntimeOptions(runtime, (128, 128), threads=threads)
+    exported = export_model(net, tmp_path / f"net{options.row.suffix}", (128, 128), runtime)
+    given, flushed = tmp_path / "given.npy", tmp_path / "flushed.npy"
+    np.save(given, image.numpy())
+    np.save(flushed, np.zeros((1, 16, 128, 128), dtype=np.float32))
+    check = {"model": str(exported.path), "input": str(given), "expected": str(flushed)}
+    job = options.as_job() | {"dense": str(exported.path), "candidates": [], "timing": None}
+    answer = LocalTarget(lock_path=tmp_path / "latency.lock").run(
+        job | {"checks": [check]}, [exported.path, given, flushed], 120.0
+    )
+    assert answer["checks"][0]["max_abs_diff"] == 0.0
 
 
 @pytest.mark.parametrize(

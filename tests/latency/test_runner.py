@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from autoprune.latency import runner
 from tests.latency.tiny_models import write_onnx
@@ -21,6 +22,13 @@ TIMING = {
     "half_width": 0.02,
     "least_blocks": 2,
 }
+
+
+@pytest.fixture(autouse=True)
+def _denormals_as_before():
+    """A job that runs in this process flushes them, here and in every later test."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 class Clockwork:

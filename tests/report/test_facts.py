@@ -85,6 +85,14 @@ def test_where_the_time_went_is_said_in_the_order_of_the_stages(tmp_path: Path) 
     assert said == "dense 1 min 00 s (60%), trials 30 s (30%), a new stage 10 s (10%)"
 
 
+def test_what_makes_the_dense_models_numbers_odd_is_said(tmp_path: Path) -> None:
+    odd = fake.dense().model_copy(update={"notes": ("12.3% of the numbers are denormal",)})
+    said = warnings(load_study(fake.write_study(tmp_path / "odd", [odd])))
+    assert "Dense model: 12.3% of the numbers are denormal." in said
+    calm = warnings(load_study(fake.write_study(tmp_path / "calm", [fake.dense()])))
+    assert not any("Dense model" in each for each in calm)
+
+
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     content = fake.settings()
     content["data"]["notes"] = ["train: 3 of 90 images are broken and left out, the first: a.txt"]

@@ -17,6 +17,7 @@ from autoprune.domain.verdict import Verdict
 from autoprune.errors import ConfigError
 from autoprune.evaluation.checkpoint import load_yolo, trained_image_size
 from autoprune.families import family_of, space_file
+from autoprune.latency.denormals import denormals_note
 from autoprune.latency.export import ExportedModel, export_model
 from autoprune.latency.measure import RuntimeOptions, measure_dense
 from autoprune.latency.predictor import PredictorError
@@ -131,6 +132,8 @@ def probe(
         latency = measure_dense(loaded.target, dense, loaded.options, GLANCE)
         bench = _Timed(**vars(loaded), dense_export=dense, dense_latency=latency)
         listener.say(f"Dense: {latency.median_ms:.2f} ms.")
+        if note := denormals_note(dense.denormals, loaded.options):
+            listener.say(f"Note: {note}.")
         after_s = (2 + SIBLINGS + SIZES + 1) * export_s + 3 * GLANCE.cap_s
         left_s = LIMIT_S - (time.monotonic() - began) - after_s
         limit_s = max(0.0, min(DEMO_LIMIT_S, left_s))

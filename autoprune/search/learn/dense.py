@@ -12,6 +12,7 @@ from autoprune.errors import ConfigError
 from autoprune.evaluation.class_head import class_names
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.validate import validate
+from autoprune.latency.denormals import denormals_note
 from autoprune.latency.export import ExportedModel
 from autoprune.latency.measure import measure_dense
 from autoprune.pruning.prune import uniform_plan
@@ -75,6 +76,9 @@ def _record(
     began = time.monotonic()
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     latency = measure_dense(bench.target, exported, bench.options, bench.timing)
+    note = denormals_note(exported.denormals, bench.options)
+    if note is not None:
+        listener.say(f"Note: {note}.")
     listener.stage("validate")
     model, data, size = bench.yolo.model, bench.data, bench.train_size
     validating = time.monotonic()
@@ -98,6 +102,7 @@ def _record(
         final=final,
         started=started,
         seconds=time.monotonic() - began,
+        notes=() if note is None else (note,),
     )
     bench.folder.save_record(record)
     return record, latency

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from autoprune.domain.goal import Goal
 from autoprune.domain.space import SearchSpace
 from autoprune.errors import ConfigError, TrialFailed
 from autoprune.evaluation.checkpoint import load_yolo
+from autoprune.latency.denormals import Denormals
 from autoprune.latency.exported_model import ExportedModel
 from autoprune.latency.fake_target import FakeTarget
 from autoprune.pruning.prune import widths_of
@@ -29,6 +31,7 @@ from autoprune.search.feasibility.probe import ProbeResult
 from autoprune.search.learn.learn_latency import learn_latency, shared_folder
 from autoprune.search.learn.target_space import with_target_space
 from autoprune.storage.study_folder import StudyFolder
+from tests.search.fakes import Heard
 
 IMGSZ = 96
 
@@ -192,6 +195,19 @@ def test_image_sizes_are_multiples_of_the_stride_around_the_limit(
 def test_a_cropped_model_sees_the_corner_alone() -> None:
     image = torch.rand(1, 3, 64, 96)
     assert torch.equal(alternatives.Cropped(nn.Identity(), (32, 64))(image), image[:, :, :32, :64])
+
+
+def test_denormal_numbers_that_the_model_reads_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def odd(*asked: Any, **more: Any) -> ExportedModel:
+        return replace(_fake_export(*asked, **more), denormals=Denormals("model.3.conv", 0.123))
+
+    heard = Heard()
+    _probe(listener=heard)
+    assert not any("denormal" in said for said in heard.said)
+    monkeypatch.setattr(probe, "export_model", odd)
+    _probe(listener=heard)
+    (note,) = [said for said in heard.said if "denormal" in said]
+    assert note.startswith("Note: 12.3% of the numbers that model.3.conv reads")
 
 
 def test_provider_and_layout_reach_every_measurement() -> None:
