@@ -44,6 +44,7 @@ tests/evaluation/test_regrowth_guard.py::test_plain_ultralytics_uses_a_sealed_fi
 tests/evaluation/test_checkpoint.py::test_malicious_files_are_refused_and_run_nothing
 tests/evaluation/test_checkpoint.py::test_another_task_is_named
 tests/evaluation/test_channels.py::test_such_a_model_goes_the_whole_way
+tests/evaluation/test_branches.py::test_the_exported_file_lists_the_objects
 tests/evaluation/test_fewer_classes.py::test_a_pruned_file_keeps_its_classes_and_its_plan_repeats_them
 tests/evaluation/test_other_families.py
 tests/evaluation/test_tasks.py::test_the_score_is_of_the_tasks_own_kind

@@ -22,6 +22,7 @@ def export(
     *,
     imgsz: int | tuple[int, int] | None = None,
     runtime: str = "onnxruntime",
+    nms: bool | None = None,
     trust_checkpoint: bool = False,
 ) -> ExportedModel:
     """Write a model's file for a runtime at batch 1, as `search` and `measure` time it.
@@ -35,6 +36,7 @@ def export(
         output: The file to write, with the runtime's suffix; its folder is created.
         imgsz: Side, or (height, width), in pixels; by default what the model was trained at.
         runtime: A name in the table of runtimes.
+        nms: False for the end-to-end branch of a head that has one; None: as the model says.
         trust_checkpoint: Load a .pt that may run code of its own.
 
     Returns:
@@ -60,7 +62,7 @@ def export(
     from autoprune.latency.local_target import LocalTarget
     from autoprune.latency.measure import check_answers
 
-    yolo = load_yolo(model, trust=trust_checkpoint)
+    yolo = load_yolo(model, trust=trust_checkpoint, nms=nms)
     options = replace(options, imgsz=size or trained_image_size(yolo))
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="export-", dir=target.parent) as draft:

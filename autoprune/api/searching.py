@@ -102,6 +102,7 @@ def probe(
     threads: int = 1,
     provider: str | None = None,
     channels_last: bool = False,
+    nms: bool | None = None,
     target: LatencyTarget | str = "local",
     target_python: str = DEFAULT_TARGET_PYTHON,
     protect: tuple[int, ...] = (),
@@ -121,6 +122,7 @@ def probe(
         threads: Threads of one forward pass.
         provider: What the runtime runs on, as it calls it; None for the CPU.
         channels_last: Memory layout, where the runtime lets it be chosen.
+        nms: False for the end-to-end branch of a head that has one; None: as the model says.
         target: Where: "local", "ssh://user@host[:port]", a form that a package adds, or an object
             that measures.
         target_python: The interpreter on an ssh target.
@@ -153,6 +155,7 @@ def probe(
         "threads": threads,
         "provider": provider,
         "channels_last": channels_last,
+        "nms": nms,
         "protect": protect,
         **({"target": target, "target_python": target_python} if isinstance(target, str) else {}),
         "trust_checkpoint": trust_checkpoint,

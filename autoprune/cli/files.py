@@ -93,6 +93,7 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
     imgsz: options.Imgsz = None,
     runtime: options.Runtime = "onnxruntime",
+    nms: options.Nms = None,
     trust_checkpoint: options.Trust = False,
     debug: options.Debug = False,
 ) -> None:
@@ -107,6 +108,7 @@ def export(
             output,
             imgsz=(size[0], size[-1]) if size else None,
             runtime=runtime,
+            nms=nms,
             trust_checkpoint=trust_checkpoint,
         )
         print(f"{made.path}: {made.imgsz[0]}x{made.imgsz[1]} px, for {made.runtime}")

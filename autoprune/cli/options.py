@@ -46,6 +46,14 @@ Imgsz = Annotated[
     Optional[str], typer.Option(help="Image size in pixels: N or HxW. Default: as trained.")
 ]
 
+Nms = Annotated[
+    Optional[bool],
+    typer.Option(
+        help="Which branch of an end-to-end head (YOLO10, 26) is deployed: --nms is Ultralytics'"
+        " default, --no-nms needs no NMS. Default: as the model says."
+    ),
+]
+
 # What is pruned, and how
 Classes = Annotated[
     Optional[str],

@@ -72,6 +72,7 @@ class StudyConfig(BaseModel):
     target_python: str = Field(default=DEFAULT_TARGET_PYTHON, min_length=1, max_length=500)
     sampler: str = "profile"
     seed: int = Field(default=0, ge=0, lt=2**31)
+    nms: bool | None = None  # False: an end-to-end head's own branch; None: as the model says
     protect: tuple[int, ...] = ()
     classes: tuple[int | str, ...] | None = Field(default=None, min_length=1)  # None: all
     importance: str = "obs"

@@ -15,6 +15,7 @@ from torch import nn
 from ultralytics import YOLO
 
 from autoprune.errors import ConfigError, UnsupportedModel
+from autoprune.evaluation.branches import choose_branch
 from autoprune.evaluation.data_yaml import MOST_CLASSES
 from autoprune.evaluation.inside.loading import offline, open_yolo, unpickle
 from autoprune.evaluation.inside.stock import (
@@ -35,12 +36,13 @@ _TRUST_HINT = "if you trust its author, --trust-checkpoint (trust=True) loads it
 _PLAIN_ACTIVATION = re.compile(r"(torch\.)?nn\.[A-Za-z0-9]+\([\w\s=.,+-]*\)")
 
 
-def load_yolo(path: Path | str, *, trust: bool = False) -> YOLO:
+def load_yolo(path: Path | str, *, trust: bool = False, nms: bool | None = None) -> YOLO:
     """Open a YOLO that detects, segments, or finds keypoints or rotated boxes.
 
     Args:
         path: A .pt file, or a model YAML (a file, or a name Ultralytics ships: `yolov8s-p2.yaml`).
         trust: Unpickle the file without restrictions, which runs whatever code it holds.
+        nms: See `choose_branch`.
 
     Returns:
         The model, float32 and on the CPU. One built from a YAML has random weights.
@@ -54,10 +56,13 @@ def load_yolo(path: Path | str, *, trust: bool = False) -> YOLO:
         raise ConfigError.of(where, "", "a web address", f"{_EXPECTED_FILE} on this machine")
     suffix = Path(where).suffix.lower()
     if suffix in {".yaml", ".yml"}:
-        return _build(where, trust)
-    if suffix == ".pt":
-        return open_yolo(Path(where), read_checkpoint(where, trust=trust))
-    raise ConfigError.of(where, "", suffix or "no file ending", _EXPECTED_FILE)
+        yolo = _build(where, trust)
+    elif suffix == ".pt":
+        yolo = open_yolo(Path(where), read_checkpoint(where, trust=trust))
+    else:
+        raise ConfigError.of(where, "", suffix or "no file ending", _EXPECTED_FILE)
+    choose_branch(yolo.model, nms, where)
+    return yolo
 
 
 def read_checkpoint(path: Path | str, *, trust: bool = False) -> dict[str, Any]:

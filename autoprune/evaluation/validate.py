@@ -12,6 +12,7 @@ from torch import nn
 
 from autoprune.domain.record import DetectionMetrics
 from autoprune.errors import TrialFailed
+from autoprune.evaluation.branches import is_end_to_end
 from autoprune.evaluation.class_head import check_classes
 from autoprune.evaluation.dataset import DataSummary
 from autoprune.evaluation.device import choose_device, idle_cores
@@ -31,8 +32,7 @@ def validate(
 ) -> DetectionMetrics:
     """Compute mAP of the kind that the model's task is judged by.
 
-    Of an end-to-end head, by Ultralytics' default the one-to-many branch with NMS: the one that is
-    exported and timed.
+    Of an end-to-end head, of the branch that is exported and timed: see `choose_branch`.
 
     Args:
         model: A DetectionModel, or a YOLO around one; it stays unchanged (Ultralytics would
@@ -68,6 +68,7 @@ def validate(
             "imgsz": imgsz,
             "batch": batch,
             "rect": False,  # the square input that is exported and timed
+            "nms": not is_end_to_end(module),
             "device": choose_device(device).removeprefix("cuda:"),
             "workers": 0,
             "plots": False,

@@ -33,7 +33,17 @@ def smaller_siblings(model: nn.Module, most: int = 2) -> Iterator[tuple[str, nn.
     for sibling in list(chosen)[:most]:
         built = stock_model(f"{sibling}.yaml", channels, classes, recipe.get("kpt_shape"))
         _take_activation(built, model)
+        _take_branch(built, model)
         yield sibling, built
+
+
+def _take_branch(model: nn.Module, like: nn.Module) -> None:
+    """Deploy the same branch of an end-to-end head."""
+    layers: Any = model.model
+    others: Any = like.model
+    head, other = layers[-1], others[-1]
+    if getattr(head, "one2one_cv2", None) is not None:
+        head.end2end = bool(getattr(other, "end2end", False))
 
 
 def _take_activation(model: nn.Module, like: nn.Module) -> None:

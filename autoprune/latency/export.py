@@ -87,7 +87,8 @@ def export_model(
         try:
             with _quietly(), torch.no_grad():
                 write(copy.deepcopy(ready), image, path)
-            return ExportedModel(path, runtime, imgsz, exporter, reference, denormals)
+            whole = bool(getattr(model, "end2end", False))
+            return ExportedModel(path, runtime, imgsz, exporter, reference, whole, denormals)
         except MemoryError as error:
             raise _failed(path, problems, error) from None
         except Exception as error:  # exporters raise whatever the operator at fault raises
@@ -99,7 +100,7 @@ def export_model(
 def folded(model: nn.Module) -> nn.Module:
     """A float32 CPU copy as deployed: batch-norms folded, C2f split, the head decoding.
 
-    A head with a second, end-to-end branch is deployed without it.
+    A head with two branches is deployed with one.
 
     Weights below the smallest normal number, 1.2e-38, are 0 in it.
 
@@ -117,17 +118,9 @@ def folded(model: nn.Module) -> nn.Module:
         if hasattr(module, "reg_max") and hasattr(module, "export"):
             head: Any = module
             head.export, head.format, head.dynamic, head.shape = True, "onnx", False, None
-            _drop_one_to_one(head)
+            if getattr(head, "one2one_cv2", None) is not None and head.cv2 is not None:
+                head.fuse()  # leaves the branch that `end2end` says
     return _without_denormals(ready.requires_grad_(False))
-
-
-def _drop_one_to_one(head: Any) -> None:
-    """Deploy the branch that is validated: one-to-many, whose boxes go through NMS."""
-    if getattr(head, "one2one_cv2", None) is None or head.cv2 is None:
-        return
-    head.end2end = False
-    for name in [name for name, _ in head.named_children() if name.startswith("one2one_")]:
-        setattr(head, name, None)
 
 
 def _without_denormals(model: nn.Module) -> nn.Module:

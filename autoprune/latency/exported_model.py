@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autoprune.errors import ConfigError
 from autoprune.latency.runtimes import DEFAULT_RUNTIME, RUNTIMES
@@ -23,6 +23,7 @@ class ExportedModel:
         imgsz: Height and width in pixels it was exported for.
         exporter: What wrote it; "user" for a file that was given.
         reference: .npy files of an input and of torch's outputs for it; None if unknown.
+        end_to_end: Whether its first output is a list of objects, the best first.
         denormals: Where the model reads denormal numbers; None if nowhere, or unknown.
     """
 
@@ -31,7 +32,24 @@ class ExportedModel:
     imgsz: tuple[int, int]
     exporter: str
     reference: tuple[Path, ...] | None = None
+    end_to_end: bool = False
     denormals: Denormals | None = None
+
+    def checks(self) -> list[dict[str, Any]]:
+        """What the runner compares, one for each output; none without a reference."""
+        if self.reference is None:
+            return []
+        given, *expected = map(str, self.reference)
+        return [
+            {
+                "model": str(self.path),
+                "input": given,
+                "expected": file,
+                "output": number,
+                "rows": self.end_to_end and number == 0,
+            }
+            for number, file in enumerate(expected)
+        ]
 
     @classmethod
     def of_file(

@@ -242,8 +242,7 @@ def _measured(
             got = f"{model.runtime} at {model.imgsz}"
             expected = f"a model for {options.runtime} at {options.imgsz}"
             raise ConfigError.of(str(model.path), "", got, expected)
-    known = [model for model in checked if model.reference is not None]
-    checks = [(model, check) for model in known for check in _checks(model)]
+    checks = [(model, check) for model in checked for check in model.checks()]
     job = options.as_job() | {
         "dense": str(models[0].path),
         "candidates": [str(model.path) for model in models[1:]],
@@ -251,7 +250,7 @@ def _measured(
         "checks": [check for _, check in checks],
     }
     files = [model.path for model in models]
-    files += [path for model in known for path in model.reference or ()]
+    files += [path for model in checked for path in model.reference or ()]
     files += options.files
     limit_s = settings.limit_s(len(models)) if settings else TimingSettings().load_s
     content = target.run(job, list(dict.fromkeys(files)), limit_s)
@@ -277,13 +276,6 @@ def _steady(
     if lasting_change(_counted(output.models[0])) > LASTING_CHANGE_ALLOWED:
         output = _measured(target, models, (), options, settings)
     return output
-
-
-def _checks(model: ExportedModel) -> list[dict[str, Any]]:
-    assert model.reference is not None
-    given, *expected = map(str, model.reference)
-    shared = {"model": str(model.path), "input": given}
-    return [{**shared, "expected": file, "output": at} for at, file in enumerate(expected)]
 
 
 def _counted(times: ModelTimes) -> Any:

@@ -21,8 +21,8 @@ Job (paths as this machine sees them, `_s` in seconds):
                      max_blocks, min_s, cap_s, half_width (relative, of the 95 % interval),
                      least_blocks: timed even beyond cap_s, for slow models, and
                      burden_s: busy seconds added to every run of a candidate, to test the timing
-    checks           list of {model, input, expected, output}: .npy files, compared with the model's
-                     output of that number, by default 0
+    checks           list of {model, input, expected, output, rows}: .npy files, compared with the
+                     model's output of that number, by default 0; see check_output
 
 Answer: {"runner_version", "error": {"kind", "message"}}, or the fields of `run_job`.
 """
@@ -433,12 +433,14 @@ def _test_image(job: Job, channels: int) -> Array:
 
 
 def check_output(
-    model: Any, input_path: str, expected_path: str, number: int = 0
+    model: Any, input_path: str, expected_path: str, number: int = 0, rows: bool = False
 ) -> dict[str, Any]:
     """Compare one of a model's outputs, by default the first, with the expected one.
 
     `max_rel_diff` is relative to the largest expected value of the same channel (axis 1), at
-    least 1: pixels to the size of the boxes, scores as they are.
+    least 1: pixels to the size of the boxes, scores as they are. With `rows` the output is a list
+    of objects (1, n, 6 and more), the best n by their score (the fifth number): their order, and
+    which of the last ones are among them, may differ between two sums of the same numbers.
     """
     expected = np.load(expected_path, allow_pickle=False).astype(np.float64)
     image = np.load(input_path, allow_pickle=False)
@@ -448,6 +450,8 @@ def check_output(
         return {"max_abs_diff": None, "max_rel_diff": None, "problem": problem}
     if not np.isfinite(got).all():
         return {"max_abs_diff": None, "max_rel_diff": None, "problem": "the output is nan or inf"}
+    if rows:
+        got, expected = _matched(got, expected)
     axes = tuple(axis for axis in range(expected.ndim) if axis != 1)
     diff = np.abs(got - expected)
     scale = np.maximum(1.0, np.abs(expected).max(axis=axes, keepdims=True))
@@ -456,6 +460,19 @@ def check_output(
         "max_rel_diff": float((diff / scale).max()),
         "problem": None,
     }
+
+
+def _matched(got: Array, expected: Array) -> tuple[Array, Array]:
+    """For each expected object, the one got that is most like it; numbers on axis 1.
+
+    Objects that score hardly more than the last one are left out; of noise, all scores are small.
+    """
+    have, wanted = got[0], expected[0]
+    wanted = wanted[wanted[:, 4] > 1.001 * wanted[:, 4].min()]
+    scale = np.maximum(1.0, np.abs(expected[0]).max(axis=0))
+    apart = (np.abs(have[None] - wanted[:, None]) / scale).max(axis=2)
+    nearest = have[apart.argmin(axis=1)] if len(wanted) else wanted
+    return nearest.T[None], wanted.T[None]
 
 
 # -- the machine -------------------------------------------------------------------------------
@@ -554,7 +571,11 @@ def run_job(job: Job) -> dict[str, Any]:
     models = {path: load(path, job) for path in paths}
     checks = [
         check_output(
-            models[check["model"]], check["input"], check["expected"], check.get("output", 0)
+            models[check["model"]],
+            check["input"],
+            check["expected"],
+            check.get("output", 0),
+            check.get("rows", False),
         )
         for check in job["checks"]
     ]

@@ -48,15 +48,21 @@ def model_size(model: nn.Module, imgsz: tuple[int, int]) -> ModelSize:
 def shapes_alone(model: nn.Module) -> Any:
     """A copy on torch's meta device, in eval mode, as deployed: its head gives raw outputs.
 
-    A head with a second branch of its own (`one2one_...`) is deployed without it.
+    Of a head with two branches (`one2one_...` and the other) one is deployed, as it says itself.
     """
     shadow: Any = copy.deepcopy(model).to("meta").eval()
     head = shadow.model[-1]
     head.training = True  # the head alone: no anchors to compute without values
-    if getattr(head, "cv2", None) is not None:  # else the second branch is all that is left
-        for name in [name for name, _ in head.named_children() if name.startswith("one2one_")]:
-            setattr(head, name, None)
+    _keep_deployed_branch(head)
     return shadow
+
+
+def _keep_deployed_branch(head: Any) -> None:
+    if getattr(head, "one2one_cv2", None) is None or getattr(head, "cv2", None) is None:
+        return
+    end_to_end = bool(getattr(head, "end2end", False))
+    for name in [name for name, _ in head.named_children() if name.startswith("one2one_")]:
+        setattr(head, name.removeprefix("one2one_") if end_to_end else name, None)
 
 
 def blank(shadow: nn.Module, imgsz: tuple[int, int]) -> Tensor:

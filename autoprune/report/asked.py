@@ -36,6 +36,7 @@ class ModelFacts(_Part):
     file: str | None = None
     hash: str | None = None
     family: str | None = None
+    branch: str | None = None  # of an end-to-end head, the one that is deployed
     classes: list[Any] | dict[Any, Any] | int | None = None
 
     @property

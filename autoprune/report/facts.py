@@ -102,7 +102,8 @@ def overlap_text(overlap: Any) -> str:
 def _model(study: Study) -> str:
     model = study.settings.model
     name = model.file or ("the bundled demo model" if study.settings.demo else "")
-    return _joined(name, model.family, f"hash {model.hash[:12]}" if model.hash else "")
+    branch = f"deployed branch: {model.branch}" if model.branch else ""
+    return _joined(name, model.family, branch, f"hash {model.hash[:12]}" if model.hash else "")
 
 
 def _classes(study: Study) -> str:

@@ -151,6 +151,37 @@ def test_a_drift_of_scores_is_not_hidden_by_the_size_of_boxes(tmp_path):
     assert check["max_rel_diff"] == pytest.approx(0.01)
 
 
+def test_objects_are_compared_whatever_their_order_and_which_is_last(tmp_path):
+    rng = np.random.default_rng(0)
+    scores = np.sort(rng.random(20) * 1e-4)[::-1]  # of noise
+    expected = np.hstack([rng.random((20, 4)) * 64, scores[:, None], rng.integers(0, 3, (20, 1))])
+    got = expected.copy()
+    got[[3, 4]] = got[[4, 3]]
+    got[-1, :4] = 7.0  # another place with the same score
+    np.save(tmp_path / "in.npy", np.zeros((1, 3, 8, 8), np.float32))
+    np.save(tmp_path / "out.npy", expected[None])
+    files = tmp_path / "in.npy", tmp_path / "out.npy"
+    same = SimpleNamespace(output=lambda image: got[None])
+    assert runner.check_output(same, *files, rows=True)["max_rel_diff"] < 1e-9
+    assert runner.check_output(same, *files)["max_rel_diff"] > 0.01
+    wrong = got.copy()
+    wrong[7, 0] += 3.0
+    found = runner.check_output(
+        SimpleNamespace(output=lambda image: wrong[None]), *files, rows=True
+    )
+    assert found["max_rel_diff"] > 0.01
+    assert found["problem"] is None
+
+
+def test_a_further_output_is_compared_with_its_own_file(tmp_path):
+    np.save(tmp_path / "in.npy", np.zeros((1, 3, 8, 8), np.float32))
+    np.save(tmp_path / "out.npy", np.ones((1, 2, 3)))
+    model = SimpleNamespace(output=lambda image, number=0: np.full((1, 2, 3), float(number)))
+    files = tmp_path / "in.npy", tmp_path / "out.npy"
+    assert runner.check_output(model, *files, 1)["max_abs_diff"] == 0.0
+    assert runner.check_output(model, *files)["max_abs_diff"] == 1.0
+
+
 @pytest.mark.parametrize(
     ("got", "problem"),
     [(np.full((1, 2, 3), np.nan), "nan"), (np.zeros((1, 2, 4)), "shape")],

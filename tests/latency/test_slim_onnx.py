@@ -113,10 +113,17 @@ def test_a_coarse_map_of_unknown_width_is_not_covered(tmp_path):
     assert slimmable.covers(["model.15.cv1.conv", "model.9.cv2.conv"])
 
 
-@pytest.mark.parametrize("name", ["yolo11n", "yolo26n", "yolov6n"])
-def test_other_families_files_have_every_shape_of_the_exported_pruned_model(tmp_path, name):
-    """Attention, depthwise and transposed convolutions."""
-    pruner = Pruner(stock_model(f"{name}.yaml", channels=3, classes=2))
+@pytest.mark.parametrize(
+    ("name", "end_to_end"),
+    [("yolo11n", False), ("yolo26n", False), ("yolo26n", True), ("yolov6n", False)],
+)
+def test_other_families_files_have_every_shape_of_the_exported_pruned_model(
+    tmp_path, name, end_to_end
+):
+    """Attention, depthwise and transposed convolutions; either branch of an end-to-end head."""
+    model = stock_model(f"{name}.yaml", channels=3, classes=2)
+    model.model[-1].end2end = end_to_end
+    pruner = Pruner(model)
     geometry = model_geometry(pruner.model, pruner.groups, SIZE)
     plan = random_plan(pruner.widths, 4)
     dense = export_model(pruner.model, tmp_path / "dense.onnx", SIZE, "onnxruntime")

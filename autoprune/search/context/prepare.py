@@ -15,6 +15,7 @@ from autoprune.domain.config import StudyConfig
 from autoprune.domain.plan import Calibration
 from autoprune.domain.space import SearchSpace
 from autoprune.errors import ConfigError, StorageFailed
+from autoprune.evaluation.branches import deployed_branch
 from autoprune.evaluation.checkpoint import load_yolo, model_hash, trained_image_size
 from autoprune.evaluation.class_head import check_classes, class_names, in_order_of
 from autoprune.evaluation.data_yaml import read_data_yaml
@@ -85,7 +86,7 @@ def check(
     demo = config.model is None
     model, name = config.model or demo_checkpoint(), config.name or default_name(config)
     config = completed(config, model, name)
-    yolo = load_yolo(model, trust=config.trust_checkpoint)
+    yolo = load_yolo(model, trust=config.trust_checkpoint, nms=config.nms)
     trained_size = trained_image_size(yolo)
     check_freeze(fine_tune.more.get("freeze"), len(yolo.model.model))
     imgsz = config.imgsz or trained_size
@@ -110,6 +111,8 @@ def check(
     check_channels(yolo.model, data.channels, str(data.path))
     check_keypoints(yolo.model, data.kpt_shape, str(data.path))
     notes = list(data.notes)
+    if branch := deployed_branch(yolo.model):
+        notes.append(f"validated, timed and exported is the branch {branch}")
     if kept is not None:
         notes.append(
             f"{len(kept.ids)} of the model's {len(kept.names)} classes are kept, dense too"

@@ -12,6 +12,7 @@ from typing import Any
 
 from autoprune.domain.schema import stamped
 from autoprune.errors import StudyMismatch
+from autoprune.evaluation.branches import deployed_branch
 from autoprune.families import family_of, space_file
 from autoprune.latency.runtimes import RUNTIMES
 from autoprune.search.context.workbench import Checked
@@ -31,7 +32,16 @@ _FREE_SETTINGS = (
     "workers_local",
 )
 # What is compared in another form than it was asked in.
-_COMPARED_BELOW = ("model", "data", "space", "imgsz", "fine_tune", "provider", "channels_last")
+_COMPARED_BELOW = (
+    "nms",
+    "model",
+    "data",
+    "space",
+    "imgsz",
+    "fine_tune",
+    "provider",
+    "channels_last",
+)
 _VERSIONED = ("autoprune", "torch", "ultralytics", "optuna", "onnxruntime")
 
 
@@ -49,6 +59,7 @@ def settings_of(bench: Checked) -> dict[str, Any]:
             "hash": bench.base_hash,
             "family": family.name,
             "classes": list(data.names),
+            "branch": deployed_branch(bench.yolo.model),
         },
         "data": {
             "file": str(data.path),
@@ -143,6 +154,7 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
         "imgsz": settings.get("imgsz"),
         "device": settings.get("device"),
         "model": part("model").get("hash"),
+        "branch": part("model").get("branch"),
         "data": part("data").get("hash"),
         "space": part("space").get("hash"),
         "space on the target's steps": bool(part("space").get("on_steps")),

@@ -168,7 +168,9 @@ def probe(
 
 def _loaded(config: StudyConfig, target: LatencyTarget | None) -> _Loaded:
     target = target or target_from(config.target, config.target_python)
-    yolo = load_yolo(config.model or demo_checkpoint(), trust=config.trust_checkpoint)
+    yolo = load_yolo(
+        config.model or demo_checkpoint(), trust=config.trust_checkpoint, nms=config.nms
+    )
     imgsz = config.imgsz or trained_image_size(yolo)
     check_stride(yolo, imgsz)
     widths, family = widths_of(yolo.model), family_of(yolo.model)

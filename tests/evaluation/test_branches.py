@@ -1,0 +1,116 @@
+"""--no-nms: the end-to-end branch is validated, timed and exported; the other one without it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from ultralytics import YOLO
+
+from autoprune.demo.shapes import CLASS_NAMES
+from autoprune.errors import ConfigError
+from autoprune.evaluation.branches import (
+    END_TO_END,
+    WITH_NMS,
+    choose_branch,
+    deployed_branch,
+    is_end_to_end,
+)
+from autoprune.evaluation.checkpoint import load_yolo
+from autoprune.evaluation.dataset import DataSummary
+from autoprune.evaluation.inside.pruned_yolo import as_pruned_yolo
+from autoprune.evaluation.inside.stock import stock_model
+from autoprune.evaluation.validate import validate
+from autoprune.families.siblings import smaller_siblings
+from autoprune.latency.export import export_model
+from autoprune.pruning.prune import Pruner, uniform_plan
+from autoprune.pruning.size import model_size
+from autoprune.pruning.trace_geometry import model_geometry
+
+SIZE = (64, 64)
+
+
+def _model(name: str = "yolo26n", *, nms: bool | None) -> Any:
+    torch.manual_seed(0)
+    model: Any = stock_model(f"{name}.yaml", 3, len(CLASS_NAMES))
+    model.names = dict(enumerate(CLASS_NAMES))
+    choose_branch(model, nms, name)
+    return model
+
+
+def test_a_head_with_one_branch_has_no_choice() -> None:
+    with pytest.raises(ConfigError, match=r"yolov8n: --no-nms: got .a head Detect with one"):
+        _model("yolov8n", nms=False)
+    for nms in (None, True):
+        assert deployed_branch(_model("yolov8n", nms=nms)) is None
+    assert deployed_branch(_model(nms=None)) == deployed_branch(_model(nms=True)) == WITH_NMS
+    assert deployed_branch(_model("yolov10n", nms=False)) == END_TO_END
+
+
+def test_the_choice_stays_with_copies_pruned_models_files_and_siblings(tmp_path: Path) -> None:
+    model = _model(nms=False)
+    pruner = Pruner(model)
+    pruned = pruner.prune(uniform_plan(pruner.widths, 0.3))
+    assert is_end_to_end(copy.deepcopy(pruned))
+    as_pruned_yolo(pruned, YOLO("yolo26n.yaml")).save(tmp_path / "small.pt")
+    assert is_end_to_end(load_yolo(tmp_path / "small.pt").model)
+    assert not is_end_to_end(load_yolo(tmp_path / "small.pt", nms=True).model)
+    larger: Any = stock_model("yolo26s.yaml", 3, 2)
+    choose_branch(larger, False, "26s")
+    assert [is_end_to_end(built) for _, built in smaller_siblings(larger)] == [True]
+
+
+def test_only_the_deployed_branch_counts() -> None:
+    for nms, wanted, other in ((False, "one2one_cv2", ".cv2."), (True, ".cv2.", "one2one")):
+        model = _model(nms=nms)
+        head = f"model.{len(model.model) - 1}."
+        geometry = model_geometry(model, Pruner(model).groups, SIZE)
+        names = [conv.name for conv in geometry.convs if conv.name.startswith(head)]
+        assert any(wanted in f".{name.removeprefix(head)}" for name in names)
+        assert not any(other in f".{name.removeprefix(head)}" for name in names)
+    assert model_size(_model(nms=False), SIZE) == model_size(_model(nms=True), SIZE)
+
+
+def test_the_score_is_of_the_chosen_branch(data: DataSummary, tmp_path: Path) -> None:
+    """The other branch says nothing at all."""
+    for nms, silent in ((False, "cv3"), (True, "one2one_cv3")):
+        model = _model(nms=nms)
+        for tower in getattr(model.model[-1], silent):
+            torch.nn.init.constant_(tower[-1].bias, float("nan"))
+        assert validate(model, data, data.val, 64).images == len(data.val)
+
+
+@pytest.mark.parametrize("name", ["yolo26n", "yolo26n-seg"])
+def test_the_exported_file_lists_the_objects(name: str, tmp_path: Path) -> None:
+    model = _model(name, nms=False)
+    exported = export_model(model, tmp_path / "m.onnx", SIZE, "onnxruntime")
+    given, expected, *masks = (np.load(file) for file in exported.reference or ())
+    extra = 32 if name.endswith("seg") else 0
+    assert expected.shape == (1, 84, 6 + extra)  # every place of a small picture, the best first
+    assert len(masks) == bool(extra)
+    with torch.no_grad():
+        found = model(torch.from_numpy(given))[0]
+    listed = found[0] if extra else found
+    assert listed[0, :, 4].numpy() == pytest.approx(expected[0, :, 4], abs=1e-5)
+    session = onnxruntime.InferenceSession(exported.path)
+    assert session.run(None, {"images": given})[0].shape == expected.shape
+    assert exported.end_to_end
+    assert [check["rows"] for check in exported.checks()] == [True, *[False] * len(masks)]
+    assert session.get_modelmeta().custom_metadata_map["end2end"] == "True"
+    weights = sum(each.nbytes for each in map(_numbers, _deployed(model)))
+    assert exported.path.stat().st_size < 1.15 * weights, "the other branch is in the file"
+
+
+def _deployed(model: Any) -> list[torch.Tensor]:
+    alone = copy.deepcopy(model)
+    alone.model[-1].fuse()
+    return list(alone.parameters())
+
+
+def _numbers(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().numpy()
