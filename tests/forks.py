@@ -43,15 +43,24 @@ exec(compile(program, "program.py", "exec"), {"__name__": "__main__"})
 """
 
 
-class Forks:
-    """The server, in the environment given until a program gets its own."""
+_ONCE = {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "30000"}  # read when torch is imported
 
-    def __init__(self, environment: dict[str, str]) -> None:
+
+def untouched_environment() -> dict[str, str]:
+    """What was set neither by us nor by these tests."""
+    ours = ("YOLO", "OMP", "MKL", "OPENBLAS", "GOMP", "XDG", "MPL")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+class Forks:
+    """The server; a context manager that ends it."""
+
+    def __init__(self) -> None:
         self._server: subprocess.Popen[str] | None = None
         if hasattr(os, "fork"):
             self._server = subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-c", _SERVER],
-                env=environment,
+                env=untouched_environment() | _ONCE,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

@@ -11,7 +11,6 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import pytest
 
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import Split, write_detection_set
-from tests.forks import Forks
+from tests.forks import Forks, untouched_environment
 from tests.report import fake_study as fake
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -175,19 +174,8 @@ def data_yaml(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_detection_set(folder, {"train": Split(1, 8), "val": Split(2, 6)})
 
 
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    once = {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "30000"}  # read when torch is imported
-    with Forks({**_environment(None), **once}) as forks:
-        yield forks
-
-
-def _environment(home: Path | None) -> dict[str, str]:
-    """Nothing that we, or these tests, have set."""
-    ours = ("YOLO", "OMP", "MKL", "OPENBLAS", "GOMP", "XDG", "MPL")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    there = {} if home is None else {"HOME": str(home), "PYTHONPATH": str(ROOT)}
-    return {**kept, **there}
+def _environment(home: Path) -> dict[str, str]:
+    return untouched_environment() | {"HOME": str(home), "PYTHONPATH": str(ROOT)}
 
 
 def _run(
