@@ -21,6 +21,7 @@ prepare_environment()
 
 import pytest  # noqa: E402
 
+from tests.forks import Forks  # noqa: E402
 from tests.tiers import is_slow, turn, unit  # noqa: E402
 
 
@@ -67,6 +68,13 @@ def _no_training(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         pytest.fail(f"{request.node.nodeid} trains: list it in tests/tiers.py")
 
     monkeypatch.setattr("ultralytics.engine.trainer.BaseTrainer.train", too_slow)
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """For programs in processes of their own: torch is imported once for all of them."""
+    with Forks() as server:
+        yield server
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+from typer.testing import CliRunner, Result
 from ultralytics import YOLO
 
 from autoprune import load
+from autoprune.cli.main import app
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import Split, write_detection_set
 from autoprune.domain.plan import PruningPlan, kept_width
@@ -70,31 +72,41 @@ main()
 """
 
 
-def _autoprune(folder: Path, *arguments: str, code: int = 0) -> str:
+def _autoprune(folder: Path, *arguments: str) -> str:
     command = [sys.executable, "-c", PROGRAM, *arguments]
     environment = {**os.environ, "HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache")}
     run = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500
     )
-    assert run.returncode == code, f"{run.stdout}\n{run.stderr}"
+    assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
     assert "Traceback" not in run.stderr
     return run.stdout + run.stderr
+
+
+def _here(folder: Path, *arguments: str) -> Result:
+    """In this process: where nothing is measured, another would only import torch again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return CliRunner().invoke(app, arguments)
+
+
+def _files(folder: Path) -> list[str]:
+    data = str(folder / "tiny-set" / "data.yaml")
+    return ["--model", str(demo_checkpoint()), "--data", data, "--space", "space.yaml"]
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
     folder = tmp_path_factory.mktemp("search")
     splits = {"train": Split(7, 32), "val": Split(8, 16), "test": Split(9, 12)}
-    data = write_detection_set(folder / "tiny-set", splits)
+    write_detection_set(folder / "tiny-set", splits)
     (folder / "space.yaml").write_text(SPACE)
-    files = ["--model", str(demo_checkpoint()), "--data", str(data), "--space", "space.yaml"]
+    files = _files(folder)
     began = _autoprune(folder, "search", *files, *ARGUMENTS, "--trials", "2")
     continued = _autoprune(folder, "search", *files, *ARGUMENTS, "--trials", "8")
     assert ("Latency learned" in began, "Latency learned" in continued) == (True, False)
     (verdict,) = (line for line in began.splitlines() if " is reachable by pruning, about" in line)
     assert verdict in continued
-    refused = _autoprune(folder, "search", *files, *ARGUMENTS, "--trials", "9", "batch=4", code=2)
-    assert "fine-tune batch: was 8, now 4" in refused
     return StudyFolder(folder / "studies" / "tiny")
 
 
@@ -106,6 +118,13 @@ def test_the_search_trains_some_plans_and_refuses_to_train_slow_ones(study: Stud
     untrained, short = trained.rungs[:2]
     assert (untrained.epochs, untrained.images_seen) == (0, 0)
     assert (short.epochs, short.images_seen) == (1, 32)
+
+
+def test_other_settings_are_refused_where_there_is_a_study(study: StudyFolder) -> None:
+    root = study.root.parent.parent
+    said = _here(root, "search", *_files(root), *ARGUMENTS, "--trials", "9", "batch=4")
+    assert said.exit_code == 2
+    assert "fine-tune batch: was 8, now 4" in said.output
 
 
 def test_latency_was_predicted_about_as_it_was_measured(study: StudyFolder) -> None:
@@ -153,9 +172,9 @@ def test_the_best_model_is_exported_for_plain_ultralytics(study: StudyFolder) ->
 
 def test_pruning_with_the_best_plan_reproduces_its_widths(study: StudyFolder) -> None:
     root = study.root.parent.parent
-    _autoprune(
-        root, "prune", str(demo_checkpoint()), "--plan", str(study.best_plan), "-o", "again.pt"
-    )
+    plan_file = ["--plan", str(study.best_plan)]
+    said = _here(root, "prune", str(demo_checkpoint()), *plan_file, "-o", "again.pt")
+    assert said.exit_code == 0, said.output
     again, best = load(root / "again.pt").model, load(study.best_model).model
     shapes = {name: tensor.shape for name, tensor in again.state_dict().items()}
     assert shapes == {name: tensor.shape for name, tensor in best.state_dict().items()}
@@ -217,8 +236,6 @@ def test_weights_and_exports_stay_for_the_front_only(study: StudyFolder) -> None
 def test_wrong_input_is_one_clear_line_and_exit_code_2(
     arguments: list[str], needle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from autoprune.cli.main import app
-
     with pytest.raises(SystemExit) as caught:
         app(["search", *arguments, "--studies", str(tmp_path)])
     assert caught.value.code == 2

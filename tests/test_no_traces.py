@@ -1,4 +1,8 @@
-"""Each public function leaves the process of its caller as it found it: each in a fresh process."""
+"""Each public function leaves the process of its caller as it found it.
+
+Each is called in a process of its own whose caller has imported torch and nothing else; pruning,
+saving and loading also where nothing is imported, and where all is.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,10 @@ import pytest
 
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import Split, write_detection_set
+from tests.forks import Forks, untouched_environment
 from tests.report import fake_study as fake
 
+ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = """\
 import json, logging, os, random, sys
 from pathlib import Path
@@ -48,17 +54,22 @@ before = state()
 assert "autoprune" not in sys.modules
 sys.stdout, saved = open("said.txt", "w"), sys.stdout
 streams = sys.stdout, sys.stderr
+
+def compared():  # but for new loggers all is as it was
+    after = state()
+    loggers = after["loggers"]
+    after["loggers"] = {{name: loggers[name] for name in before["loggers"] if name in loggers}}
+    for key in before:
+        kept = before[key] == after[key]
+        assert kept, (key, {{*map(str, before[key].items())}} ^ {{*map(str, after[key].items())}}
+                      if isinstance(before[key], dict) else (before[key], after[key]))
+    return after, {{*loggers}} - {{*before["loggers"]}}
+
 {CALL}
-after = state()
+after, new = compared()
 sys.stdout.close()
 sys.stdout = saved
-new = {{*after["loggers"]}} - {{*before["loggers"]}}
-after["loggers"] = {{name: one for name, one in after["loggers"].items() if name not in new}}
-fresh = {{}} if "torch" in before else {{"torch": after.pop("torch", None)}}
-for key in before:
-    kept = before[key] == after[key]
-    assert kept, (key, {{*map(str, before[key].items())}} ^ {{*map(str, after[key].items())}}
-                  if isinstance(before[key], dict) else (before[key], after[key]))
+fresh = {{}} if "torch" in before else {{"torch": after.get("torch")}}
 voices = {{
     name: (logging.getLogger(name).level, len(logging.getLogger(name).handlers))
     for name in ("ultralytics", "optuna") if name in new
@@ -84,6 +95,11 @@ def exported(module, path, imgsz, runtime, *_, **more):
 
 export.export_model = exported
 target = FakeTarget()
+"""
+FINE_TUNE = """
+from autoprune import api
+settings = dict(epochs=1, imgsz=32, batch=4, workers=0, device="cpu")
+api.fine_tune_pruned(model, data, settings, Path("training"))
 """
 CALLS = {
     "prune, save and load": PRUNE,
@@ -111,12 +127,7 @@ assert probe.DEMO_LIMIT_S > 2
 probe.DEMO_LIMIT_S = 2.0  # seconds of learning
 api.probe(checkpoint, speedup=1.5, imgsz=32, runtime="torch", target=target)
 """,
-    "fine_tune_pruned": PRUNE
-    + """
-from autoprune import api
-settings = dict(epochs=1, imgsz=32, batch=4, workers=0, device="cpu")
-api.fine_tune_pruned(model, data, settings, Path("training"))
-""",
+    "fine_tune_pruned": PRUNE + FINE_TUNE,
     "write_report": """
 from autoprune import write_report
 write_report(study)
@@ -163,23 +174,31 @@ def data_yaml(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_detection_set(folder, {"train": Split(1, 8), "val": Split(2, 6)})
 
 
-def _run(folder: Path, data_yaml: Path, call: str, before: str = "") -> tuple[dict[str, Any], Path]:
+def _environment(home: Path) -> dict[str, str]:
+    return untouched_environment() | {"HOME": str(home), "PYTHONPATH": str(ROOT)}
+
+
+def _run(
+    folder: Path, data_yaml: Path, call: str, before: str = "", forks: Forks | None = None
+) -> tuple[dict[str, Any], Path]:
+    """Without `forks` the process is a fresh one."""
     home = folder / "home"
     home.mkdir()
     study = fake.write_study(folder / "study", [fake.dense()]).root
-    ours = ("YOLO", "OMP", "MKL", "OPENBLAS", "GOMP", "XDG", "MPL")
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(ours)
-    } | {"HOME": str(home), "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
-    (folder / "program.py").write_text(PROGRAM.format(BEFORE=before, CALL=call))
-    done = subprocess.run(
-        [sys.executable, "program.py", str(data_yaml), str(demo_checkpoint()), str(study)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    program = PROGRAM.format(BEFORE=before, CALL=call)
+    arguments = [str(data_yaml), str(demo_checkpoint()), str(study)]
+    environment = _environment(home)
+    if forks is not None:
+        done = forks.run(program, *arguments, folder=folder, environment=environment)
+    else:
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert done.stderr == ""
     return json.loads(done.stdout.splitlines()[-1]), home
@@ -189,12 +208,17 @@ def _files(home: Path) -> list[str]:
     return sorted(str(file.relative_to(home)) for file in home.rglob("*") if file.is_file())
 
 
-@pytest.mark.parametrize("name", CALLS)
-def test_a_public_function_leaves_no_traces(name: str, data_yaml: Path, tmp_path: Path) -> None:
-    found, home = _run(tmp_path, data_yaml, CALLS[name])
+def _assert_untouched(found: dict[str, Any], home: Path) -> None:
     assert found["said"] == ""
     assert [file for file in _files(home) if not file.startswith(".cache/autoprune/")] == []
-    assert not list(tmp_path.glob("runs*"))
+    assert not list(home.parent.glob("runs*"))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_public_function_leaves_no_traces(
+    name: str, forks: Forks, data_yaml: Path, tmp_path: Path
+) -> None:
+    _assert_untouched(*_run(tmp_path, data_yaml, CALLS[name], forks=forks))
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +241,8 @@ def plain() -> dict[str, Any]:
 def test_libraries_first_imported_by_us_are_as_after_a_plain_import(
     plain: dict[str, Any], data_yaml: Path, tmp_path: Path
 ) -> None:
-    found, _ = _run(tmp_path, data_yaml, CALLS["prune, save and load"] + "import optuna\n")
+    found, home = _run(tmp_path, data_yaml, PRUNE + "import optuna\n")
+    _assert_untouched(found, home)
     assert found["fresh"]["torch"][0] == plain["threads"]
     assert found["fresh"]["torch"][2] is False
     assert found["voices"] == plain["voices"]
@@ -249,12 +274,11 @@ assert own
 """
 
 
-@pytest.mark.parametrize("name", ["prune, save and load", "fine_tune_pruned"])
 def test_what_the_caller_imported_and_chose_stays(
-    name: str, data_yaml: Path, tmp_path: Path
+    forks: Forks, data_yaml: Path, tmp_path: Path
 ) -> None:
-    still = "assert own == {file: file.read_text() for file in own}\n"
-    _run(tmp_path, data_yaml, CALLS[name] + still, OWN)
+    still = "assert own == {file: file.read_text() for file in own}\ncompared()\n"
+    _run(tmp_path, data_yaml, PRUNE + still + FINE_TUNE + still, OWN, forks)
 
 
 TRAIN = (
@@ -273,9 +297,9 @@ model.train(plots=False, project=os.getcwd(), name="run", **settings)
 
 
 def test_a_pruned_model_is_trained_offline_after_the_function_that_made_it_returned(
-    data_yaml: Path, tmp_path: Path
+    forks: Forks, data_yaml: Path, tmp_path: Path
 ) -> None:
-    found, home = _run(tmp_path, data_yaml, TRAIN)
+    found, home = _run(tmp_path, data_yaml, TRAIN, forks=forks)
     assert "1 epochs completed" in found["said"], "as any YOLO, it says what it does"
     assert [file for file in _files(home) if not file.startswith(".cache/autoprune/")] == []
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from ultralytics import YOLO
 from autoprune.evaluation.inside.pruned_yolo import as_pruned_yolo
 from autoprune.evaluation.regrowth_guard import is_sealed, seal, sealed_info
 from tests.evaluation.conftest import KEPT
+from tests.forks import Forks
 
 _USES = """
 import sys, torch, numpy as np
@@ -46,19 +45,17 @@ assert not [name for name in sys.modules if name.startswith("autoprune")]
 
 @pytest.mark.parametrize("safe", ["0", "1"])
 def test_plain_ultralytics_uses_a_sealed_file_but_never_trains_it(
-    safe: str, dense: YOLO, pruned_module: nn.Module, data_yaml: Path, tmp_path: Path
+    safe: str,
+    forks: Forks,
+    dense: YOLO,
+    pruned_module: nn.Module,
+    data_yaml: Path,
+    tmp_path: Path,
 ) -> None:
     as_pruned_yolo(pruned_module, dense).save(tmp_path / "pruned.pt")
     environment = {**os.environ, "ULTRALYTICS_SAFE_LOAD": safe}
     arguments = [str(tmp_path / "pruned.pt"), str(data_yaml), safe, str(KEPT)]
-    done = subprocess.run(
-        [sys.executable, "-c", _USES, *arguments],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = forks.run(_USES, *arguments, folder=tmp_path, environment=environment)
     assert done.returncode == 0, done.stderr[-2000:]
 
 

@@ -24,10 +24,10 @@ EXTREMES = (0.0, 0.001, 0.5, 0.9, 0.98, 0.999)
 )
 @torch.no_grad()
 def test_a_hundred_extreme_plans_give_finite_outputs(name: str, seeds: range) -> None:
-    images = image(torch.float32, batch=1)
+    images, pruner = image(torch.float32, batch=1), Pruner(stock(name))
     for seed in seeds:
         plan = plan_like(uniform(name, 0.0), seed, EXTREMES)
-        pruned = Pruner(stock(name)).prune(plan)
+        pruned = pruner.prune(plan)
         decoded, raw = pruned(images)
         assert torch.isfinite(decoded).all(), seed
         assert torch.isfinite(raw["scores"]).all(), seed

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -24,6 +24,7 @@ from autoprune.search.evaluate.workers import Here
 from autoprune.search.select import promote
 from autoprune.search.select.order import PROMOTIONS
 from autoprune.search.select.promote import FIRST_TRIES, WANTED, Promotions, drop_weights
+from tests.forks import Forks
 from tests.search.fakes import (
     Heard,
     ending_in,
@@ -427,7 +428,7 @@ def test_plans_are_measured_while_nothing_runs_and_trained_side_by_side(
     assert {made.state for made in bench.records()} == {"complete"}
 
 
-def test_a_trial_that_another_worker_holds_is_passed_over(tmp_path: Path, trainer: Trainer) -> None:
+def test_a_trial_that_another_worker_holds_is_passed_over(tmp_path: Path, forks: Forks) -> None:
     bench = _bench(tmp_path, [scored(0, 4.5, 0.6), scored(1, 4.5, 0.5)])
     with filelock.FileLock(bench.folder.trial(0) / ".lock"):
         # another process: a lock of the same process would be granted again
@@ -441,8 +442,8 @@ def test_a_trial_that_another_worker_holds_is_passed_over(tmp_path: Path, traine
             "_promoted(fake_bench(Path(sys.argv[1])))\n"
             "print(trainer.trained)\n"
         )
-        command = [sys.executable, "-c", code, str(tmp_path)]
-        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        run = _in_another_process(forks, code, tmp_path)
+    assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "['trial 1']"
 
 
@@ -546,10 +547,18 @@ promote.Promotions(bench, unlimited(), listener, Here(bench, listener)).run()
 """
 
 
-def test_a_plan_whose_fine_tune_kills_its_worker_twice_is_given_up(tmp_path: Path) -> None:
+def _in_another_process(forks: Forks, program: str, root: Path) -> subprocess.CompletedProcess[str]:
+    folder = root / "process"
+    folder.mkdir(exist_ok=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return forks.run(program, str(root), folder=folder, environment=environment)
+
+
+def test_a_plan_whose_fine_tune_kills_its_worker_twice_is_given_up(
+    tmp_path: Path, forks: Forks
+) -> None:
     bench = _bench(tmp_path, [scored(0, 4.5, 0.6)])
-    command = [sys.executable, "-c", _DEADLY, str(tmp_path)]
-    codes = [subprocess.run(command, cwd=ROOT, capture_output=True).returncode for _ in range(3)]
+    codes = [_in_another_process(forks, _DEADLY, tmp_path).returncode for _ in range(3)]
     assert codes == [-signal.SIGKILL, -signal.SIGKILL, 0]
     (made,) = bench.folder.trial_records()
     assert made.state == "failed"
