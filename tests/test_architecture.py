@@ -117,6 +117,16 @@ def test_of_evaluation_families_import_what_builds_stock_models_alone() -> None:
                 assert module.startswith("autoprune.evaluation.inside.stock"), _name(file)
 
 
+@pytest.mark.parametrize(
+    "file",
+    [PACKAGE / "latency" / "runner.py", *(PACKAGE / "latency" / "loaders").glob("*_loader.py")],
+    ids=lambda file: file.stem,
+)
+def test_what_is_sent_to_a_target_needs_no_autoprune_and_an_old_python(file: Path) -> None:
+    assert not any(module.startswith("autoprune") for module in _imports(file))
+    ast.parse(file.read_text(), feature_version=(3, 9))
+
+
 def test_one_file_touches_private_parts_of_optuna() -> None:
     touching = {
         _name(file)

@@ -32,6 +32,7 @@ def probe_page(result: ProbeResult) -> Group:
         _stairs(result.stairs, result.dense.median_ms),
         Text(),
         Text(result.verdict.text, style="bold green" if result.verdict.good else "bold yellow"),
+        *_better_runtimes(result),
         *_provisos(result),
     )
 
@@ -51,6 +52,15 @@ def _options(result: ProbeResult) -> Table:
             f"{option.params / 1e6:.2f}",
             "" if option.removed is None else f"-{option.removed:.0%}",
         )
+    for each in result.runtimes:
+        if each.latency is not None:
+            name = f"dense, {each.name} {each.latency.fingerprint.runtime_version}"
+            table.add_row(
+                escape(f"{name} {each.precision}"),
+                f"{each.latency.median_ms:.2f}",
+                _interval(each.latency.low_ms, each.latency.high_ms),
+                f"{each.latency.median_ms / dense.median_ms:.0%}",
+            )
     return table
 
 
@@ -83,6 +93,22 @@ def _stairs(stairs: IndexStairs, dense_ms: float) -> Table:
     return table
 
 
+def _better_runtimes(result: ProbeResult) -> list[Text]:
+    """Runtimes that meet the limit, or are clearly faster, without any pruning."""
+    said = []
+    for each in result.runtimes:
+        found = each.latency
+        if found is None:
+            continue
+        ask = f"--runtime {each.name}"
+        if result.limit_ms is not None and found.high_ms <= result.limit_ms < result.dense.high_ms:
+            said.append(f"{ask} meets the limit without pruning: {found.median_ms:.2f} ms.")
+        elif found.high_ms < result.dense.low_ms:
+            share = found.median_ms / result.dense.median_ms
+            said.append(f"{ask} runs the dense model in {share:.0%} of the time.")
+    return [Text(line, style="bold") for line in said]
+
+
 def _provisos(result: ProbeResult) -> list[Text]:
     """What the numbers above do not say."""
     said = ["Latency only: what accuracy it costs takes a search to find out."]
@@ -98,4 +124,7 @@ def _provisos(result: ProbeResult) -> list[Text]:
         each.steady for each in (result.dense, *(o.latency for o in result.verdict.options))
     ):
         said.append("Some intervals are wide: a busy machine, or too short a look.")
+    if result.runtimes:
+        said.append("Other runtimes are timed one after the other, not interleaved with dense.")
+    said += [f"Not timed: {each.missing}" for each in result.runtimes if each.missing]
     return [Text(line, style="dim") for line in said]

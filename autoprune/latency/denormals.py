@@ -19,6 +19,8 @@ _FLUSHED = "the times here are taken with them flushed to zero"
 _TIMES = {
     "onnxruntime": f"{_FLUSHED} (x86 only), and ONNX Runtime does so in deployment only with the"
     " session option session.set_denormal_as_zero=1",
+    "openvino": f"{_FLUSHED}, and OpenVINO does so in deployment only with the property"
+    " CPU_DENORMALS_OPTIMIZATION",
     "torch": f"{_FLUSHED}, and torch does so in deployment only after"
     " torch.set_flush_denormal(True)",
 }

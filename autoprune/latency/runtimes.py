@@ -55,6 +55,7 @@ ONNX_WRITERS: tuple[tuple[str, Writer], ...] = (
     ("torchscript", later("autoprune.latency.export:write_torchscript")),
 )
 
+_LOADERS = Path(__file__).resolve().parent / "loaders"
 RUNTIMES = Table(
     "autoprune.runtimes",
     Runtime,
@@ -77,6 +78,16 @@ RUNTIMES = Table(
             writers=(("torch.export", later("autoprune.latency.export:write_program")),),
             provider="cpu",
             channels_last=True,
+        ),
+        Runtime(
+            name="openvino",
+            summary="OpenVINO on a .onnx file, in float32.",
+            packages=("openvino",),
+            suffix=".onnx",
+            writers=ONNX_WRITERS,
+            provider="CPU",
+            can_slim=True,
+            loader=_LOADERS / "openvino_loader.py",
         ),
     ],
 )

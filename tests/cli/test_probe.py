@@ -14,6 +14,7 @@ from autoprune.cli.main import app
 from autoprune.domain.space import SearchSpace
 from autoprune.latency.predictor import PredictorError
 from autoprune.search.feasibility.decide import verdict_of
+from autoprune.search.feasibility.other_runtimes import RuntimeTime
 from autoprune.search.feasibility.probe import ProbeResult
 from autoprune.search.learn.stairs import IndexStairs, wasted_channels
 from tests.search.fakes import latency, limit, option
@@ -61,6 +62,19 @@ def test_a_stock_export_has_its_row_and_is_explained(monkeypatch: pytest.MonkeyP
     (row,) = [line.split() for line in page.splitlines() if line.strip().startswith("stock export")]
     assert row[2:] == ["11.50", "11.38", "-", "11.62", "115%", "3.20"]
     assert "The stock export is the dense model without autoprune's rewrites" in page
+
+
+def test_a_runtime_that_needs_no_pruning_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    fast, slow = (RuntimeTime(name, "fp32", latency(ms)) for name, ms in (("a", 4.0), ("b", 9.0)))
+    absent = RuntimeTime("c", "fp32", None, "c is not on the target: pip install c")
+    page = _page(monkeypatch, replace(FOUND, runtimes=(fast, slow, absent)))
+    (row,) = [line.split() for line in page.splitlines() if line.strip().startswith("dense, a")]
+    assert row[-5:] == ["4.00", "3.96", "-", "4.04", "40%"]
+    assert "--runtime a meets the limit without pruning: 4.00 ms." in page
+    assert "--runtime b runs the dense model in 90% of the time." in page
+    assert "Not timed: c is not on the target: pip install c" in page
+    assert "not interleaved" in page
+    assert "--runtime" not in _page(monkeypatch, FOUND)
 
 
 def _page(monkeypatch: pytest.MonkeyPatch, result: ProbeResult) -> str:

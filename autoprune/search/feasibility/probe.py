@@ -21,12 +21,14 @@ from autoprune.latency.denormals import denormals_note
 from autoprune.latency.export import ExportedModel, export_model
 from autoprune.latency.measure import RuntimeOptions, measure_dense
 from autoprune.latency.predictor import PredictorError
+from autoprune.latency.runtimes import RUNTIMES
 from autoprune.latency.targets import LatencyTarget, target_from
 from autoprune.pruning.prune import Pruner, widths_of
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.prepare import check_stride, runtime_options
 from autoprune.search.feasibility.alternatives import GLANCE, SIBLINGS, SIZES, timed_options
 from autoprune.search.feasibility.decide import verdict_of
+from autoprune.search.feasibility.other_runtimes import RuntimeTime, other_runtimes
 from autoprune.search.learn.learn_latency import learn_latency, shared_folder
 from autoprune.search.learn.predicting import DEMO_LIMIT_S
 from autoprune.search.learn.stairs import IndexStairs, shown_stairs, space_text, steps_comment
@@ -53,6 +55,7 @@ class ProbeResult:
         verdict: Whether pruning can meet the limit, and what was timed to know: the floor, a plan
             for the limit, smaller siblings and image sizes, the stock export.
         seconds: How long all this took.
+        runtimes: The dense model under the table's other runtimes.
     """
 
     imgsz: tuple[int, int]
@@ -64,6 +67,7 @@ class ProbeResult:
     step_space: SearchSpace
     verdict: Verdict
     seconds: float
+    runtimes: tuple[RuntimeTime, ...] = ()
 
     def space_yaml(self) -> str:
         """`step_space` as the text of a search-space YAML."""
@@ -82,10 +86,13 @@ class _Loaded:
     target: LatencyTarget
     options: RuntimeOptions
 
-    def export(self, module: nn.Module, folder: Path, rewritten: bool = True) -> ExportedModel:
-        """Write the runtime's file for a module into `folder`; see `export_model`."""
-        path = folder / f"model{self.options.row.suffix}"
-        return export_model(module, path, self.imgsz, self.options.runtime, rewritten=rewritten)
+    def export(
+        self, module: nn.Module, folder: Path, rewritten: bool = True, runtime: str | None = None
+    ) -> ExportedModel:
+        """Write a runtime's file, by default the asked one's, into `folder`; see `export_model`."""
+        row = self.options.row if runtime is None else RUNTIMES.row(runtime, "--runtime")
+        path = folder / f"model{row.suffix}"
+        return export_model(module, path, self.imgsz, row.name, rewritten=rewritten)
 
 
 @dataclass(frozen=True)
@@ -134,7 +141,8 @@ def probe(
         listener.say(f"Dense: {latency.median_ms:.2f} ms.")
         if note := denormals_note(dense.denormals, loaded.options):
             listener.say(f"Note: {note}.")
-        after_s = (2 + SIBLINGS + SIZES + 1) * export_s + 3 * GLANCE.cap_s
+        others = len(RUNTIMES.names()) - 1
+        after_s = (3 + SIBLINGS + SIZES + others) * export_s + (3 + others) * GLANCE.cap_s
         left_s = LIMIT_S - (time.monotonic() - began) - after_s
         limit_s = max(0.0, min(DEMO_LIMIT_S, left_s))
         predictor = learn_latency(bench, shared_folder(bench), listener, limit_s)
@@ -148,6 +156,7 @@ def probe(
         listener.stage("latency")
         asked_ms = None if met or limit is None else limit.latency_ms
         dense_again, options = timed_options(bench, predictor, asked_ms, folder)
+        runtimes = other_runtimes(bench, bench.pruner.model, folder, listener)
     if goal is not None:  # a speed-up is over what the dense model takes now
         limit = Limit(goal, dense_again.median_ms, 0.0)
     result = ProbeResult(
@@ -160,6 +169,7 @@ def probe(
         step_space=step_space,
         verdict=verdict_of(limit, dense_again, options),
         seconds=time.monotonic() - began,
+        runtimes=runtimes,
     )
     if write_space is not None:
         write_atomic(write_space, result.space_yaml())

@@ -23,6 +23,7 @@ from autoprune.evaluation.checkpoint import load_yolo
 from autoprune.latency.denormals import Denormals
 from autoprune.latency.exported_model import ExportedModel
 from autoprune.latency.fake_target import FakeTarget
+from autoprune.latency.runtimes import RUNTIMES
 from autoprune.pruning.prune import widths_of
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.feasibility import alternatives, probe
@@ -215,3 +216,24 @@ def test_provider_and_layout_reach_every_measurement() -> None:
     result = _probe(target=target, provider="cuda:0", channels_last=True)
     assert {(job["provider"], job["channels_last"]) for job in target.jobs} == {("cuda:0", True)}
     assert result.dense.fingerprint.provider == "cuda:0 channels_last"
+
+
+def test_the_dense_model_is_timed_under_every_other_runtime_of_the_target(
+    dense_ms: float,
+) -> None:
+    class WithoutOpenVino(FakeTarget):
+        def run(self, job: dict[str, Any], *more: Any) -> dict[str, Any]:
+            if job["runtime"] == "openvino":
+                raise ConfigError("--runtime openvino: not on the target: pip install openvino")
+            return super().run(job, *more)
+
+    target = WithoutOpenVino(lambda path: float(json.loads(path.read_text())), noise=0.002)
+    found = {each.name: each for each in _probe(target=target).runtimes}
+    assert found.keys() == set(RUNTIMES.names()) - {"torch"}
+    timed = found["onnxruntime"].latency
+    assert timed is not None
+    assert timed.fingerprint.runtime == "onnxruntime"
+    assert timed.median_ms == pytest.approx(dense_ms, rel=0.01)
+    assert (found["openvino"].latency, found["openvino"].precision) == (None, "fp32")
+    assert "pip install openvino" in found["openvino"].missing
+    assert _probe(provider="cuda:0").runtimes == (), "other runtimes call devices differently"

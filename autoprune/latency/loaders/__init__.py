@@ -1,0 +1,1 @@
+"""Programs that are sent to a target: how a runtime there loads and times a model."""
