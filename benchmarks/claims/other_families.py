@@ -13,6 +13,7 @@ during the searches.
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,13 @@ from autoprune.pruning.prune import Pruner, uniform_plan  # noqa: E402
 from autoprune.search.context.calibration_images import calibration_images  # noqa: E402
 from autoprune.search.learn.calibration import calibrate  # noqa: E402
 from benchmarks.lib.masks import write_mask_set  # noqa: E402
-from benchmarks.lib.provenance import provenance, save_results  # noqa: E402
+from benchmarks.lib.provenance import RESULTS, provenance, save_results  # noqa: E402
 from benchmarks.lib.user_search import search_share  # noqa: E402
 
 RATIOS = (0.15, 0.30, 0.45)
 METHODS = (("obs, compensated", "obs", True), ("l2", "l2", False), ("random", "random", False))
 SEED = 7
+_TRAINING = ("epochs", "train_images")  # results of another training are not kept
 
 
 def main() -> None:
@@ -59,7 +61,11 @@ def main() -> None:
     for name in asked.models:
         data = data_yaml(name, asked.folder, asked.images)
         dense = trained(name, data, asked.folder, asked.epochs)
-        row: dict[str, Any] = {"model": name}
+        row: dict[str, Any] = {
+            "model": name,
+            "epochs": asked.epochs,
+            "train_images": asked.images,
+        }
         if asked.only in (None, "quality"):
             row |= quality(dense, data)
             print(name, row, flush=True)
@@ -68,17 +74,27 @@ def main() -> None:
                 searched(dense, data, share, asked.timeout, asked.folder) for share in asked.shares
             ]
         rows.append(row)
-    content = {
-        "claim": "other families",
-        "imgsz": FINAL_IMGSZ_PX,
-        "epochs": asked.epochs,
-        "train_images": asked.images,
-        "timeout_s": asked.timeout,
-        "rows": rows,
-        **provenance("torch", "ultralytics", "optuna", "onnxruntime"),
-    }
     if asked.save:
+        content = {
+            "claim": "other families",
+            "imgsz": FINAL_IMGSZ_PX,
+            "timeout_s": asked.timeout,
+            "rows": _added(rows),
+            **provenance("torch", "ultralytics", "optuna", "onnxruntime"),
+        }
         print(f"written: {save_results('other_families', content)}")
+
+
+def _added(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of the results file with what is new in these, model by model."""
+    file = RESULTS / "other_families.json"
+    known = json.loads(file.read_text())["rows"] if file.exists() else []
+    found = {row["model"]: row for row in known if "epochs" in row}
+    for row in rows:
+        same = found.get(row["model"], {})
+        kept = same if all(same.get(key) == row[key] for key in _TRAINING) else {}
+        found[row["model"]] = {**kept, **row}
+    return list(found.values())
 
 
 def data_yaml(name: str, folder: Path, images: int) -> Path:
