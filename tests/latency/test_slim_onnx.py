@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -22,6 +23,12 @@ from tests.pruning.networks import plan_like, scrambled, stock
 SIZE = (64, 64)
 
 
+@pytest.fixture(scope="module")
+def dense_yolov8n(tmp_path_factory):
+    path = tmp_path_factory.mktemp("yolov8n") / "dense.onnx"
+    return export_model(scrambled("yolov8n"), path, SIZE, "onnxruntime")  # with biases
+
+
 def _operations(path):
     """Operators with the shapes of everything they read and write, constants included."""
     model = onnx.shape_inference.infer_shapes(onnx.load(path), check_type=True, strict_mode=True)
@@ -37,17 +44,17 @@ def _operations(path):
     )
 
 
-def _unusual(activation):
+def _unusual():
     model = copy.deepcopy(stock("unusual", classes=2))  # it has a C2
+    activations = itertools.cycle((nn.SiLU, nn.ReLU6, nn.Mish))
     for module in model.modules():
         if isinstance(getattr(module, "act", None), nn.SiLU):
-            module.act = activation()
+            module.act = next(activations)()
     return model
 
 
-@pytest.mark.parametrize("activation", [nn.SiLU, nn.ReLU6, nn.Mish])
-def test_other_layers_and_activations_can_be_cut_too(tmp_path, activation):
-    pruner = Pruner(_unusual(activation))
+def test_other_layers_and_activations_can_be_cut_too(tmp_path):
+    pruner = Pruner(_unusual())
     plan = plan_like(uniform("unusual", 0.0), 3, (0.1, 0.25, 0.4, 0.6))
     dense = export_model(pruner.model, tmp_path / "dense.onnx", SIZE, "onnxruntime")
     pruned = export_model(pruner.prune(plan), tmp_path / "pruned.onnx", SIZE, "onnxruntime")
@@ -57,10 +64,9 @@ def test_other_layers_and_activations_can_be_cut_too(tmp_path, activation):
     assert _operations(edited) == _operations(pruned.path)
 
 
-def test_an_edited_file_has_every_shape_of_the_exported_pruned_model(tmp_path):
-    pruner = Pruner(stock("yolov8n", classes=2))
+def test_an_edited_file_has_every_shape_of_the_exported_pruned_model(dense_yolov8n, tmp_path):
+    dense, pruner = dense_yolov8n, Pruner(scrambled("yolov8n"))
     plan = plan_like(uniform("yolov8n", 0.0), 3, (0.1, 0.25, 0.4, 0.6))
-    dense = export_model(pruner.model, tmp_path / "dense.onnx", SIZE, "onnxruntime")
     pruned = export_model(pruner.prune(plan), tmp_path / "pruned.onnx", SIZE, "onnxruntime")
     geometry = model_geometry(pruner.model, pruner.groups, SIZE)
     slimmable = SlimmableOnnx(dense.path)
@@ -75,9 +81,10 @@ def test_an_edited_file_has_every_shape_of_the_exported_pruned_model(tmp_path):
         slimmable.write({"model.0.convolution": (3, 8)}, tmp_path / "wrong.onnx")
 
 
-def test_each_half_of_a_halved_convolution_keeps_half_of_the_width_asked_for(tmp_path):
-    model = scrambled("yolov8n")  # with biases
-    dense = export_model(model, tmp_path / "dense.onnx", SIZE, "onnxruntime")
+def test_each_half_of_a_halved_convolution_keeps_half_of_the_width_asked_for(
+    dense_yolov8n, tmp_path
+):
+    dense = dense_yolov8n
     slimmable = SlimmableOnnx(dense.path)
     assert slimmable.covers(["model.2.cv1.conv"])
     assert not slimmable.covers(["model.2.cv3.conv"])
@@ -92,9 +99,8 @@ def test_each_half_of_a_halved_convolution_keeps_half_of_the_width_asked_for(tmp
             assert np.array_equal(after[part], before[part][:6])
 
 
-def test_a_convolution_in_columns_keeps_the_width_of_its_coarse_map(tmp_path):
-    dense = export_model(stock("yolov8n", classes=2), tmp_path / "dense.onnx", SIZE, "onnxruntime")
-    slimmable = SlimmableOnnx(dense.path)
+def test_a_convolution_in_columns_keeps_the_width_of_its_coarse_map(dense_yolov8n, tmp_path):
+    slimmable = SlimmableOnnx(dense_yolov8n.path)
     joined, coarse = "model.12.cv1.conv", "model.9.cv2.conv"  # 256 channels from SPPF, 128 finer
     for widths, columns in (({}, (256, 128)), ({coarse: (512, 200)}, (200, 128))):
         slim = slimmable.write(widths | {joined: (sum(columns), 24)}, tmp_path / "slim.onnx")
