@@ -58,7 +58,7 @@ def measure(
     options = _options(runtime, threads, provider, channels_last)
     where = _target(target, target_python)
     with scratch_folder("measure") as folder:
-        exported, options = _exported(models, options, imgsz, Path(folder))
+        exported, options = _exported(models, options, imgsz, Path(folder), say)
         from autoprune.latency.denormals import denormals_note
         from autoprune.latency.measure import compare
 
@@ -130,8 +130,10 @@ def _exported(
     options: RuntimeOptions,
     imgsz: int | tuple[int, int] | None,
     folder: Path,
+    say: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[ExportedModel], RuntimeOptions]:
     """The models as files of the runtime, and the options with the image size now known."""
+    from autoprune.evaluation.branches import deployed_branch
     from autoprune.evaluation.checkpoint import load_yolo, trained_image_size
     from autoprune.latency.export import ExportedModel, export_model
 
@@ -139,6 +141,7 @@ def _exported(
         raise ConfigError.of("measure", "models", "none", "at least one .pt or .onnx file")
     size = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
     exported: list[ExportedModel] = []
+    branches: dict[str, str] = {}
     for number, file in enumerate(map(Path, models)):
         if file.suffix.lower() not in (".pt", ".yaml", ".yml"):
             exported.append(ExportedModel.of_file(file, size, options.runtime))
@@ -146,6 +149,11 @@ def _exported(
             continue
         yolo = load_yolo(file)
         size = size or trained_image_size(yolo)
+        if branch := deployed_branch(yolo.model):
+            branches[file.name] = branch
         path = folder / f"{number}{options.row.suffix}"
         exported.append(export_model(yolo.model, path, size, options.runtime))
+    if len(set(branches.values())) > 1:
+        for name, branch in branches.items():
+            say(f"Note: {name} is timed with its branch {branch}.")
     return exported, replace(options, imgsz=size or options.imgsz)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ def prune_detection_model(
     calibration: str | Path | None = None,
     seed: int = 0,
     classes: Sequence[int | str] | None = None,
+    nms: bool | None = None,
     any_base: bool = False,
     allow_broken: float = ALLOW_BROKEN,
     allow_unlabelled: float = ALLOW_UNLABELLED,
@@ -52,6 +54,8 @@ def prune_detection_model(
         seed: Which training images those are.
         classes: Ids or names of the classes to keep, whose predictions stay the same; else the
             plan's own. Alone, nothing else is pruned.
+        nms: Which branch of an end-to-end head is deployed: that with NMS, or (False) the other;
+            else as the plan says, or the model.
         any_base: Apply a plan that was written for another model; it is refused otherwise.
         allow_broken: Percent of a split's images that may be broken; they are left out.
         allow_unlabelled: Percent of train's or val's images that may have no labels; never all.
@@ -66,6 +70,7 @@ def prune_detection_model(
         PlanError: The plan does not fit the model, or was written for another one.
         UnsupportedModel: The model holds a layer that cannot be pruned.
     """
+    from autoprune.evaluation.branches import choose_branch, deployed_branch, is_end_to_end
     from autoprune.evaluation.checkpoint import (
         check_finite,
         load_yolo,
@@ -74,7 +79,7 @@ def prune_detection_model(
     )
     from autoprune.evaluation.data_yaml import read_data_yaml
     from autoprune.evaluation.dataset import inspect_data
-    from autoprune.evaluation.fewer_classes import kept_classes, with_classes
+    from autoprune.evaluation.fewer_classes import classes_of, kept_classes, with_classes
     from autoprune.evaluation.inside.pruned_yolo import as_pruned_yolo
     from autoprune.evaluation.model_task import model_task
     from autoprune.evaluation.regrowth_guard import seal
@@ -113,9 +118,15 @@ def prune_detection_model(
     wanted_classes = classes if classes is not None else plan.classes
     kept = None if wanted_classes is None else kept_classes(dense, wanted_classes)
     dense = dense if kept is None else with_classes(dense, kept)
+    branch = plan.nms if nms is None else nms
+    if branch is not None:
+        dense = copy.deepcopy(dense) if kept is None else dense  # the model given is not changed
+        choose_branch(dense, branch, where if nms is None else "prune")
     images = _calibration_images(yolo, calibration, plan, seed)
     default = DEFAULT_IMPORTANCE if images is None else CALIBRATED_IMPORTANCE
     chosen = importance or plan.importance or default
+    if plan.removes_nothing():
+        chosen, compensate = DEFAULT_IMPORTANCE, False
     criterion = criterion_named(chosen)
     compensated = next(
         wish for wish in (compensate, plan.compensate, images is not None) if wish is not None
@@ -127,8 +138,8 @@ def prune_detection_model(
             wanted = f"importance {chosen}" if criterion.needs_images else "compensate"
             raise ConfigError(f"{wanted} needs images: give calibration, the path of a data YAML")
         tolerated = Tolerated(allow_broken, allow_unlabelled)
-        names = read_data_yaml(images.data).names
-        in_data = kept.in_data(names, images.data) if kept else None
+        known, names = classes_of(dense), read_data_yaml(images.data).names
+        in_data = known.in_data(names, images.data) if known else None
         data = inspect_data(images.data, tolerated, model_task(dense).name, in_data)
         notes = data.notes
         size = max(trained_image_size(yolo))
@@ -143,11 +154,15 @@ def prune_detection_model(
             calibration=images if statistics else None,
             base=base,
             classes=kept.ids if kept else None,
+            nms=None if deployed_branch(dense) is None else not is_end_to_end(dense),
         )
         seal(pruned, {"base": base, "plan": used.to_mapping()})
     result = as_pruned_yolo(pruned, yolo)
-    result.how_pruned = _how_pruned(chosen, compensated, images if statistics else None)
-    result.notes, result.kept_classes = notes, kept
+    seen = images if statistics else None
+    result.how_pruned = "no channel removed"
+    if not plan.removes_nothing():
+        result.how_pruned = _how_pruned(chosen, compensated, seen)
+    result.notes = notes
     return result
 
 

@@ -203,6 +203,7 @@ def prune(
         Optional[Path], typer.Option(help="Data YAML: fine-tune on it; calibrates too.")
     ] = None,
     classes: options.Classes = None,
+    nms: options.Nms = None,
     any_base: options.AnyBase = False,
     trust_checkpoint: options.Trust = False,
     allow_broken: options.AllowBroken = ALLOW_BROKEN,
@@ -240,6 +241,7 @@ def prune(
             round_to=round_to,
             calibration=calibration or data,
             classes=class_list(classes),
+            nms=nms,
             any_base=any_base,
             allow_broken=allow_broken,
             allow_unlabelled=allow_unlabelled,

@@ -25,6 +25,7 @@ _TOP_LEVEL_KEYS = (
     "calibration",
     "base",
     "classes",
+    "nms",
 )
 
 
@@ -50,6 +51,7 @@ class PruningPlan:
         calibration: Images the criterion or the compensation used, if any.
         base: Hash of the dense model the plan was written for, if known.
         classes: Class ids of that model that are kept, ascending; None: all.
+        nms: Which branch of an end-to-end head it was chosen for: that with NMS, or the other.
     """
 
     prune_ratios: Mapping[int, Ratio]
@@ -59,6 +61,7 @@ class PruningPlan:
     calibration: Calibration | None = None
     base: str | None = None
     classes: tuple[int, ...] | None = None
+    nms: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuse values no file could hold either: a plan built in Python is checked as well."""
@@ -98,6 +101,7 @@ class PruningPlan:
             calibration=_checked_calibration(content.get("calibration"), where),
             base=_checked_text(content.get("base"), where, "base"),
             classes=_checked_classes(content.get("classes"), where),
+            nms=_checked_flag(content.get("nms"), where, "nms"),
         )
 
     def to_mapping(self) -> dict[str, Any]:
@@ -124,6 +128,8 @@ class PruningPlan:
             content["base"] = self.base
         if self.classes is not None:
             content["classes"] = list(self.classes)
+        if self.nms is not None:
+            content["nms"] = self.nms
         return content
 
     def save(self, path: Path | str) -> None:

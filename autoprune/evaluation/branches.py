@@ -24,12 +24,14 @@ def choose_branch(model: nn.Module, nms: bool | None, where: str) -> None:
         where: The model's name in the message.
 
     Raises:
-        ConfigError: It has no one-to-one branch.
+        ConfigError: It has no such branch.
     """
     head = _head(model)
     if nms is False and getattr(head, "one2one_cv2", None) is None:
         got = f"a head {type(head).__name__} with one branch"
         raise ConfigError.of(where, "--no-nms", got, "an end-to-end head, as of YOLO10 and 26")
+    if nms and getattr(head, "one2one_cv2", None) is not None and head.cv2 is None:
+        raise ConfigError.of(where, "--nms", "a fused model without that branch", "--no-nms")
     if nms is not None and getattr(head, "one2one_cv2", None) is not None:
         head.end2end = not nms
 

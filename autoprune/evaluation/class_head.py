@@ -13,6 +13,8 @@ from torch import nn
 
 from autoprune.errors import ConfigError
 
+CLASSES_KEPT = "classes_kept"  # attribute of a model: which classes of which it was made of
+
 
 def fit_classes(model: nn.Module, names: Mapping[int, str], *, by_name: bool = True) -> None:
     """Make a DetectionModel predict `names`, in place.
@@ -38,6 +40,8 @@ def fit_classes(model: nn.Module, names: Mapping[int, str], *, by_name: bool = T
         detect.nc = len(names)
         detect.no = detect.nc + 4 * detect.reg_max
     described: Any = model
+    if not unchanged and hasattr(model, CLASSES_KEPT):
+        delattr(model, CLASSES_KEPT)  # they are others now
     described.names = dict(names)
     described.nc = detect.nc
     described.yaml = {**described.yaml, "nc": detect.nc}

@@ -71,6 +71,8 @@ def read_data_yaml(path: Path | str) -> DataYaml:
             raise ConfigError.of(where, split, "nothing", "a folder or list of images")
         if entry is not None:
             splits[split] = _images(entry, root, where, split)
+    of_keypoints = {key: content[key] for key in _OF_KEYPOINTS if content.get(key) is not None}
+    _check_of_keypoints(of_keypoints, kpt_shape, where)
     return DataYaml(
         path.resolve(),
         root,
@@ -78,7 +80,7 @@ def read_data_yaml(path: Path | str) -> DataYaml:
         splits,
         channels,
         kpt_shape,
-        {key: content[key] for key in _OF_KEYPOINTS if key in content},
+        of_keypoints,
     )
 
 
@@ -139,6 +141,25 @@ def _keypoints(given: Any, where: str) -> tuple[int, int] | None:
     if not isinstance(given, list) or [type(one) for one in given] != [int, int] or min(given) < 0:
         raise ConfigError.of(where, "kpt_shape", given, "[keypoints, 2 or 3]")
     return given[0], given[1]
+
+
+def _check_of_keypoints(
+    given: Mapping[str, Any], shape: tuple[int, int] | None, where: str
+) -> None:
+    """What Ultralytics would fail on in the middle of training or validation."""
+    points = shape[0] if shape else 0
+    flip = given.get("flip_idx")
+    if flip is not None and (
+        not isinstance(flip, list) or sorted(map(str, flip)) != sorted(map(str, range(points)))
+    ):
+        raise ConfigError.of(where, "flip_idx", flip, f"each keypoint from 0 to {points - 1} once")
+    sigmas = given.get("kpt_oks_sigmas")
+    if sigmas is not None and (
+        not isinstance(sigmas, list)
+        or len(sigmas) != points
+        or not all(isinstance(each, (int, float)) and each > 0 for each in sigmas)
+    ):
+        raise ConfigError.of(where, "kpt_oks_sigmas", sigmas, f"{points} numbers above 0")
 
 
 def _names(content: dict[Any, Any], where: str) -> tuple[str, ...]:

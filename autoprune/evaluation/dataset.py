@@ -188,7 +188,10 @@ def _set_aside(images: tuple[Path, ...]) -> tuple[tuple[Path, ...], tuple[Path, 
 
 def _identity(described: DataYaml, looked: LookedThrough, kept: tuple[int, ...] | None) -> str:
     names = names_of(described.names, kept)
-    digest = hashlib.sha256(repr((names, described.channels)).encode())
+    about: tuple[object, ...] = (names, described.channels)
+    if described.of_keypoints:
+        about = (*about, sorted(described.of_keypoints.items(), key=lambda pair: pair[0]))
+    digest = hashlib.sha256(repr(about).encode())
     for split, images in looked.seen.items():
         for one in images:
             place = one.image

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from autoprune.errors import ConfigError
-from autoprune.evaluation.class_head import class_layers, class_names, class_rows
+from autoprune.evaluation.class_head import CLASSES_KEPT, class_layers, class_names, class_rows
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,18 @@ class KeptClasses:
             raise ConfigError.of(data, "names", list(names)[:5], f"{missing[0]!r} among them")
         return tuple(rows.index(kept) for kept in self.ids)
 
+    def are_among(self, names: Sequence[str]) -> bool:
+        """Whether data with as many classes as the whole model have these by their names."""
+        return len(names) == len(self.names) and {self.names[each] for each in self.ids} <= {*names}
+
+
+def classes_of(model: nn.Module) -> KeptClasses | None:
+    """What a model was made of by `with_classes`, which its files say too; None: all are there."""
+    noted = getattr(model, CLASSES_KEPT, None)
+    if not isinstance(noted, dict):
+        return None
+    return KeptClasses(tuple(noted["ids"]), tuple(noted["names"]))
+
 
 def kept_classes(model: nn.Module, wanted: Sequence[int | str]) -> KeptClasses:
     """Which of a model's classes are meant.
@@ -76,7 +88,13 @@ def kept_classes(model: nn.Module, wanted: Sequence[int | str]) -> KeptClasses:
 
 
 def with_classes(model: nn.Module, kept: KeptClasses) -> nn.Module:
-    """A copy of a model that predicts these classes alone; what it says of them is unchanged."""
+    """A copy of a model that predicts these classes alone; what it says of them is unchanged.
+
+    Args:
+        model: A model of any task, one that has lost classes before too.
+        kept: Of this model.
+    """
+    before = classes_of(model) or KeptClasses(tuple(range(len(kept.names))), kept.names)
     small: Any = copy.deepcopy(model)
     head = small.model[-1]
     rows = torch.tensor(kept.ids)
@@ -88,6 +106,13 @@ def with_classes(model: nn.Module, kept: KeptClasses) -> nn.Module:
     small.nc = head.nc
     small.yaml = {**small.yaml, "nc": head.nc}
     small.criterion = None
+    ids = [before.ids[row] for row in kept.ids]
+    setattr(small, CLASSES_KEPT, {"ids": ids, "names": list(before.names)})
+    points = getattr(small, "kpt_names", None)
+    if isinstance(points, dict):  # by class id
+        small.kpt_names = {
+            place: points[row] for place, row in enumerate(kept.ids) if row in points
+        }
     return small  # type: ignore[no-any-return]
 
 

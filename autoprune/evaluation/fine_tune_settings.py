@@ -16,7 +16,7 @@ _OWNED = {
     "data": "--data sets it",
     "model": "--model sets it",
     "imgsz": "--imgsz sets it",
-    "task": "it is always detect",
+    "task": "it is the model's own",
     "mode": "it is always train",
     "project": "the study's folder is used",
     "name": "the study's folder is used",
@@ -44,6 +44,7 @@ _MORE = (
     "amp", "cache", "cls_remap", "cos_lr", "deterministic", "dropout", "freeze", "multi_scale",
     "rect", "lrf", "warmup_momentum", "warmup_bias_lr", "box", "cls", "cls_pw", "dfl",
     "degrees", "shear", "perspective", "flipud", "fliplr", "bgr", "mixup", "cutmix", "copy_paste",
+    "pose", "kobj", "rle", "angle", "overlap_mask", "mask_ratio",
 )  # fmt: skip
 # What Ultralytics documents and does not check.
 _RANGES: dict[str, tuple[float, float]] = {

@@ -13,7 +13,6 @@ from autoprune.domain.config import BY_DEFAULT, Tolerated
 from autoprune.domain.schema import load_json, save_json
 from autoprune.domain.task import TASKS
 from autoprune.errors import ConfigError, UnsupportedModel
-from autoprune.evaluation.branches import is_end_to_end
 from autoprune.evaluation.checkpoint import model_hash, read_checkpoint
 from autoprune.evaluation.data_yaml import read_data_yaml, resolved_data_yaml
 from autoprune.evaluation.fine_tune_settings import check_freeze, full_train_args
@@ -58,8 +57,6 @@ def fully_fine_tuned(
     """
     arguments = full_train_args(settings)
     check_freeze(arguments.get("freeze"), len(model.model.model))
-    if is_end_to_end(model.model):
-        arguments.setdefault("nms", False)
     any_class = bool(arguments.get("single_cls"))
     described, new = read_data_yaml(data), not folder.exists()
     check_channels(model.model, described.channels, str(described.path))

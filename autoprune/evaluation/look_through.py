@@ -39,10 +39,12 @@ class LookedThrough:
     Attributes:
         seen: Those that can be used.
         broken: The others: file -> why, which names the file and the line.
+        all_classes: Whether the labels of all classes were read.
     """
 
     seen: dict[str, tuple[Seen, ...]]
     broken: dict[str, dict[Path, str]]
+    all_classes: bool = True
 
     def images(self, split: str) -> tuple[Path, ...]:
         """The files of a split that can be used; () of one that is not there."""
@@ -63,7 +65,8 @@ class LookedThrough:
                     f" left out, the first: {next(iter(broken.values()))}"
                 )
             if bare := self.unlabelled(split):
-                said.append(f"{split}: {bare} of {len(seen)} images have no labels")
+                what = "no labels" if self.all_classes else "no object of the classes kept"
+                said.append(f"{split}: {bare} of {len(seen)} images have {what}")
         return said
 
 
@@ -96,7 +99,7 @@ def look_through(
                 for image, one in zip(images, looks, strict=True)
                 if not isinstance(one, Seen)
             }
-    looked = LookedThrough(found, broken)
+    looked = LookedThrough(found, broken, layout.kept is None)
     for split in described.splits:
         _check_broken(described, looked, split, tolerated.broken)
     for split in ("train", "val"):
@@ -132,7 +135,7 @@ def _check_labelled(described: DataYaml, looked: LookedThrough, split: str, allo
         got = f"no labelled object in {every} images"
         raise ConfigError.of(str(described.path), split, got, expected)
     percent = 100 * bare / every
-    if percent > allowed:
+    if percent > allowed and looked.all_classes:  # a rare class is in few images
         raise ConfigError(
             f"{described.path}: {split}: {bare} of {every} images have no labels, expected"
             f" {expected} (--allow-unlabelled {_enough(percent)} if they show no object)"

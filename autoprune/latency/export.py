@@ -87,8 +87,8 @@ def export_model(
         try:
             with _quietly(), torch.no_grad():
                 write(copy.deepcopy(ready), image, path)
-            whole = bool(getattr(model, "end2end", False))
-            return ExportedModel(path, runtime, imgsz, exporter, reference, whole, denormals)
+            listed = any(getattr(part, "end2end", False) for part in model.modules())
+            return ExportedModel(path, runtime, imgsz, exporter, reference, listed, denormals)
         except MemoryError as error:
             raise _failed(path, problems, error) from None
         except Exception as error:  # exporters raise whatever the operator at fault raises

@@ -466,13 +466,15 @@ def _matched(got: Array, expected: Array) -> tuple[Array, Array]:
     """For each expected object, the one got that is most like it; numbers on axis 1.
 
     Objects that score hardly more than the last one are left out; of noise, all scores are small.
+    Where all score alike, scores are all that is compared.
     """
     have, wanted = got[0], expected[0]
     wanted = wanted[wanted[:, 4] > 1.001 * wanted[:, 4].min()]
+    if not len(wanted):
+        return got[:, None, :, 4], expected[:, None, :, 4]
     scale = np.maximum(1.0, np.abs(expected[0]).max(axis=0))
     apart = (np.abs(have[None] - wanted[:, None]) / scale).max(axis=2)
-    nearest = have[apart.argmin(axis=1)] if len(wanted) else wanted
-    return nearest.T[None], wanted.T[None]
+    return have[apart.argmin(axis=1)].T[None], wanted.T[None]
 
 
 # -- the machine -------------------------------------------------------------------------------

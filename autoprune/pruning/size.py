@@ -54,7 +54,14 @@ def shapes_alone(model: nn.Module) -> Any:
     head = shadow.model[-1]
     head.training = True  # the head alone: no anchors to compute without values
     _keep_deployed_branch(head)
+    for name in ("cv4_sigma", "one2one_cv4_sigma"):  # how sure keypoints are, for a loss alone
+        for conv in getattr(head, name, None) or ():
+            conv.forward = _nothing
     return shadow
+
+
+def _nothing(features: Tensor) -> Tensor:
+    return features
 
 
 def _keep_deployed_branch(head: Any) -> None:

@@ -91,7 +91,7 @@ def test_the_score_is_of_the_tasks_own_kind(
             answers.append(answer)
         plain(self, answers, batch)
 
-    kind = validators._VALIDATORS[task][0]
+    kind = validators.VALIDATORS[task][0]
     plain = kind.update_metrics
     monkeypatch.setattr(kind, "update_metrics", perfect)
     data, model = sets[task], _model(f"yolov8n-{ENDINGS[task]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,16 @@ from ultralytics import YOLO
 from ultralytics.utils.torch_utils import parse_device
 
 from autoprune.errors import AutopruneError, ConfigError
+from autoprune.evaluation.branches import is_end_to_end
 from autoprune.evaluation.checkpoint import load_yolo, read_checkpoint
-from autoprune.evaluation.fewer_classes import KeptClasses
+from autoprune.evaluation.data_yaml import read_data_yaml, resolved_data_yaml
+from autoprune.evaluation.fewer_classes import KeptClasses, classes_of
 from autoprune.evaluation.inside.saving import save_checked
 from autoprune.evaluation.inside.trainer import KEEP_SHAPE, KeepShapeTrainer, shapes_but_classes
+from autoprune.evaluation.inside.validator import VALIDATORS
 from autoprune.evaluation.model_task import model_task
 from autoprune.evaluation.traces import no_traces
+from autoprune.storage.cache import cache_folder
 
 _REMEMBERED = ("imgsz", "data", "single_cls")
 
@@ -28,7 +33,11 @@ class PrunedYOLO(YOLO):
     how_pruned: str = ""  # the criterion and images that chose the channels, where known
     how_saved: str = ""  # by the last `save`, where that is not plain half precision
     notes: tuple[str, ...] = ()  # what the user has to know about the images looked at
-    kept_classes: KeptClasses | None = None  # of the model it was made of; None: all
+
+    @property
+    def kept_classes(self) -> KeptClasses | None:
+        """Of the model it was made of; None: all."""
+        return classes_of(self.model)
 
     @property
     def task_map(self) -> dict[str, dict[str, Any]]:
@@ -41,7 +50,8 @@ class PrunedYOLO(YOLO):
     def train(self, trainer: type | None = None, **kwargs: Any) -> Any:
         """Train as `YOLO.train` does, never changing a width.
 
-        A data set with other classes replaces the last layer of the classification towers.
+        A data set with other classes replaces the last layer of the classification towers; one
+        with all classes of which the model kept some counts as if it had those alone.
         The process is left as `no_traces` says.
 
         Args:
@@ -59,6 +69,9 @@ class PrunedYOLO(YOLO):
         if not issubclass(trainer, stock):
             raise ConfigError.of("train", "trainer", trainer.__name__, f"a {stock.__name__}")
         self._refuse_other_networks(kwargs)
+        if is_end_to_end(self.model):
+            kwargs.setdefault("nms", False)  # else Ultralytics scores the other branch
+        kwargs |= self._of_kept_classes(kwargs)
         own: nn.Module = self.model
         expected = shapes_but_classes(own)
 
@@ -79,6 +92,30 @@ class PrunedYOLO(YOLO):
             self.callbacks[event] = [
                 one for one in self.callbacks[event] if one is not same_network
             ]
+
+    @no_traces(silent=False)
+    def val(self, validator: type | None = None, **kwargs: Any) -> Any:
+        """Validate as `YOLO.val` does; data with all classes as `train` takes them.
+
+        Returns:
+            Ultralytics' metrics.
+        """
+        narrowed = self._of_kept_classes(kwargs)
+        if narrowed and validator is None:  # the stock one reads all labels
+            validator = VALIDATORS[model_task(self.model).name][0]
+        return super().val(validator=validator, **{**kwargs, **narrowed})
+
+    def _of_kept_classes(self, settings: dict[str, Any]) -> dict[str, str]:
+        """The setting `data`, where those are the whole model's: a YAML of the kept classes."""
+        kept, data = self.kept_classes, settings.get("data")
+        if kept is None or not isinstance(data, (str, Path)) or not Path(data).is_file():
+            return {}
+        names = read_data_yaml(data).names
+        if not kept.are_among(names):
+            return {}
+        ids = kept.in_data(names, str(data))
+        name = hashlib.sha256(f"{Path(data).resolve()} {ids}".encode()).hexdigest()[:16]
+        return {"data": str(resolved_data_yaml(data, cache_folder() / "classes" / name, ids))}
 
     @no_traces(silent=False)
     def save(self, filename: str | Path = "saved_model.pt") -> None:

@@ -52,7 +52,7 @@ class FiniteOBBValidator(FiniteValidator, OBBValidator):
     """Of rotated boxes."""
 
 
-_VALIDATORS: dict[str, tuple[type[FiniteValidator], str]] = {  # and which metric is the task's
+VALIDATORS: dict[str, tuple[type[FiniteValidator], str]] = {  # and which metric is the task's
     "detect": (FiniteValidator, "box"),
     "segment": (FiniteSegmentationValidator, "seg"),
     "pose": (FinitePoseValidator, "pose"),
@@ -78,7 +78,7 @@ def main_scores(
     Raises:
         TrialFailed: ("nan") A prediction is not finite.
     """
-    kind, metric = _VALIDATORS[settings["task"]]
+    kind, metric = VALIDATORS[settings["task"]]
     validator = kind(save_dir=folder, args=settings)
     validator.add_callback("on_val_start", at_start)
     validator(model=model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import re
@@ -21,7 +22,7 @@ from autoprune.evaluation.class_head import check_classes, class_names, in_order
 from autoprune.evaluation.data_yaml import read_data_yaml
 from autoprune.evaluation.dataset import DataSummary, inspect_data
 from autoprune.evaluation.device import choose_device
-from autoprune.evaluation.fewer_classes import kept_classes, with_classes
+from autoprune.evaluation.fewer_classes import classes_of, kept_classes, with_classes
 from autoprune.evaluation.fine_tune_settings import check_freeze, settings_from
 from autoprune.evaluation.images import check_channels
 from autoprune.evaluation.model_task import check_keypoints, model_task
@@ -101,11 +102,12 @@ def check(
     described = read_data_yaml(data_yaml)  # what is wrong with it, without reading every label
     here = greet(target, options, listener.say)
     base_hash = model_hash(yolo.model)  # of the file, which plans are for
-    kept, in_data = None, None
+    kept = None
     if config.classes is not None:
         kept = kept_classes(yolo.model, config.classes)
-        in_data = kept.in_data(described.names, str(data_yaml))
         yolo.model = with_classes(yolo.model, kept)
+    known = classes_of(yolo.model)
+    in_data = known.in_data(described.names, str(data_yaml)) if known else None
     data = inspect_data(data_yaml, config.tolerated, task.name, in_data)
     check_classes(yolo.model, len(data.names), str(data.path), ": train it on this data")
     check_channels(yolo.model, data.channels, str(data.path))
@@ -181,13 +183,21 @@ def default_name(config: StudyConfig) -> str:
     place = _plain(config.target.removeprefix("ssh://"))
     target = "" if config.target == "local" else f"-on-{place}"
     if config.classes is not None:
-        stem += f"-{_plain('-'.join(map(str, config.classes)))}"
+        stem += f"-{_told_apart('-'.join(map(str, config.classes)))}"
+    if config.nms is not None:
+        stem += "-nms" if config.nms else "-no-nms"
     return f"{stem}{size}-{goal}-{runtime}-{config.threads}t{target}"
 
 
 def _plain(text: str) -> str:
     """At most 40 characters, fit for a folder's name."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", text)[:40]
+
+
+def _told_apart(text: str) -> str:
+    """As `_plain`; texts that differ have different names."""
+    plain = _plain(text)
+    return plain if plain == text else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 def runtime_options(config: StudyConfig, imgsz: tuple[int, int]) -> RuntimeOptions:

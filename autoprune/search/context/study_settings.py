@@ -34,6 +34,7 @@ _FREE_SETTINGS = (
 # What is compared in another form than it was asked in.
 _COMPARED_BELOW = (
     "nms",
+    "classes",
     "model",
     "data",
     "space",
@@ -60,6 +61,7 @@ def settings_of(bench: Checked) -> dict[str, Any]:
             "family": family.name,
             "classes": list(data.names),
             "branch": deployed_branch(bench.yolo.model),
+            "kept_classes": list(bench.kept_classes.ids) if bench.kept_classes else None,
         },
         "data": {
             "file": str(data.path),
@@ -155,6 +157,7 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
         "device": settings.get("device"),
         "model": part("model").get("hash"),
         "branch": part("model").get("branch"),
+        "classes kept": part("model").get("kept_classes"),
         "data": part("data").get("hash"),
         "space": part("space").get("hash"),
         "space on the target's steps": bool(part("space").get("on_steps")),

@@ -19,6 +19,7 @@ from autoprune.domain.goal import Limit
 from autoprune.domain.plan import Calibration, PruningPlan
 from autoprune.domain.record import LatencyResult, TrialRecord
 from autoprune.domain.space import SearchSpace
+from autoprune.evaluation.branches import deployed_branch, is_end_to_end
 from autoprune.evaluation.dataset import DataSummary
 from autoprune.evaluation.fewer_classes import KeptClasses
 from autoprune.evaluation.fine_tune_settings import FineTuneSettings
@@ -137,7 +138,8 @@ class Checked:
         self.as_yolo(module).save(path)
 
     def annotated(self, plan: PruningPlan) -> PruningPlan:
-        """The plan with everything that makes the same file give the same channels again."""
+        """The plan with everything that makes the same file give the same model again."""
+        model = self.yolo.model
         return replace(
             plan,
             importance=self.config.importance,
@@ -145,6 +147,7 @@ class Checked:
             calibration=self.calibration,
             base=self.base_hash,
             classes=self.kept_classes.ids if self.kept_classes else None,
+            nms=None if deployed_branch(model) is None else not is_end_to_end(model),
         )
 
     def grown(self, stage: type[Later], **more: Any) -> Later:
