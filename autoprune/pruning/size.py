@@ -55,13 +55,21 @@ def shapes_alone(model: nn.Module) -> Any:
     head.training = True  # the head alone: no anchors to compute without values
     _keep_deployed_branch(head)
     for name in ("cv4_sigma", "one2one_cv4_sigma"):  # how sure keypoints are, for a loss alone
-        for conv in getattr(head, name, None) or ():
-            conv.forward = _nothing
+        if convs := getattr(head, name, None):
+            setattr(head, name, nn.ModuleList(_Unread(conv.out_channels) for conv in convs))
     return shadow
 
 
-def _nothing(features: Tensor) -> Tensor:
-    return features
+class _Unread(nn.Module):
+    """Stands for a 1x1 convolution that training alone runs."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, features: Tensor) -> Tensor:
+        images, _, height, width = features.shape
+        return features.new_empty(images, self.channels, height, width)
 
 
 def _keep_deployed_branch(head: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autoprune.cli.arguments import image_size, layer_indices, split_overrides
+from autoprune.cli.arguments import class_list, image_size, layer_indices, split_overrides
 from autoprune.errors import ConfigError
 
 
@@ -41,6 +41,12 @@ def test_image_sizes_are_one_side_or_height_and_width(
 def test_other_image_sizes_are_refused(text: str | None, width: int | None) -> None:
     with pytest.raises(ConfigError):
         image_size(text, width)
+
+
+def test_classes_are_ids_or_names() -> None:
+    assert class_list("0, 2") == (0, 2)
+    assert class_list("person,car,3") == ("person", "car", 3)
+    assert class_list(None) is None
 
 
 def test_indices_are_comma_separated_numbers() -> None:

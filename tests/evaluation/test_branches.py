@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from ultralytics import YOLO
 
+from autoprune import prune_detection_model
 from autoprune.demo.shapes import CLASS_NAMES
 from autoprune.errors import ConfigError
 from autoprune.evaluation.branches import (
@@ -28,9 +30,13 @@ from autoprune.evaluation.inside.stock import stock_model
 from autoprune.evaluation.validate import validate
 from autoprune.families.siblings import smaller_siblings
 from autoprune.latency.export import export_model
-from autoprune.pruning.prune import Pruner, uniform_plan
+from autoprune.latency.local_target import LocalTarget
+from autoprune.latency.measure import check_answers
+from autoprune.latency.options import RuntimeOptions
+from autoprune.pruning.prune import Pruner, uniform_plan, widths_of
 from autoprune.pruning.size import model_size
 from autoprune.pruning.trace_geometry import model_geometry
+from autoprune.search.feasibility.alternatives import Cropped
 
 SIZE = (64, 64)
 
@@ -57,7 +63,9 @@ def test_the_choice_stays_with_copies_pruned_models_files_and_siblings(tmp_path:
     pruner = Pruner(model)
     pruned = pruner.prune(uniform_plan(pruner.widths, 0.3))
     assert is_end_to_end(copy.deepcopy(pruned))
-    as_pruned_yolo(pruned, YOLO("yolo26n.yaml")).save(tmp_path / "small.pt")
+    yolo = as_pruned_yolo(pruned, YOLO("yolo26n.yaml"))
+    yolo.save(tmp_path / "small.pt")
+    assert yolo.how_saved == "", "the order of objects is no difference"
     assert is_end_to_end(load_yolo(tmp_path / "small.pt").model)
     assert not is_end_to_end(load_yolo(tmp_path / "small.pt", nms=True).model)
     larger: Any = stock_model("yolo26s.yaml", 3, 2)
@@ -73,7 +81,44 @@ def test_only_the_deployed_branch_counts() -> None:
         names = [conv.name for conv in geometry.convs if conv.name.startswith(head)]
         assert any(wanted in f".{name.removeprefix(head)}" for name in names)
         assert not any(other in f".{name.removeprefix(head)}" for name in names)
-    assert model_size(_model(nms=False), SIZE) == model_size(_model(nms=True), SIZE)
+        alone = copy.deepcopy(model)
+        alone.model[-1].fuse()
+        assert model_size(model, SIZE).macs == model_size(alone, SIZE).macs
+
+
+def test_what_only_a_loss_reads_does_not_count() -> None:
+    model: Any = stock_model("yolo26n-pose.yaml", 3, 1)
+    geometry = model_geometry(model, Pruner(model).groups, SIZE)
+    assert not any("sigma" in conv.name for conv in geometry.convs)
+
+
+def test_training_scores_the_chosen_branch(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(YOLO, "train", lambda self, **more: given.append(more.get("nms")))
+    for nms in (False, True):
+        as_pruned_yolo(_model(nms=nms), YOLO("yolo26n.yaml")).train(data="d.yaml", epochs=1)
+    assert given == [False, None]
+
+
+def test_a_plan_brings_its_branch(tmp_path: Path) -> None:
+    model = _model(nms=True)
+    yolo = as_pruned_yolo(model, YOLO("yolo26n.yaml"))
+    plan = replace(uniform_plan(widths_of(model), 0.2), nms=False)
+    plan.save(tmp_path / "plan.yaml")
+    small = prune_detection_model(yolo, prune_yaml=tmp_path / "plan.yaml")
+    assert is_end_to_end(small.model)
+    assert not is_end_to_end(yolo.model), "the model given is unchanged"
+    again = prune_detection_model(yolo, prune_yaml=tmp_path / "plan.yaml", nms=True)
+    assert not is_end_to_end(again.model)
+
+
+def test_smaller_images_and_equal_scores_are_compared_too(tmp_path: Path) -> None:
+    """All scores of random weights are alike; a cropped model has no branch of its own."""
+    cropped = Cropped(_model(nms=False), (32, 32))
+    exported = export_model(cropped, tmp_path / "m.onnx", SIZE, "onnxruntime")
+    assert exported.end_to_end
+    options = RuntimeOptions(runtime="onnxruntime", imgsz=SIZE)
+    check_answers(LocalTarget(lock_path=tmp_path / "lock"), exported, options)
 
 
 def test_the_score_is_of_the_chosen_branch(data: DataSummary, tmp_path: Path) -> None:

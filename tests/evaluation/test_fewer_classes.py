@@ -15,7 +15,12 @@ from autoprune.domain.plan import PruningPlan
 from autoprune.errors import ConfigError, PlanError
 from autoprune.evaluation.class_head import class_names, fit_classes
 from autoprune.evaluation.dataset import DataSummary, inspect_data
-from autoprune.evaluation.fewer_classes import KeptClasses, kept_classes, with_classes
+from autoprune.evaluation.fewer_classes import (
+    KeptClasses,
+    classes_of,
+    kept_classes,
+    with_classes,
+)
 from autoprune.evaluation.full_fine_tune import fully_fine_tuned
 from autoprune.evaluation.inside.stock import stock_model
 from autoprune.evaluation.inside.trainer import shapes_but_classes
@@ -132,15 +137,37 @@ def test_a_pruned_file_keeps_its_classes_and_its_plan_repeats_them(
     pruned.save(tmp_path / "small.pt")
     again = load(tmp_path / "small.pt")
     assert again.names == pruned.names
+    assert again.kept_classes == pruned.kept_classes == KeptClasses((1, 4), data.names)
+    narrowed = load_yaml(again._of_kept_classes({"data": str(data.path)})["data"])
+    assert list(narrowed["names"].values()) == list(pruned.names.values())
+    assert again._of_kept_classes({"data": str(_others(data))}) == {}
+    assert again.val(data=str(data.path), imgsz=64, plots=False, workers=0).results_dict
     (found,) = again.predict(torch.zeros(1, 3, 64, 64), verbose=False)
     assert len(found.names) == 2
     assert pruned.model.yaml["nc"] == 2
+    fit_classes(again.model, {0: "another"})
+    assert again.kept_classes is None
     only = prune_detection_model(dense, classes=[4])
     assert shapes_but_classes(only.model) == shapes_but_classes(dense.model)
     plan = replace(uniform_plan(widths_of(dense.model), 0.3), classes=(1, 4))
     plan.save(tmp_path / "plan.yaml")
     assert PruningPlan.load(tmp_path / "plan.yaml") == plan
     assert prune_detection_model(dense, prune_yaml=tmp_path / "plan.yaml").model.nc == 2
+
+
+def _others(data: DataSummary) -> Path:
+    """As many classes with other names."""
+    names = [f"other {number}" for number in range(len(data.names))]
+    file = data.path.with_name("others.yaml")
+    file.write_text(dump_yaml({**load_yaml(data.path), "names": names}))
+    return file
+
+
+def test_classes_can_go_in_two_steps() -> None:
+    once: Any = with_classes(_model(), kept_classes(_model(), ["cat", "bird", "cow"]))
+    twice: Any = with_classes(once, kept_classes(once, ["cow", "cat"]))
+    assert twice.names == {0: "cat", 1: "cow"}
+    assert classes_of(twice) == KeptClasses((0, 4), NAMES)
 
 
 @pytest.mark.parametrize("classes", [[], [0, 0], [-1], [True], ["cat"], "0,2", {}])

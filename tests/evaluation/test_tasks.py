@@ -155,6 +155,27 @@ def test_data_with_other_keypoints_than_the_models_are_refused(
     check_keypoints(_model("yolov8n-seg"), None, "data.yaml")
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"flip_idx": [0, 1]}, r"flip_idx: got .* expected each keypoint from 0 to 3 once"),
+        ({"flip_idx": [0, 1, 2, 9]}, "flip_idx: got"),
+        ({"kpt_oks_sigmas": [0.1]}, "kpt_oks_sigmas: got .* expected 4 numbers above 0"),
+        ({"kpt_oks_sigmas": [0.1, 0, 0.1, 0.1]}, "kpt_oks_sigmas"),
+    ],
+)
+def test_odd_keys_of_keypoints_are_refused_before_any_work(
+    changed: dict[str, Any], message: str, sets: dict[str, DataSummary]
+) -> None:
+    data = sets["pose"]
+    odd = data.path.with_name("odd.yaml")
+    odd.write_text(dump_yaml({**load_yaml(data.path), **changed}))
+    with pytest.raises(ConfigError, match=message):
+        inspect_data(odd, task="pose")
+    odd.write_text(dump_yaml({**load_yaml(data.path), "kpt_oks_sigmas": [0.1, 0.2, 0.1, 0.1]}))
+    assert inspect_data(odd, task="pose").sha256 != data.sha256, "the score hangs on it"
+
+
 def test_what_is_said_of_keypoints_reaches_training_and_the_hash(
     sets: dict[str, DataSummary], tmp_path: Path
 ) -> None:

@@ -164,6 +164,12 @@ def test_objects_are_compared_whatever_their_order_and_which_is_last(tmp_path):
     same = SimpleNamespace(output=lambda image: got[None])
     assert runner.check_output(same, *files, rows=True)["max_rel_diff"] < 1e-9
     assert runner.check_output(same, *files)["max_rel_diff"] > 0.01
+    equal = expected.copy()
+    equal[:, 4] = 0.5
+    np.save(tmp_path / "out.npy", equal[None])
+    shuffled = SimpleNamespace(output=lambda image: equal[None, ::-1])
+    assert runner.check_output(shuffled, *files, rows=True)["max_rel_diff"] == 0.0
+    np.save(tmp_path / "out.npy", expected[None])
     wrong = got.copy()
     wrong[7, 0] += 3.0
     found = runner.check_output(

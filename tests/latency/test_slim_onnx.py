@@ -121,7 +121,13 @@ def test_a_coarse_map_of_unknown_width_is_not_covered(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "end_to_end"),
-    [("yolo11n", False), ("yolo26n", False), ("yolo26n", True), ("yolov6n", False)],
+    [
+        ("yolo11n", False),
+        ("yolo26n", False),
+        ("yolo26n", True),
+        ("yolo26n-pose", False),
+        ("yolov6n", False),
+    ],
 )
 def test_other_families_files_have_every_shape_of_the_exported_pruned_model(
     tmp_path, name, end_to_end

@@ -16,10 +16,12 @@ from autoprune.domain.goal import Goal
 from autoprune.domain.record import TrialRecord
 from autoprune.domain.stages import LONGER
 from autoprune.errors import ConfigError, StorageFailed, StudyMismatch, TargetUnreachable
+from autoprune.evaluation.inside.stock import stock_model
 from autoprune.latency.fake_target import FakeTarget
 from autoprune.latency.runner import RUNNER_VERSION
+from autoprune.pruning.prune import uniform_plan
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.context.prepare import DEMO_TIMEOUT_S, check, completed
+from autoprune.search.context.prepare import DEMO_TIMEOUT_S, check, completed, default_name
 from autoprune.search.context.workbench import Checked
 from autoprune.search.run import REPORT_S, prepare_search
 from autoprune.storage.yaml_io import dump_yaml, load_yaml
@@ -87,6 +89,63 @@ def test_classes_in_another_order_are_paired_by_name_and_told(
     assert list(other.yolo.model.names.values()) == [*names[1:], names[0]]
     first, second = (bench.yolo.model.model[-1].cv3[0][-1].bias for bench in (plain, other))
     assert torch.equal(second, torch.roll(first, -1))
+
+
+def test_some_classes_are_kept_in_model_data_plan_and_settings(
+    tmp_path: Path, data_yaml: Path
+) -> None:
+    plain = _checked(tmp_path, _config(data_yaml))
+    names = plain.data.names
+    heard = Heard()
+    config = _config(data_yaml, name="few", classes=(names[4], 1))
+    few = check(config, tmp_path, heard, FakeTarget())
+    assert few.data.names == (names[1], names[4])
+    assert list(few.yolo.model.names.values()) == [names[1], names[4]]
+    assert few.base_hash == plain.base_hash
+    assert few.annotated(uniform_plan(dict(few.space.widths), 0.2)).classes == (1, 4)
+    assert any("2 of the model's 8 classes are kept" in said for said in heard.said)
+    same = _config(data_yaml, name="few", classes=(1, 4))
+    assert check(same, tmp_path, heard, FakeTarget()).folder == few.folder, "asked in other words"
+    with pytest.raises(StudyMismatch, match="classes kept: was"):
+        check(_config(data_yaml, name="few", classes=(1, 5)), tmp_path, heard, FakeTarget())
+
+
+def test_the_branch_is_noted_and_compared(tmp_path: Path, data_yaml: Path) -> None:
+    model: Any = stock_model("yolo26n.yaml", 3, 8)
+    file = tmp_path / "end.pt"
+    torch.save({"model": model, "train_args": {"imgsz": 64}}, file)
+    heard = Heard()
+    config = _config(data_yaml, model=file, nms=False, importance="l2_bn", compensate=False)
+    checked = check(config, tmp_path, heard, FakeTarget())
+    assert checked.yolo.model.end2end
+    assert checked.annotated(uniform_plan(dict(checked.space.widths), 0.2)).nms is False
+    assert any("one-to-one (end-to-end), without NMS" in said for said in heard.said)
+    with pytest.raises(StudyMismatch, match="branch: was 'one-to-one"):
+        check(config.model_copy(update={"nms": None}), tmp_path, heard, FakeTarget())
+    with pytest.raises(ConfigError, match=r"--no-nms: got .a head Detect with one"):
+        check(_config(data_yaml, nms=False, name="one"), tmp_path, heard, FakeTarget())
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ({"classes": (0, 2)}, "demo-0-2-2x-onnxruntime-1t"),
+        ({"classes": ("person", "car")}, "demo-person-car-2x-onnxruntime-1t"),
+        ({"nms": False}, "demo-no-nms-2x-onnxruntime-1t"),
+    ],
+)
+def test_what_is_kept_of_a_model_is_in_the_studys_name(asked: dict[str, Any], name: str) -> None:
+    goal = {"goal": Goal(kind="speedup", value=2)}
+    assert default_name(StudyConfig.of({**goal, **asked}, "test")) == name
+
+
+def test_classes_that_no_folder_can_be_named_by_are_told_apart() -> None:
+    goal = {"goal": Goal(kind="speedup", value=2)}
+    names = {
+        default_name(StudyConfig.of({**goal, "classes": classes}, "test"))
+        for classes in (("猫",), ("犬",), tuple(range(40)), tuple(range(41)))
+    }
+    assert len(names) == 4
 
 
 def test_what_is_left_out_or_bare_is_told_before_any_work(tmp_path: Path, data_yaml: Path) -> None:
