@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections import Counter
+from functools import cache
 
 import numpy as np
 import onnx
@@ -23,10 +24,18 @@ from tests.pruning.networks import plan_like, scrambled, stock
 SIZE = (64, 64)
 
 
+@cache
+def _yolov8n():
+    """With biases, and another activation behind each of the two coarse maps."""
+    model = copy.deepcopy(scrambled("yolov8n"))
+    model.model[9].cv2.act, model.model[12].cv2.act = nn.ReLU6(), nn.Mish()
+    return model
+
+
 @pytest.fixture(scope="module")
 def dense_yolov8n(tmp_path_factory):
     path = tmp_path_factory.mktemp("yolov8n") / "dense.onnx"
-    return export_model(scrambled("yolov8n"), path, SIZE, "onnxruntime")  # with biases
+    return export_model(_yolov8n(), path, SIZE, "onnxruntime")
 
 
 def _operations(path):
@@ -50,6 +59,7 @@ def _unusual():
     for module in model.modules():
         if isinstance(getattr(module, "act", None), nn.SiLU):
             module.act = next(activations)()
+    model.model[7].cv2.act = nn.SiLU()  # behind its coarse map: the others are in `_yolov8n`
     return model
 
 
@@ -65,7 +75,7 @@ def test_other_layers_and_activations_can_be_cut_too(tmp_path):
 
 
 def test_an_edited_file_has_every_shape_of_the_exported_pruned_model(dense_yolov8n, tmp_path):
-    dense, pruner = dense_yolov8n, Pruner(scrambled("yolov8n"))
+    dense, pruner = dense_yolov8n, Pruner(_yolov8n())
     plan = plan_like(uniform("yolov8n", 0.0), 3, (0.1, 0.25, 0.4, 0.6))
     pruned = export_model(pruner.prune(plan), tmp_path / "pruned.onnx", SIZE, "onnxruntime")
     geometry = model_geometry(pruner.model, pruner.groups, SIZE)
