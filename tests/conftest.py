@@ -132,3 +132,13 @@ def _quick_exports() -> Iterator[None]:
         read_once = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
         patch.setattr(ONNXRegistry, "from_torchlib", read_once)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _channels_stay_known() -> Iterator[None]:
+    """Following a model's channels, and the proof, take a second; tests share a few models."""
+    from autoprune import families
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(families, "REMEMBERED", 100)
+        yield
