@@ -72,16 +72,17 @@ def other_runtimes(
     if asked.provider not in (None, asked.row.provider):
         return ()
     found = []
-    for row in RUNTIMES:
-        if row.name == asked.runtime:
+    for name in RUNTIMES.names():
+        if name == asked.runtime:
             continue
-        listener.stage(f"latency in {row.name}")
-        options = replace(asked, runtime=row.name, provider=None, channels_last=False)
-        latency, missing = None, ""
+        listener.stage(f"latency in {name}")
+        latency, precision, missing = None, "", ""
         try:
-            exported = bench.export(module, folder / row.name, runtime=row.name)
+            precision = RUNTIMES.row(name, "--runtime").precisions[0]
+            options = replace(asked, runtime=name, provider=None, channels_last=False)
+            exported = bench.export(module, folder / name, runtime=name)
             latency = measure_dense(bench.target, exported, options, GLANCE)
-        except (ConfigError, TrialFailed) as reason:  # it is not there, or cannot run this model
+        except (ConfigError, TrialFailed) as reason:  # not there, broken, or not for this model
             missing = " ".join(str(reason).split())
-        found.append(RuntimeTime(row.name, row.precisions[0], latency, missing))
+        found.append(RuntimeTime(name, precision, latency, missing))
     return tuple(found)
