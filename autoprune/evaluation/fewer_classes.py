@@ -57,10 +57,15 @@ class KeptClasses:
 
 def classes_of(model: nn.Module) -> KeptClasses | None:
     """What a model was made of by `with_classes`, which its files say too; None: all are there."""
-    noted = getattr(model, CLASSES_KEPT, None)
-    if not isinstance(noted, dict):
+    noted = getattr(model, CLASSES_KEPT, None)  # of a file that may be anybody's
+    ids, names = (noted.get(key) if isinstance(noted, dict) else None for key in ("ids", "names"))
+    if not isinstance(ids, list) or not isinstance(names, list):
         return None
-    return KeptClasses(tuple(noted["ids"]), tuple(noted["names"]))
+    places = range(len(names))
+    whole = all(type(each) is int and each in places for each in ids)
+    if not whole or len(ids) != len(class_names(model)):
+        return None
+    return KeptClasses(tuple(ids), tuple(map(str, names)))
 
 
 def kept_classes(model: nn.Module, wanted: Sequence[int | str]) -> KeptClasses:

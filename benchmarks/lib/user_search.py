@@ -27,10 +27,33 @@ def search_share(
         studies: Folder to make for its study and log.txt; another name is taken if it is there.
     """
     folder = fresh(studies)
+    return _run(folder, dense, data, share, seed, ["--timeout", f"{timeout_s}"])
+
+
+def with_uniform(
+    dense: Path, data: Path, share: float, seed: int, timeout_s: float, studies: Path
+) -> dict[str, Any] | None:
+    """Continue a search without further trials: what is left is to train its uniform baseline.
+
+    Args:
+        timeout_s: Of the continuation.
+        studies: The folder that `search_share` was given.
+
+    Returns:
+        The best uniform plan within the limit, as `read_run` tells of it.
+    """
+    more = ["--timeout", f"{timeout_s}", "--trials", "1"]
+    uniform: dict[str, Any] | None = _run(studies, dense, data, share, seed, more)["uniform"]
+    return uniform
+
+
+def _run(
+    folder: Path, dense: Path, data: Path, share: float, seed: int, more: list[str]
+) -> dict[str, Any]:
     began, began_s = datetime.now(timezone.utc), time.monotonic()
-    arguments = ["--speedup", f"{1 / share:.4f}", "--seed", f"{seed}", "--timeout", f"{timeout_s}"]
+    arguments = ["--speedup", f"{1 / share:.4f}", "--seed", f"{seed}", *more]
     files = ["--model", str(dense.resolve()), "--data", str(data.resolve())]
-    with (folder / "log.txt").open("wb") as log:
+    with (folder / "log.txt").open("ab") as log:
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, "search", *files, *arguments, "--studies", str(folder)],
             cwd=ROOT,

@@ -170,6 +170,17 @@ def test_classes_can_go_in_two_steps() -> None:
     assert classes_of(twice) == KeptClasses((0, 4), NAMES)
 
 
+@pytest.mark.parametrize(
+    "noted",
+    [None, 3, {}, {"ids": [0]}, {"ids": [0, 9], "names": ["a", "b"]}, {"ids": 1, "names": 2},
+     {"ids": ["a", []], "names": ["a", "b"]}],
+)  # fmt: skip
+def test_what_a_file_notes_of_its_classes_is_not_trusted_blindly(noted: Any) -> None:
+    model = with_classes(_model(), kept_classes(_model(), [0, 1]))
+    model.classes_kept = noted
+    assert classes_of(model) is None
+
+
 @pytest.mark.parametrize("classes", [[], [0, 0], [-1], [True], ["cat"], "0,2", {}])
 def test_a_plan_with_odd_classes_is_refused(classes: Any) -> None:
     with pytest.raises(PlanError, match=r"classes: got .*expected a list of class ids"):
