@@ -40,10 +40,8 @@ def smaller_siblings(model: nn.Module, most: int = 2) -> Iterator[tuple[str, nn.
 def _take_branch(model: nn.Module, like: nn.Module) -> None:
     """Deploy the same branch of an end-to-end head."""
     layers: Any = model.model
-    others: Any = like.model
-    head, other = layers[-1], others[-1]
-    if getattr(head, "one2one_cv2", None) is not None:
-        head.end2end = bool(getattr(other, "end2end", False))
+    if getattr(layers[-1], "one2one_cv2", None) is not None:
+        layers[-1].end2end = any(getattr(part, "end2end", False) for part in like.modules())
 
 
 def _take_activation(model: nn.Module, like: nn.Module) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -414,6 +415,7 @@ def test_a_limit_that_is_over_before_the_first_trial_is_said_with_what_took_the_
     bench = fake_bench(tmp_path, trials=None)
     bench.config = bench.config.model_copy(update={"timeout_s": 1.0})
     said = fake_loop(bench, too_late()).run()
-    assert said.startswith("--timeout 1 is too short for a first trial: what comes before took 2 s")
+    began = r"--timeout 1 is too short for a first trial: what comes before took \d+ s"
+    assert re.match(began, said)
     assert "continues" in said
     assert evaluation.plans == []

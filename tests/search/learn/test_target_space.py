@@ -76,7 +76,7 @@ def _bench(root: Path, pruner: Pruner, **asked: Any) -> Calibrated:
         config=config,
         demo=False,
         folder=StudyFolder(root),
-        yolo=missing,
+        yolo=SimpleNamespace(model=pruner.model),
         base_hash="0" * 12,
         pruner=pruner,
         space=SearchSpace.load(
@@ -93,6 +93,7 @@ def _bench(root: Path, pruner: Pruner, **asked: Any) -> Calibrated:
         options=RuntimeOptions("onnxruntime", IMGSZ),
         timing=missing,
         calibration=None,
+        kept_classes=None,
         dense_export=missing,
         dense=DENSE,
         dense_latency=latency(10.0),
