@@ -125,6 +125,7 @@ class RungScore(Noun):
     seconds: float
     metrics: DetectionMetrics
     final: DetectionMetrics | None = None  # of rung LONG, on images the search never used
+    norms_again: bool = False  # batch-norm statistics were measured again after the fine-tune
 
 
 class ModelSize(Noun):

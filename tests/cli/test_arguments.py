@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from autoprune.cli.arguments import class_list, image_size, layer_indices, split_overrides
+from autoprune.cli.recipe import study_config
 from autoprune.errors import ConfigError
 
 
@@ -54,3 +57,13 @@ def test_indices_are_comma_separated_numbers() -> None:
     assert layer_indices(None) is None
     with pytest.raises(ConfigError, match="layer indices"):
         layer_indices("0;22")
+
+
+@pytest.mark.parametrize("written", ["classes: 0,2", "classes: [0, 2]", "classes: '0, 2'"])
+def test_a_recipe_names_classes_as_the_flag_does(written: str, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"speedup: 2\n{written}\n")
+    given = {"goals": {}, "flags": {}, "fine_tune": {}}
+    assert study_config(recipe, **given).classes == (0, 2)
+    recipe.write_text("speedup: 2\nclasses: 3\n")
+    assert study_config(recipe, **given).classes == (3,)

@@ -14,6 +14,7 @@ import torch
 from ultralytics import YOLO
 
 from autoprune import prune_detection_model
+from autoprune.api import measuring
 from autoprune.demo.shapes import CLASS_NAMES
 from autoprune.errors import ConfigError
 from autoprune.evaluation.branches import (
@@ -56,6 +57,34 @@ def test_a_head_with_one_branch_has_no_choice() -> None:
         assert deployed_branch(_model("yolov8n", nms=nms)) is None
     assert deployed_branch(_model(nms=None)) == deployed_branch(_model(nms=True)) == WITH_NMS
     assert deployed_branch(_model("yolov10n", nms=False)) == END_TO_END
+
+
+def test_a_fused_head_has_the_branch_that_was_left_alone() -> None:
+    model = _model(nms=False)
+    model.model[-1].fuse()
+    choose_branch(model, False, "fused.pt")
+    with pytest.raises(
+        ConfigError, match=r"fused.pt: --nms: got .a fused model without that branch"
+    ):
+        choose_branch(model, True, "fused.pt")
+
+
+def test_a_measurement_says_where_models_differ_in_it(tmp_path: Path) -> None:
+    files = []
+    for name, nms in (("many", True), ("one", False)):
+        files.append(tmp_path / f"{name}.pt")
+        module = _model(nms=nms)
+        torch.save({"model": module, "train_args": {"imgsz": 64}}, files[-1])
+    heard: list[str] = []
+    options = RuntimeOptions(runtime="onnxruntime", imgsz=SIZE)
+    measuring._exported(files, options, 64, tmp_path, heard.append)
+    assert [said.split(" is timed with its branch ")[1].rstrip(".") for said in heard] == [
+        WITH_NMS,
+        END_TO_END,
+    ]
+    heard.clear()
+    measuring._exported(files[:1] * 2, options, 64, tmp_path, heard.append)
+    assert heard == []
 
 
 def test_the_choice_stays_with_copies_pruned_models_files_and_siblings(tmp_path: Path) -> None:

@@ -28,7 +28,9 @@ from autoprune.evaluation.labels import Layout, read_labels
 from autoprune.evaluation.training_loss import labelled_batches
 from autoprune.evaluation.validate import validate
 from autoprune.pruning.prune import uniform_plan, widths_of
+from autoprune.search.learn import calibration
 from autoprune.storage.yaml_io import dump_yaml, load_yaml
+from tests.evaluation.task_data import write_task_set
 
 NAMES = ("cat", "dog", "bird", "fish", "cow")
 
@@ -202,3 +204,35 @@ def test_a_fine_tune_learns_the_kept_classes_alone(
     with pytest.raises(ConfigError, match="expected the model's"):
         fully_fine_tuned(pruned, other, {"epochs": 1}, tmp_path / "other")
     other.unlink()
+
+
+def test_nothing_is_calibrated_where_no_channel_goes(
+    dense: YOLO, data: DataSummary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: Any, **__: Any) -> None:
+        raise AssertionError("images were looked at")
+
+    monkeypatch.setattr(calibration, "calibrate", forbidden)
+    small = prune_detection_model(dense, classes=[4], calibration=data.path)
+    assert small.how_pruned == "no channel removed"
+
+
+def test_a_rare_class_is_not_taken_for_missing_labels(tmp_path: Path) -> None:
+    """19 of 20 images show none of it."""
+    file = write_task_set(tmp_path / "set", "detect", 20)
+    for label in (tmp_path / "set" / "labels" / "train").iterdir():
+        label.write_text("0 .5 .5 .2 .2\n" + ("1 .5 .5 .2 .2\n" if label.stem == "0" else ""))
+    for label in (tmp_path / "set" / "labels" / "val").iterdir():
+        label.write_text("0 .5 .5 .2 .2\n1 .3 .3 .1 .1\n")
+    rare = inspect_data(file, kept=(1,))
+    assert "train: 19 of 20 images have no object of the classes kept" in rare.notes
+    (tmp_path / "set" / "labels" / "train" / "0.txt").write_text("0 .5 .5 .2 .2\n")
+    with pytest.raises(ConfigError, match="no labelled object in 20 images"):
+        inspect_data(file, kept=(1,))
+
+
+def test_names_of_keypoints_stay_with_their_classes() -> None:
+    model = _model("yolo26n-pose")
+    model.kpt_names = {row: [f"{name} {place}" for place in "ab"] for row, name in enumerate(NAMES)}
+    small: Any = with_classes(model, kept_classes(model, ["bird", "cow"]))
+    assert small.kpt_names == {0: ["bird a", "bird b"], 1: ["cow a", "cow b"]}

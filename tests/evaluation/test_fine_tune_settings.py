@@ -120,3 +120,8 @@ def test_the_rate_follows_the_damage_unless_one_is_named() -> None:
 def test_the_teachers_share_is_checked(share: Any) -> None:
     with pytest.raises(ConfigError, match=r"distill: .*from 0 to 1"):
         settings_from({"distill": share})
+
+
+def test_keys_of_the_other_tasks_are_passed_on() -> None:
+    keys = {"pose": 20.0, "kobj": 2.0, "angle": 1.0, "overlap_mask": False, "mask_ratio": 2}
+    assert settings_from(keys).as_train_args().items() >= keys.items()

@@ -26,6 +26,7 @@ from autoprune.search.context.failures import candidate_failure
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.attempts import attempt
+from autoprune.search.evaluate.better_norms import with_better_norms
 from autoprune.storage.study_folder import StudyFolder, clear_leftovers
 
 CLEARLY_OVER = 2.0  # times the predictor's mean error: beyond that a plan is not even scored
@@ -267,6 +268,8 @@ def train_and_score(
 ) -> tuple[nn.Module, RungScore]:
     """Fine-tune a module, the dense one being the teacher, and validate it.
 
+    Its batch norms are the better ones of two: see `with_better_norms`.
+
     Args:
         most_s: Seconds that the fine-tune may take; None for as long as `settings` says.
 
@@ -285,9 +288,7 @@ def train_and_score(
         most_s=most_s,
     )
     _require_same_shapes(module, tuned.module)
-    listener.stage("validate")
-    images = bench.data.selection_images
-    metrics = validate(tuned.module, bench.data, images, bench.train_size, bench.device)
+    trained, metrics, norms_again = with_better_norms(bench, tuned.module, listener)
     score = RungScore(
         rung=rung,
         epochs=tuned.epochs,
@@ -295,8 +296,9 @@ def train_and_score(
         lr0=settings.lr0,
         seconds=time.monotonic() - began,
         metrics=metrics,
+        norms_again=norms_again,
     )
-    return tuned.module, score
+    return trained, score
 
 
 def _require_same_shapes(before: nn.Module, after: nn.Module) -> None:
