@@ -22,7 +22,7 @@ def with_better_norms(
 
     A short training leaves running averages over small batches of augmented images. On YOLO26n
     they were so far off that the plans that had lost least looked ruined; on YOLOv8n they are
-    better than measured ones (`python benchmarks/claims/fine_tune_norms.py`).
+    better than measured ones (`python benchmarks/claims/measured_norms.py`).
 
     Returns:
         The better module, its metrics on val, and whether its statistics were measured again; a
