@@ -43,6 +43,7 @@ class OutputCheck(_Part):
 
     max_abs_diff: float | None
     max_rel_diff: float | None
+    spread_diff: float | None = None  # for INT8 files
     problem: str | None
 
 
@@ -68,6 +69,7 @@ class RunnerOutput(_Part):
     batch: int
     cpu: Text
     isa: Text
+    int8: str = Field(default="", max_length=40)  # instructions that add up products of 8 bits
     system: Text
     python: Text
     models: tuple[ModelTimes, ...]

@@ -45,7 +45,7 @@ class Net(nn.Module):
 def row_of(name: str) -> Runtime:
     """The row, where its packages are here."""
     row = RUNTIMES.row(name, "--runtime")
-    for package in row.packages:
+    for package in (*row.packages, *row.makers):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"runtime {name} needs {package}")
     return row
@@ -65,7 +65,9 @@ def test_the_row_says_what_the_target_needs(name: str) -> None:
     row = RUNTIMES.row(name, "--runtime")
     assert re.fullmatch(r"\.[a-z0-9]{1,8}", row.suffix)  # as files are named on an ssh target
     assert row.writers
-    assert "fp32" in row.precisions
+    assert row.precisions
+    assert set(row.precisions) <= {"fp32", "fp16", "int8"}
+    assert ("int8" in row.precisions) == (row.quantize is not None)
     assert row.summary.endswith(".")
     assert "\n" not in row.summary
     assert row.loader is None or row.loader.is_file()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
 import re
 import shutil
 from pathlib import Path
@@ -26,6 +25,7 @@ from autoprune.evaluation.fewer_classes import classes_of, kept_classes, with_cl
 from autoprune.evaluation.fine_tune_settings import check_freeze, settings_from
 from autoprune.evaluation.images import check_channels
 from autoprune.evaluation.model_task import check_keypoints, model_task
+from autoprune.evaluation.pictures import sampled
 from autoprune.families import family_of, space_file
 from autoprune.latency.measure import RuntimeOptions, TimingSettings
 from autoprune.latency.runtimes import RUNTIMES
@@ -135,7 +135,7 @@ def check(
         space=space,
         data=data,
         imgsz=imgsz,
-        recalibration_images=_sample(data.train, RECALIBRATION_IMAGES, config.seed),
+        recalibration_images=sampled(data.train, RECALIBRATION_IMAGES, config.seed),
         fine_tune=fine_tune,
         device=device,
         target=target,
@@ -244,9 +244,3 @@ def _check_disk(folder: Path) -> None:
     if free < MIN_FREE_BYTES:
         needed = f"{MIN_FREE_BYTES / 1e6:.0f} MB"
         raise StorageFailed(f"{folder}: only {free / 1e6:.0f} MB of disk are free, {needed} needed")
-
-
-def _sample(images: tuple[Path, ...], count: int, seed: int) -> tuple[Path, ...]:
-    if len(images) <= count:
-        return images
-    return tuple(random.Random(seed).sample(images, count))  # noqa: S311 (not cryptography)
