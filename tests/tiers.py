@@ -78,6 +78,7 @@ tests/test_extending.py::test_every_row_on_the_page_passes_the_contract_test_of_
 tests/test_extending.py::test_help_lists_what_the_tables_hold_with_what_packages_add
 tests/latency/test_runtimes.py
 tests/latency/test_export.py
+tests/latency/test_ncnn_files.py
 tests/latency/test_self_test.py::test_a_real_model_with_a_burden_takes_that_much_longer
 tests/latency/test_ssh_target.py
 tests/latency/test_local_target.py

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-IMAGES = 256  # training images that show the range of every map
+IMAGES = 64
+"""Training images that show the range of every map.
+
+On the demo 32 gave mAP50-95 0.737 and 256 gave 0.737, of 0.741 in float (ONNX Runtime, AVX2).
+"""
 _NOISE_IMAGES = 2
 _NOISE_SEED = 1
 

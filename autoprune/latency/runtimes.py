@@ -32,6 +32,7 @@ class Runtime:
         writers: Exporters by name, tried in order: (prepared module, image, path) -> the file.
         quantize: Makes the file in INT8 of the .onnx file that a writer wrote; None: the writer's
             file is the runtime's.
+        in_float: Of an INT8 runtime, the name of the one that runs the same files in float.
         makers: Modules that only conversion needs, on this machine.
         extra: Of autoprune, that installs the packages and makers; None where all are there.
         provider: What it runs on where nothing is asked for: the CPU, as the runtime calls it.
@@ -59,6 +60,7 @@ class Runtime:
     precisions: tuple[str, ...] = ("fp32",)
     loader: Path | None = None
     quantize: Quantizer | None = None
+    in_float: str | None = None
     makers: tuple[str, ...] = ()
     extra: str | None = None
     tolerance: float = 1e-3  # torch and ONNX Runtime differ by 1e-6
@@ -142,8 +144,9 @@ RUNTIMES = Table(
             rewritten=True,
             precisions=("int8",),
             quantize=later("autoprune.latency.quantize_onnx:quantize_onnx"),
+            in_float="onnxruntime",
             makers=("onnxruntime",),
-            tolerance=0.5,
+            tolerance=0.75,  # 0.15 to 0.45 on the demo, whose mAP falls by 0.4 points
         ),
         Runtime(
             name="openvino-int8",
@@ -155,9 +158,10 @@ RUNTIMES = Table(
             precisions=("int8",),
             loader=_LOADERS / "openvino_loader.py",
             quantize=later("autoprune.latency.quantize_openvino:quantize_openvino"),
+            in_float="openvino",
             makers=("openvino", "nncf"),
             extra="openvino-int8",
-            tolerance=0.5,
+            tolerance=0.75,
         ),
     ],
 )

@@ -28,6 +28,7 @@ from autoprune.evaluation.model_task import check_keypoints, model_task
 from autoprune.evaluation.pictures import sampled
 from autoprune.families import family_of, space_file
 from autoprune.latency.measure import RuntimeOptions, TimingSettings
+from autoprune.latency.runner import describe_machine
 from autoprune.latency.runtimes import RUNTIMES
 from autoprune.latency.targets import LatencyTarget, target_from
 from autoprune.pruning.importance import criterion_named
@@ -100,7 +101,7 @@ def check(
     options = runtime_options(config, imgsz)
     data_yaml = config.data or demo_data_yaml()
     described = read_data_yaml(data_yaml)  # what is wrong with it, without reading every label
-    here = greet(target, options, listener.say)
+    greeting = greet(target, options, listener.say)
     base_hash = model_hash(yolo.model)  # of the file, which plans are for
     kept = None
     if config.classes is not None:
@@ -143,10 +144,11 @@ def check(
         timing=TimingSettings(),
         calibration=Calibration(str(data.path), images, config.seed) if needs_images else None,
         kept_classes=kept,
+        full_range=bool(greeting.int8 and describe_machine()["int8"]),
     )
     settings = settings_of(checked)
     compare_settings(folder, settings)
-    refuse_other_place(folder.dense_record(), here)
+    refuse_other_place(folder.dense_record(), greeting.fingerprint)
     save_settings(folder, settings)
     listener.prepared(folder, demo, task.metric)
     for why in folder.set_broken_records_aside():
