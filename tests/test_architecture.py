@@ -39,7 +39,7 @@ DOORS: dict[str, set[str]] = {
     "ultralytics": {"families", "evaluation", "demo/train_checkpoint", "api"},
     # what its documentation does not promise, with one contract test each
     "ultralytics inside": {"evaluation/inside"},
-    "onnxruntime": {"latency/runner"},
+    "onnxruntime": {"latency/runner", "latency/quantize_onnx"},
     "plotly": {"report"},
     "matplotlib": {"report"},
     "jinja2": {"report"},

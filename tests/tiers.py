@@ -40,6 +40,7 @@ tests/pruning/test_mask_equivalence.py::test_a_random_plan_equals_silencing_its_
 tests/evaluation/test_fine_tune.py
 tests/evaluation/test_full_fine_tune.py
 tests/evaluation/test_quiet.py
+tests/evaluation/test_validate_file.py
 tests/evaluation/test_regrowth_guard.py::test_plain_ultralytics_uses_a_sealed_file_but_never_trains_it
 tests/evaluation/test_checkpoint.py::test_malicious_files_are_refused_and_run_nothing
 tests/evaluation/test_checkpoint.py::test_another_task_is_named
@@ -77,6 +78,7 @@ tests/test_extending.py::test_every_row_on_the_page_passes_the_contract_test_of_
 tests/test_extending.py::test_help_lists_what_the_tables_hold_with_what_packages_add
 tests/latency/test_runtimes.py
 tests/latency/test_export.py
+tests/latency/test_ncnn_files.py
 tests/latency/test_self_test.py::test_a_real_model_with_a_burden_takes_that_much_longer
 tests/latency/test_ssh_target.py
 tests/latency/test_local_target.py

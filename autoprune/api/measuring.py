@@ -136,6 +136,7 @@ def _exported(
     from autoprune.evaluation.branches import deployed_branch
     from autoprune.evaluation.checkpoint import load_yolo, trained_image_size
     from autoprune.latency.export import ExportedModel, export_model
+    from autoprune.latency.runtimes import TIMING_ONLY
 
     if not models:
         raise ConfigError.of("measure", "models", "none", "at least one .pt or .onnx file")
@@ -153,6 +154,8 @@ def _exported(
             branches[file.name] = branch
         path = folder / f"{number}{options.row.suffix}"
         exported.append(export_model(yolo.model, path, size, options.runtime))
+        if options.row.quantize is not None:
+            say(f"Note: {file.name} is timed in {TIMING_ONLY}.")
     if len(set(branches.values())) > 1:
         for name, branch in branches.items():
             say(f"Note: {name} is timed with its branch {branch}.")

@@ -28,9 +28,8 @@ def print_ending(result: SearchResult, model: Path | None) -> bool:
         print(f"Plan:   {folder.best_plan}")
     if folder.best_model.exists():
         print(f"Model:  {folder.best_model} ({found.weights})")
-    for suffix in (".onnx", ".pt2"):
-        if folder.best_export(suffix).exists():
-            print(f"Deploy: {folder.best_export(suffix)}, the file that was timed")
+    for file in folder.best_exports():
+        print(f"Deploy: {file}, the file that was timed")
     if folder.best_plan.exists():
         original = model or demo_checkpoint()
         print(f"Next:   autoprune prune {original} --plan {folder.best_plan} -o pruned.pt")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -93,6 +93,9 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
     imgsz: options.Imgsz = None,
     runtime: options.Runtime = "onnxruntime",
+    data: Annotated[
+        Optional[Path], typer.Option(help="Data YAML, whose training images INT8 needs.")
+    ] = None,
     nms: options.Nms = None,
     trust_checkpoint: options.Trust = False,
     debug: options.Debug = False,
@@ -108,6 +111,7 @@ def export(
             output,
             imgsz=(size[0], size[-1]) if size else None,
             runtime=runtime,
+            data=data,
             nms=nms,
             trust_checkpoint=trust_checkpoint,
         )

@@ -9,6 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from autoprune.latency.runtimes import RUNTIMES, TIMING_ONLY
+
 if TYPE_CHECKING:
     from autoprune.search.feasibility.probe import ProbeResult
     from autoprune.search.learn.stairs import IndexStairs
@@ -126,5 +128,9 @@ def _provisos(result: ProbeResult) -> list[Text]:
         said.append("Some intervals are wide: a busy machine, or too short a look.")
     if result.runtimes:
         said.append("Other runtimes are timed one after the other, not interleaved with dense.")
+    timed = [result.dense, *(each.latency for each in result.runtimes if each.latency)]
+    rows = [RUNTIMES.known(each.fingerprint.runtime) for each in timed]
+    if quantized := [row.name for row in rows if row is not None and row.quantize is not None]:
+        said.append(f"{' and '.join(quantized)} timed in {TIMING_ONLY}.")
     said += [f"Not timed: {each.missing}" for each in result.runtimes if each.missing]
     return [Text(line, style="dim") for line in said]

@@ -55,6 +55,22 @@ def agreement(records: Iterable[TrialRecord]) -> Agreement:
     )
 
 
+def quantized_agreement(records: Iterable[TrialRecord]) -> tuple[float | None, int]:
+    """How well float mAP ranks fine-tuned plans by the mAP of their INT8 files.
+
+    Returns:
+        The rank correlation (Spearman), None for fewer than FEWEST plans; and the plans.
+    """
+    pairs = [
+        (score.float_map50_95, score.metrics.map50_95)
+        for record in records
+        if record.kind != "dense" and record.same_as is None
+        for score in [record.compared]
+        if score is not None and score.float_metrics is not None
+    ]
+    return _spearman([(0.0, *pair) for pair in pairs]), len(pairs)
+
+
 def scored_twice(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Measured candidates with a score without training and after the short fine-tune."""
     return [

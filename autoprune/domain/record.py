@@ -123,9 +123,15 @@ class RungScore(Noun):
     images_seen: int
     lr0: float | None = None  # initial learning rate of the fine-tune
     seconds: float
-    metrics: DetectionMetrics
+    metrics: DetectionMetrics  # of what is deployed: in INT8, of the exported file
+    float_metrics: DetectionMetrics | None = None  # where that is so, of the model it was made of
     final: DetectionMetrics | None = None  # of rung LONG, on images the search never used
     norms_again: bool = False  # batch-norm statistics were measured again after the fine-tune
+
+    @property
+    def float_map50_95(self) -> float:
+        """mAP50-95 of the model in float, whatever is deployed."""
+        return (self.float_metrics or self.metrics).map50_95
 
 
 class ModelSize(Noun):
@@ -177,6 +183,7 @@ class TrialRecord(FileNoun):
     )  # by the latency predictor, before anything was exported
     latency: LatencyResult | None = None
     confirmed: LatencyResult | None = None  # re-measured at the end in fresh processes
+    float_latency: LatencyResult | None = None  # in an INT8 study: of the same model in float
     rungs: tuple[RungScore, ...] = ()
     untrained_kept: bool = False  # the short fine-tune made it no better: weights as pruned
     final: DetectionMetrics | None = None  # of what rung SHORT left, on images never used
@@ -217,9 +224,9 @@ class TrialRecord(FileNoun):
 
     @property
     def untrained_map50_95(self) -> float | None:
-        """mAP50-95 on val right after pruning, without training."""
+        """mAP50-95 on val right after pruning, without training; in float, even in INT8 studies."""
         score = self.at_rung(UNTRAINED)
-        return score.metrics.map50_95 if score else None
+        return score.float_map50_95 if score else None
 
     def pruning_plan(self) -> PruningPlan:
         """The candidate's plan."""

@@ -30,6 +30,7 @@ from autoprune.errors import TrialFailed
 from autoprune.latency.denormals import output_and_denormals
 from autoprune.latency.exported_model import ExportedModel
 from autoprune.latency.onnx_metadata import write_metadata
+from autoprune.latency.quantizing import Quantizing, quantized_writer
 from autoprune.latency.rewrites import rewrite_in_place
 from autoprune.latency.runtimes import RUNTIMES
 
@@ -46,6 +47,7 @@ def export_model(
     runtime: str,
     after: str | None = None,
     rewritten: bool = True,
+    quantizing: Quantizing | None = None,
 ) -> ExportedModel:
     """Write a model for a runtime at batch 1 and a fixed image size.
 
@@ -60,12 +62,15 @@ def export_model(
         runtime: A name in the table of runtimes; its exporters are tried in their order.
         after: An exporter whose file turned out to be wrong: only those after it are tried.
         rewritten: Whether the graph is rewritten, if that is faster under this runtime.
+        quantizing: What an INT8 runtime's file is made with; None: noise, for timing only.
 
     Raises:
-        ConfigError: No such runtime.
+        ConfigError: No such runtime, or a module that writes its files is not installed.
         TrialFailed: "export" when no exporter writes a file, or none is left to try; "oom".
     """
     row = RUNTIMES.row(runtime, "--runtime")
+    row.refuse_without_makers()
+    quantizing = quantizing or Quantizing()
     writers = row.writers
     if after is not None:
         known = [exporter for exporter, _ in writers]
@@ -78,7 +83,10 @@ def export_model(
         try:
             plain = folded(model)
             image = _reference_image(plain, imgsz)
+            if row.quantize is not None:  # noise is far from what its maps' ranges are for
+                image = torch.from_numpy(next(quantizing.pictures(tuple(image.shape))))
             output, denormals = output_and_denormals(plain, image)
+            denormals = None if row.quantize is not None else denormals
             reference = _write_reference(output, image, path)
             ready = rewrite_in_place(copy.deepcopy(plain)) if rewritten and row.rewritten else plain
         except Exception as error:
@@ -86,6 +94,8 @@ def export_model(
     for exporter, write in writers:
         try:
             with _quietly(), torch.no_grad():
+                if row.quantize is not None:
+                    write = quantized_writer(write, row.quantize, quantizing)
                 write(copy.deepcopy(ready), image, path)
             listed = any(getattr(part, "end2end", False) for part in model.modules())
             return ExportedModel(path, runtime, imgsz, exporter, reference, listed, denormals)

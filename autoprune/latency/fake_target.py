@@ -52,7 +52,7 @@ class FakeTarget:
         state = {"load_1min": 0.0, "temperature_c": None, "frequency_mhz": None}
         timed = paths if job["timing"] is not None else []
         burden_ms = 1e3 * (job["timing"] or {}).get("burden_s", 0.0)
-        check = {"max_abs_diff": 0.0, "max_rel_diff": 0.0, "problem": None}
+        check = {"max_abs_diff": 0.0, "max_rel_diff": 0.0, "spread_diff": 0.0, "problem": None}
         return {
             "runner_version": RUNNER_VERSION,
             "runtime": job["runtime"],

@@ -40,7 +40,6 @@ __all__ = [
 ]
 
 _FEWEST_BLOCKS = 6  # below, a bootstrapped interval means little
-OUTPUT_TOLERANCE = 1e-3  # of a channel's largest value, at least of 1; torch and ORT differ by 1e-6
 
 
 def measure_dense(
@@ -199,11 +198,13 @@ class Greeting:
         fingerprint: What a latency measured there depends on.
         free_bytes: Of the disk that models are sent to; None where it does not tell.
         cores: That the runtime may use; None likewise.
+        int8: Its CPU's instructions that add up products of 8 bits; "" where none are known.
     """
 
     fingerprint: Fingerprint
     free_bytes: int | None
     cores: int | None
+    int8: str = ""
 
 
 def check_loads(target: LatencyTarget, model: ExportedModel, options: RuntimeOptions) -> Greeting:
@@ -217,7 +218,7 @@ def check_loads(target: LatencyTarget, model: ExportedModel, options: RuntimeOpt
         TrialFailed, TargetUnreachable: As `LatencyTarget.run`.
     """
     output = _measured(target, [model], [], options, None)
-    return Greeting(_fingerprint(output), output.free_bytes, output.cores)
+    return Greeting(_fingerprint(output), output.free_bytes, output.cores, output.int8)
 
 
 def check_answers(target: LatencyTarget, model: ExportedModel, options: RuntimeOptions) -> None:
@@ -258,9 +259,11 @@ def _measured(
     for (model, _), check in zip(checks, output.checks, strict=True):
         if check.problem is not None:
             raise TrialFailed("export", f"{model.path.name}: {check.problem}")
-        if check.max_rel_diff is None or not check.max_rel_diff <= OUTPUT_TOLERANCE:
-            detail = f"{model.path.name} differs from torch by {check.max_rel_diff}"
-            raise TrialFailed("export", f"{detail}, expected at most {OUTPUT_TOLERANCE}")
+        row = options.row
+        differs = check.max_rel_diff if row.quantize is None else check.spread_diff
+        if differs is None or not differs <= row.tolerance:
+            detail = f"{model.path.name} differs from torch by {differs}"
+            raise TrialFailed("export", f"{detail}, expected at most {row.tolerance}")
     return output
 
 

@@ -22,14 +22,30 @@ def write_metadata(model: nn.Module, image: Tensor, path: Path, opset: int) -> N
         path: The file; it is written again.
         opset: ONNX operator set of the file.
     """
-    names, stride = getattr(model, "names", None), getattr(model, "stride", None)
-    if not names or not isinstance(stride, Tensor):
+    known = described(model, image, {"opset": opset, "simplify": False})
+    if not known:
         return
     import onnx  # half a second: only where models are made
 
+    file = onnx.load(path)
+    onnx.helper.set_model_props(file, {key: str(value) for key, value in known.items()})
+    onnx.save(file, path)
+
+
+def described(model: nn.Module, image: Tensor, more: dict[str, Any]) -> dict[str, Any]:
+    """What Ultralytics' own exporter says of a model; nothing without class names and strides.
+
+    Args:
+        model: What is exported.
+        image: What it is exported for, (batch, channels, height, width).
+        more: Further settings of the export.
+    """
+    names, stride = getattr(model, "names", None), getattr(model, "stride", None)
+    if not names or not isinstance(stride, Tensor):
+        return {}
     detector: Any = model
     batch, channels, height, width = image.shape
-    described = {
+    found = {
         "description": "Exported by autoprune",
         "license": _LICENSE,
         "stride": int(stride.max()),
@@ -38,15 +54,13 @@ def write_metadata(model: nn.Module, image: Tensor, path: Path, opset: int) -> N
         "batch": batch,
         "imgsz": [height, width],
         "names": dict(names) if isinstance(names, dict) else dict(enumerate(names)),
-        "args": {"batch": batch, "dynamic": False, "opset": opset, "simplify": False, "nms": False},
+        "args": {"batch": batch, "dynamic": False, **more, "nms": False},
         "channels": channels,
         "end2end": bool(getattr(detector, "end2end", False)),
     }
     keypoints = getattr(detector.model[-1], "kpt_shape", None)
     if keypoints is not None:
-        described["kpt_shape"] = list(keypoints)
+        found["kpt_shape"] = list(keypoints)
         if hasattr(model, "kpt_names"):
-            described["kpt_names"] = model.kpt_names
-    file = onnx.load(path)
-    onnx.helper.set_model_props(file, {key: str(value) for key, value in described.items()})
-    onnx.save(file, path)
+            found["kpt_names"] = model.kpt_names
+    return found

@@ -4,8 +4,8 @@ A stand-alone program: it is copied to devices, so it imports nothing of autopru
 Python >= 3.9, numpy and the runtime asked for. Everything but the answer goes to stderr.
 
 Job (paths as this machine sees them, `_s` in seconds):
-    runtime          "onnxruntime" (.onnx files), "torch" (.pt2 files, run eagerly), or the name of
-                     another that comes with a loader
+    runtime          "onnxruntime" or "onnxruntime-int8" (.onnx files), "torch" (.pt2 files, run
+                     eagerly), or the name of another that comes with a loader
     packages         optional: modules that must import here
     loader           optional: path of a Python file whose `load(path, job)` returns a model as the
                      classes below do: version, provider, providers (the one in use first),
@@ -74,6 +74,7 @@ _RESAMPLES = 1000
 _T_95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 """Student's t for a 95 % interval with 1, 2, .. degrees of freedom."""
 _UNKNOWN = 0.5  # half-width, on the log scale, of what was seen once
+_LEAST_SPREAD = 0.01  # of a channel's largest value
 _FEWEST_RUNS = 3  # the quantile of a block needs a choice; very slow models do without
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -376,7 +377,11 @@ class TorchModel:
         return tensor.contiguous(memory_format=self._layout)
 
 
-RUNTIMES: dict[str, Any] = {"onnxruntime": OnnxModel, "torch": TorchModel}
+RUNTIMES: dict[str, Any] = {
+    "onnxruntime": OnnxModel,
+    "onnxruntime-int8": OnnxModel,
+    "torch": TorchModel,
+}
 
 
 def _import(module: str) -> Any:
@@ -387,7 +392,7 @@ def _import(module: str) -> Any:
         raise RunnerError("runtime", message) from None
 
 
-def _loader_of(job: Job) -> Any:
+def loader_of(job: Job) -> Any:
     """(path, job) -> model, for the job's runtime.
 
     Raises:
@@ -441,25 +446,44 @@ def check_output(
     least 1: pixels to the size of the boxes, scores as they are. With `rows` the output is a list
     of objects (1, n, 6 and more), the best n by their score (the fifth number): their order, and
     which of the last ones are among them, may differ between two sums of the same numbers.
+
+    `spread_diff` is for numbers of low precision: the root mean square of the difference over the
+    standard deviation of what is expected in the channel, at least 1 % of the above scale; of the
+    worst channel. With `rows`, of the scores alone.
     """
     expected = np.load(expected_path, allow_pickle=False).astype(np.float64)
     image = np.load(input_path, allow_pickle=False)
     got = (model.output(image, number) if number else model.output(image)).astype(np.float64)
     if got.shape != expected.shape:
         problem = f"the output's shape is {list(got.shape)}, expected {list(expected.shape)}"
-        return {"max_abs_diff": None, "max_rel_diff": None, "problem": problem}
+        return _incomparable(problem)
     if not np.isfinite(got).all():
-        return {"max_abs_diff": None, "max_rel_diff": None, "problem": "the output is nan or inf"}
+        return _incomparable("the output is nan or inf")
     if rows:
+        spread_diff = _spread_diff(got[:, None, :, 4], expected[:, None, :, 4])
         got, expected = _matched(got, expected)
+    else:
+        spread_diff = _spread_diff(got, expected)
     axes = tuple(axis for axis in range(expected.ndim) if axis != 1)
     diff = np.abs(got - expected)
     scale = np.maximum(1.0, np.abs(expected).max(axis=axes, keepdims=True))
     return {
         "max_abs_diff": float(diff.max()),
         "max_rel_diff": float((diff / scale).max()),
+        "spread_diff": spread_diff,
         "problem": None,
     }
+
+
+def _incomparable(problem: str) -> dict[str, Any]:
+    return {"max_abs_diff": None, "max_rel_diff": None, "spread_diff": None, "problem": problem}
+
+
+def _spread_diff(got: Array, expected: Array) -> float:
+    axes = tuple(axis for axis in range(expected.ndim) if axis != 1)
+    scale = np.maximum(1.0, np.abs(expected).max(axis=axes))
+    spread = np.maximum(expected.std(axis=axes), _LEAST_SPREAD * scale)
+    return float((np.sqrt(((got - expected) ** 2).mean(axis=axes)) / spread).max())
 
 
 def _matched(got: Array, expected: Array) -> tuple[Array, Array]:
@@ -481,7 +505,7 @@ def _matched(got: Array, expected: Array) -> tuple[Array, Array]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """CPU, widest vector extension and system, as they enter the fingerprint."""
+    """CPU, widest vector extension and system, as they enter the fingerprint; and INT8's."""
     fields: dict[str, str] = {}
     for line in (_read("/proc/cpuinfo") or "").splitlines():
         key, _, value = line.partition(":")
@@ -494,6 +518,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "cpu": name or platform.processor() or platform.machine() or "unknown",
         "isa": _isa(flags),
+        "int8": _int8(flags),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
@@ -535,6 +560,14 @@ def _isa(flags: set[str]) -> str:
     return "avx2" if _sysctl("hw.optional.avx2_0") == "1" else "unknown"
 
 
+def _int8(flags: set[str]) -> str:
+    """The instructions that add up products of 8 bits; "" where there are none, or none known."""
+    for flag in ("avx512_vnni", "avx_vnni", "asimddp"):
+        if flag in flags:
+            return flag
+    return "asimddp" if _sysctl("hw.optional.arm.FEAT_DotProd") == "1" else ""
+
+
 def _read(path: str) -> str | None:
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
@@ -567,7 +600,7 @@ def run_job(job: Job) -> dict[str, Any]:
         RunnerError: The job cannot be done.
     """
     before = machine_state()
-    load = _loader_of(job)
+    load = loader_of(job)
     checked = [check["model"] for check in job["checks"]]
     paths = dict.fromkeys([job["dense"], *job["candidates"], *checked])
     models = {path: load(path, job) for path in paths}
@@ -620,17 +653,18 @@ def answer(text: str) -> dict[str, Any]:
     """The answer to a job given as JSON text; an error becomes an answer too."""
     try:
         result = run_job(json.loads(text))
-    except RunnerError as error:
-        result = _error(error.kind, str(error))
-    except (KeyError, TypeError) as error:
-        result = _error("job", f"{type(error).__name__}: {error}")
     except Exception as error:
-        kind = getattr(error, "kind", None)
-        if kind in _KINDS:  # a loader's own
-            result = _error(kind, str(error))
-        else:
-            result = _error("model", f"{type(error).__name__}: {error}")
+        result = error_of(error)
     return {"runner_version": RUNNER_VERSION, **result}
+
+
+def error_of(error: Exception) -> dict[str, Any]:
+    """What an answer says of an error: {"error": {"kind", "message"}}."""
+    kind = getattr(error, "kind", None)
+    if kind in _KINDS:  # the runner's, or a loader's own
+        return _error(kind, str(error))
+    kind = "job" if isinstance(error, (KeyError, TypeError)) else "model"
+    return _error(kind, f"{type(error).__name__}: {error}")
 
 
 def _cores() -> int | None:
@@ -654,7 +688,7 @@ def _error(kind: str, message: str) -> dict[str, Any]:
     return {"error": {"kind": kind, "message": " ".join(message.split())[:500]}}
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """On Linux, end when the process named by PARENT_VARIABLE does, however it dies."""
     parent = os.environ.get(PARENT_VARIABLE)
     if parent is None or platform.system() != "Linux":
@@ -670,7 +704,7 @@ def main() -> int:
     """Read the job from stdin and print the answer, alone, on stdout."""
     if sys.path and os.path.realpath(sys.path[0]) == os.path.dirname(os.path.realpath(__file__)):
         del sys.path[0]  # the neighbours of this file must not shadow installed modules
-    _die_with_parent()
+    die_with_parent()
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a runtime prints goes to stderr
     result = answer(sys.stdin.read())

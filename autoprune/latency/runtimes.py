@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoprune.domain.table import Table, later
+from autoprune.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from autoprune.latency.quantizing import Quantizer
 
     Writer = Callable[[nn.Module, torch.Tensor, Path], None]
 
@@ -26,6 +30,11 @@ class Runtime:
         packages: Modules that must import on the target; their names are also what pip installs.
         suffix: Of the files it reads, such as ".onnx": a dot and at most 8 letters and digits.
         writers: Exporters by name, tried in order: (prepared module, image, path) -> the file.
+        quantize: Makes the file in INT8 of the .onnx file that a writer wrote; None: the writer's
+            file is the runtime's.
+        in_float: Of an INT8 runtime, the name of the one that runs the same files in float.
+        makers: Modules that only conversion needs, on this machine.
+        extra: Of autoprune, that installs the packages and makers; None where all are there.
         provider: What it runs on where nothing is asked for: the CPU, as the runtime calls it.
         channels_last: Whether the memory layout can be chosen.
         can_slim: Whether its files are .onnx files whose weights may be cut to other widths, which
@@ -33,6 +42,8 @@ class Runtime:
         rewritten: Whether its files are exported from the rewritten copy (`latency.rewrites`).
             Only where measured to be faster.
         precisions: What its files may compute in.
+        tolerance: How far an output may be from torch's, of a channel's largest value, at least
+            of 1. In INT8 it bounds the root mean square, of a channel's spread, instead.
         loader: A Python file that is sent to the target and defines `load(path, job)`; see
             docs/extending.md. None for the runtimes that the runner itself knows.
     """
@@ -48,6 +59,25 @@ class Runtime:
     rewritten: bool = False
     precisions: tuple[str, ...] = ("fp32",)
     loader: Path | None = None
+    quantize: Quantizer | None = None
+    in_float: str | None = None
+    makers: tuple[str, ...] = ()
+    extra: str | None = None
+    tolerance: float = 1e-3  # torch and ONNX Runtime differ by 1e-6
+
+    def refuse_without_makers(self) -> None:
+        """Say what is missing on this machine to write its files.
+
+        Raises:
+            ConfigError: A module that conversion needs is not here.
+        """
+        for module in self.makers:
+            if importlib.util.find_spec(module) is None:
+                what = f'"autoprune[{self.extra}]"' if self.extra else module
+                raise ConfigError(
+                    f"--runtime {self.name}: {module} is not installed here, which writes its"
+                    f" files: pip install {what}"
+                )
 
 
 ONNX_WRITERS: tuple[tuple[str, Writer], ...] = (
@@ -88,10 +118,57 @@ RUNTIMES = Table(
             provider="CPU",
             can_slim=True,
             loader=_LOADERS / "openvino_loader.py",
+            extra="openvino",
+        ),
+        Runtime(
+            name="ncnn",
+            summary="ncnn on its two files in a .zip, in float16 where the CPU computes in it.",
+            packages=("ncnn",),
+            suffix=".ncnn",
+            writers=(("pnnx", later("autoprune.latency.ncnn_files:write_ncnn")),),
+            provider="cpu",
+            precisions=("fp16",),
+            loader=_LOADERS / "ncnn_loader.py",
+            makers=("pnnx",),
+            extra="ncnn",
+            tolerance=0.02,  # 2e-4 with weights in 16 bits and sums in 32; room for sums in 16
+        ),
+        Runtime(
+            name="onnxruntime-int8",
+            summary="ONNX Runtime on a .onnx file in INT8, the end of the head in float32.",
+            packages=("onnxruntime",),
+            suffix=".onnx",
+            writers=ONNX_WRITERS,
+            provider="CPUExecutionProvider",
+            can_slim=True,
+            rewritten=True,
+            precisions=("int8",),
+            quantize=later("autoprune.latency.quantize_onnx:quantize_onnx"),
+            in_float="onnxruntime",
+            makers=("onnxruntime",),
+            tolerance=0.75,  # 0.15 to 0.45 on the demo, whose mAP falls by 0.4 points
+        ),
+        Runtime(
+            name="openvino-int8",
+            summary="OpenVINO on its two files in a .zip, in INT8, the head's end in float32.",
+            packages=("openvino",),
+            suffix=".openvino",
+            writers=ONNX_WRITERS,
+            provider="CPU",
+            precisions=("int8",),
+            loader=_LOADERS / "openvino_loader.py",
+            quantize=later("autoprune.latency.quantize_openvino:quantize_openvino"),
+            in_float="openvino",
+            makers=("openvino", "nncf"),
+            extra="openvino-int8",
+            tolerance=0.75,
         ),
     ],
 )
 DEFAULT_RUNTIME = "onnxruntime"
+
+
+TIMING_ONLY = "INT8 with noise in place of images: right for the time, not for mAP"
 
 
 def with_layouts() -> str:

@@ -93,7 +93,7 @@ def attentions(
             )
 
 
-_WITHIN = {"Mul", "Transpose", "MatMul", "Softmax"}
+_WITHIN = {"Mul", "Transpose", "MatMul", "Softmax", "QuantizeLinear", "DequantizeLinear"}
 
 
 def _behind(nodes: list[Any], readers: Mapping[str, list[int]], names: Any) -> set[int]:

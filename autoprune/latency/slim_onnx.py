@@ -23,9 +23,11 @@ from autoprune.latency.slim_attention import attentions
 _PASS_CHANNELS_ON = {
     "Sigmoid", "Mul", "HardSwish", "Relu", "LeakyRelu", "QuickGelu", "Swish", "Gelu", "Clip",
     "Mish", "Elu", "Selu", "Celu", "PRelu", "Softplus", "HardSigmoid", "Tanh", "Softsign",
+    "QuantizeLinear", "DequantizeLinear",
 }  # fmt: skip
 _WITH_WIDTHS = {"Einsum", "Attention", "GroupNormalization"}
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
+_DEQUANTIZED = "_DequantizeLinear_Output"  # in ONNX Runtime's names of what an INT8 weight becomes
 
 
 class SlimmableOnnx:
@@ -35,8 +37,8 @@ class SlimmableOnnx:
         """Read the dense file.
 
         Args:
-            dense: An .onnx file written by `export_model`, whose weights carry the names of the
-                torch modules.
+            dense: An .onnx file written by `export_model`, in float or INT8, whose weights carry
+                the names of the torch modules.
         """
         import onnx  # half a second: only where models are made
 
@@ -45,8 +47,16 @@ class SlimmableOnnx:
         graph = self._model.graph
         del graph.value_info[:]  # shapes of the dense maps
         convs = [(at, each) for at, each in enumerate(graph.node) if each.op_type in _CONVOLUTIONS]
-        self._convs = {  # module name -> its weight and, where it has one, its bias
-            _conv_name(node): tuple(node.input[1:]) for _, node in convs
+        dequantizers = {
+            node.output[0]: tuple(node.input)
+            for node in graph.node
+            if node.op_type == "DequantizeLinear"
+        }
+        self._convs = {  # module name -> its weight, then what has an entry per output channel
+            _conv_name(node): tuple(
+                part for name in node.input[1:] for part in dequantizers.get(name, (name,))
+            )
+            for _, node in convs
         }
         self._transposed = {
             _conv_name(node) for _, node in convs if node.op_type == "ConvTranspose"
@@ -107,11 +117,11 @@ class SlimmableOnnx:
             in_file = self._parts[name]
             width = outputs // len(set(map(half_of, in_file)))
             for conv in in_file:
-                weight, *bias = self._convs[conv]
+                weight, *others = self._convs[conv]
                 columns = self._columns(conv, inputs, widths)
                 rows, read = (columns, width) if conv in self._transposed else (width, columns)
                 tensors[weight] = self._weights[weight][:rows, :read]
-                tensors |= {each: self._weights[each][:width] for each in bias}
+                tensors |= {each: self._weights[each][:width] for each in others}
         model = self._onnx.ModelProto()
         model.CopyFrom(self._model)
         for name, position in self._depthwise.items():
@@ -147,7 +157,8 @@ class SlimmableOnnx:
     def _has_widths(self, node: Any) -> bool:
         """Whether a node that is no convolution depends on how many channels there are."""
         if node.op_type in _CONVOLUTIONS:  # each group must be one channel
-            return _groups(node) > 1 and self._weights[node.input[1]].shape[1] != 1
+            weight = self._weights[self._convs[_conv_name(node)][0]]
+            return _groups(node) > 1 and weight.shape[1] != 1
         if node.op_type == "MatMul":  # of two maps; one with constants is the decoding of boxes
             return not any(name in self._constants for name in node.input)
         return node.op_type in _WITH_WIDTHS
@@ -214,4 +225,4 @@ def _groups(node: Any) -> int:
 def _conv_name(node: Any) -> str:
     """Dotted name of the torch module that a Conv node was."""
     name: str = node.input[1]
-    return name.removesuffix(".weight")
+    return name.removesuffix(_DEQUANTIZED).removesuffix(".weight")

@@ -9,6 +9,7 @@ from autoprune.domain.goal import Evidence
 from autoprune.domain.ranking import best_so_far
 from autoprune.domain.record import LONG, SHORT, UNTRAINED, LatencyResult, TrialRecord
 from autoprune.report import wording
+from autoprune.report.precision import quantizing_alone
 from autoprune.report.study import Study, is_repeat, load_study
 from autoprune.storage.study_folder import StudyFolder
 
@@ -131,6 +132,7 @@ def _about(study: Study, record: TrialRecord | None) -> list[str]:
         _training(study, record),
         _final(study, record),
         _against_uniform(study, record),
+        quantizing_alone(study, record),
     ]
 
 

@@ -8,6 +8,7 @@ from statistics import fmean, median
 from autoprune.domain.agreement import FEWEST, LATENCY_BAND, POOR_AGREEMENT, agreement, scored_twice
 from autoprune.domain.record import TrialRecord
 from autoprune.report import wording
+from autoprune.report.precision import float_ranks_int8
 from autoprune.report.study import Study, is_repeat
 
 
@@ -98,6 +99,8 @@ def _training(study: Study) -> Shortcut | None:
         sentences.append(_within_bands(found.within_bands))
     if both:
         sentences.append(_gains(both, study.metric))
+    if said := float_ranks_int8(study):
+        sentences.append(said)
     return Shortcut("Score without training", "training", tuple(sentences), _warning(found.overall))
 
 

@@ -44,6 +44,7 @@ from autoprune.search.select.finish import (
     outcome_of,
     score_on_new_images,
 )
+from autoprune.search.select.float_twin import time_in_float
 from autoprune.search.select.lengthen import lengthen
 from autoprune.search.select.promote import Promotions, drop_weights
 from autoprune.search.select.stopped import ended_early
@@ -173,6 +174,8 @@ def _finish(bench: Searched, allowance: Allowance, listener: SearchListener) -> 
     baselines = [record for record in records if record.kind == "baseline"]
     recommended = [record for record in records if record.name == outcome.best]
     score_on_new_images(bench, baselines, allowance, listener, *recommended)
+    for record in recommended:
+        time_in_float(bench, bench.folder.reread(record), allowance, listener)
     publish(bench, best_known(bench.records(), bench.limit))  # its exported file is there now
     return bench.grown(Confirmed, best=best, outcome=outcome, compared=tuple(records))
 

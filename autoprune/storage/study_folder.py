@@ -16,7 +16,14 @@ from autoprune.errors import BrokenContent, ConfigError
 from autoprune.storage.locks import Held, alone
 from autoprune.storage.yaml_io import load_yaml
 
+_PART = ".part"  # being written
 _SET_ASIDE = "record.broken.json"
+
+
+def weights_in(folder: Path) -> list[Path]:
+    """A candidate's model.pt and its exported file, such as model.onnx; those that are there."""
+    found = (path for path in folder.glob("model.*") if path.suffix != _PART)
+    return sorted(found, key=lambda path: path.name != "model.pt")
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,11 @@ class StudyFolder:
     def best_export(self, suffix: str) -> Path:
         """best.onnx: what was timed, to be deployed; with another runtime's suffix, its file."""
         return self.root / f"best{suffix}"
+
+    def best_exports(self) -> list[Path]:
+        """The exported files beside best.yaml and best.pt; one at most, but for foreign ones."""
+        others = {".yaml", ".pt", _PART}
+        return sorted(path for path in self.root.glob("best.*") if path.suffix not in others)
 
     @property
     def report(self) -> Path:

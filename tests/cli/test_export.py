@@ -78,8 +78,8 @@ def test_only_a_file_that_answers_as_the_model_does_is_written(
     path.write_bytes(b"of yesterday")
     tried: list[str] = []
 
-    def written(*asked: Any) -> ExportedModel:
-        exported = export_model(*asked)
+    def written(*asked: Any, **more: Any) -> ExportedModel:
+        exported = export_model(*asked, **more)
         tried.append(exported.exporter)
         if exported.exporter in wrong:
             _off_by_half(exported)
@@ -103,6 +103,8 @@ def test_only_a_file_that_answers_as_the_model_does_is_written(
         (["missing.pt", "-o", "a.pt2"], "got 'a.pt2', expected a .onnx file for --runtime onnx"),
         (["missing.pt", "-o", "a.onnx", "--runtime", "no"], "--runtime"),
         (["missing.pt", "-o", "a.onnx", "--imgsz", "x"], "--imgsz"),
+        (["missing.pt", "-o", "a.onnx", "--runtime", "onnxruntime-int8"], "--data: got None"),
+        (["missing.pt", "-o", "a.onnx", "--data", "a.yaml"], "--data: got 'a.yaml', expected none"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_2(arguments: list[str], needle: str) -> None:

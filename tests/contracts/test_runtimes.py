@@ -8,11 +8,13 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from autoprune.errors import ConfigError
+from autoprune.latency.answers import local_answers
 from autoprune.latency.export import export_model
 from autoprune.latency.local_target import LocalTarget
 from autoprune.latency.measure import check_loads, compare
@@ -45,7 +47,7 @@ class Net(nn.Module):
 def row_of(name: str) -> Runtime:
     """The row, where its packages are here."""
     row = RUNTIMES.row(name, "--runtime")
-    for package in row.packages:
+    for package in (*row.packages, *row.makers):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"runtime {name} needs {package}")
     return row
@@ -65,7 +67,9 @@ def test_the_row_says_what_the_target_needs(name: str) -> None:
     row = RUNTIMES.row(name, "--runtime")
     assert re.fullmatch(r"\.[a-z0-9]{1,8}", row.suffix)  # as files are named on an ssh target
     assert row.writers
-    assert "fp32" in row.precisions
+    assert row.precisions
+    assert set(row.precisions) <= {"fp32", "fp16", "int8"}
+    assert ("int8" in row.precisions) == (row.quantize is not None)
     assert row.summary.endswith(".")
     assert "\n" not in row.summary
     assert row.loader is None or row.loader.is_file()
@@ -84,6 +88,10 @@ def test_each_exporter_writes_a_file_whose_output_is_torchs(
         assert result.fingerprint.runtime == name
         assert result.fingerprint.provider == row.provider
         before = exporter
+    image, expected = map(np.load, exported.reference or ())
+    with local_answers(exported, options(name)) as answers:
+        (answered,) = answers(image)
+    np.testing.assert_allclose(answered, expected, atol=1e-3)
 
 
 def test_a_lighter_model_is_faster(name: str, target: LocalTarget, tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from autoprune.domain.agreement import agreement
-from autoprune.domain.record import TrialRecord
-from tests.search.fakes import record
+from autoprune.domain.agreement import agreement, quantized_agreement
+from autoprune.domain.record import SHORT, TrialRecord
+from tests.search.fakes import DENSE, record, score
 
 
 def _both(
@@ -58,3 +58,18 @@ def test_only_records_of_their_own_with_both_scores_count() -> None:
     ]
     assert agreement([*FOUR, *others]) == agreement(FOUR)
     assert agreement([*FOUR, _both("u", 5.0, 0.5, 0.6, kind="baseline")]).plans == 5
+
+
+def test_float_and_int8_are_compared_over_the_plans_that_have_both() -> None:
+    assert quantized_agreement(FOUR) == (None, 0)
+
+    def in_both(number: int, in_float: float, quantized: float) -> TrialRecord:
+        both = score(quantized, SHORT).model_copy(
+            update={"float_metrics": score(in_float, SHORT).metrics}
+        )
+        return record(f"t{number}", 5.0, None, number=number).model_copy(update={"rungs": (both,)})
+
+    pairs = [(0.1, 0.1), (0.2, 0.2), (0.3, 0.4), (0.4, 0.3)]
+    plans = [in_both(number, *pair) for number, pair in enumerate(pairs)]
+    assert quantized_agreement([DENSE, *FOUR, *plans]) == (pytest.approx(0.8), 4)
+    assert quantized_agreement(plans[:3]) == (None, 3)

@@ -151,6 +151,24 @@ def test_a_drift_of_scores_is_not_hidden_by_the_size_of_boxes(tmp_path):
     assert check["max_rel_diff"] == pytest.approx(0.01)
 
 
+def test_low_precision_is_judged_by_each_channels_spread(tmp_path):
+    rng = np.random.default_rng(0)
+    expected = np.concatenate([rng.normal(300, 100, (1, 4, 999)), np.full((1, 3, 999), 1e-4)], 1)
+    expected[0, 4, :9] = 0.9  # a few objects of one class, none of the others
+    np.save(tmp_path / "in.npy", np.zeros((1, 3, 8, 8), np.float32))
+    np.save(tmp_path / "out.npy", expected)
+
+    def spread_diff(got):
+        model = SimpleNamespace(output=lambda image: got)
+        return runner.check_output(model, tmp_path / "in.npy", tmp_path / "out.npy")["spread_diff"]
+
+    coarse = expected + rng.normal(0, 1, expected.shape) * [[[5.0]] * 4 + [[0.002]] * 3]
+    assert 0.05 < spread_diff(coarse) < 0.3
+    lost = expected.copy()
+    lost[0, 4] = 1e-4
+    assert spread_diff(lost) > 0.9, "the objects are gone"
+
+
 def test_objects_are_compared_whatever_their_order_and_which_is_last(tmp_path):
     rng = np.random.default_rng(0)
     scores = np.sort(rng.random(20) * 1e-4)[::-1]  # of noise
@@ -249,6 +267,19 @@ def test_a_broken_model_file_is_an_error_of_the_model(tmp_path, content):
 
 def test_a_job_without_its_fields_is_answered_with_an_error():
     assert runner.answer("{}")["error"]["kind"] == "job"
+
+
+@pytest.mark.parametrize(
+    ("flags", "int8"),
+    [
+        ({"avx512f", "avx512_vnni"}, "avx512_vnni"),
+        ({"avx2", "avx_vnni"}, "avx_vnni"),
+        ({"asimd", "asimddp"}, "asimddp"),
+        ({"avx2", "avx512f"}, ""),
+    ],
+)
+def test_instructions_for_products_of_8_bits_are_named(flags, int8):
+    assert runner._int8(flags) == int8
 
 
 @pytest.mark.parametrize(

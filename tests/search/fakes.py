@@ -236,6 +236,8 @@ def fake_bench(root: Path, trials: int | None = 10, sampler: str = "profile", se
     bench = SimpleNamespace(
         config=config,
         options=RuntimeOptions("onnxruntime", (64, 64)),
+        quantizes=False,
+        kept_file=lambda folder: folder / "model.onnx",
         folder=folder,
         space=SearchSpace.load(space_file, WIDTHS),
         pruner=SimpleNamespace(signature=signature, kept_widths=kept_widths),

@@ -1,4 +1,6 @@
-"""OpenVINO for the runner: float32, one stream, the threads asked for.
+"""OpenVINO for the runner: one stream, the threads asked for; what is not INT8 in float32.
+
+A file is a .onnx, or a .zip that holds `model.xml` and `model.bin`.
 
 It is sent to the target beside the runner, so it imports nothing of autoprune and runs on Python
 3.9 or later, with numpy and OpenVINO.
@@ -8,11 +10,14 @@ from __future__ import annotations
 
 import importlib
 import time
+import zipfile
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+
+GRAPH, WEIGHTS = "model.xml", "model.bin"
 
 
 class NoSuchDevice(Exception):
@@ -49,7 +54,11 @@ class OpenVinoModel:
             settings["NUM_STREAMS"] = 1
             settings["CPU_DENORMALS_OPTIMIZATION"] = True  # as the runner's own runtimes
         try:
-            model = core.read_model(path)
+            if zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as file:
+                    model = core.read_model(file.read(GRAPH), file.read(WEIGHTS))
+            else:
+                model = core.read_model(path)
             compiled = core.compile_model(model, self.provider, settings)
         except Exception as error:
             text = " ".join(str(error).split())[:300]

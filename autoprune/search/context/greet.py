@@ -11,7 +11,12 @@ from torch import nn
 from autoprune.domain.record import Fingerprint, TrialRecord
 from autoprune.errors import StorageFailed
 from autoprune.latency.export import export_model
-from autoprune.latency.measure import RuntimeOptions, check_loads, refuse_other_fingerprint
+from autoprune.latency.measure import (
+    Greeting,
+    RuntimeOptions,
+    check_loads,
+    refuse_other_fingerprint,
+)
 from autoprune.latency.targets import LatencyTarget
 from autoprune.storage.scratch import scratch_folder
 
@@ -21,7 +26,7 @@ _SMALL = (32, 32)  # pixels
 
 def greet(
     target: LatencyTarget, options: RuntimeOptions, say: Callable[[str], None] = lambda _: None
-) -> Fingerprint:
+) -> Greeting:
     """Load a network of one layer on the target, with the runtime and the provider asked for.
 
     Args:
@@ -30,7 +35,7 @@ def greet(
         say: Told what will make latencies there hard to rely on.
 
     Returns:
-        What latencies measured there will depend on.
+        What the target is, and what latencies measured there will depend on.
 
     Raises:
         ConfigError: The target lacks the runtime or the provider, or falls back to another.
@@ -48,7 +53,12 @@ def greet(
     if found.cores is not None and options.threads > found.cores:
         cores = f"{found.cores} core{'' if found.cores == 1 else 's'}"
         say(f"Note: {options.threads} threads will share {cores} of the target.")
-    return found.fingerprint.model_copy(update={"imgsz": options.imgsz})
+    if options.row.quantize is not None and not found.int8:
+        say(
+            "Note: the target's CPU has none of avx512_vnni, avx_vnni and asimddp, by which INT8"
+            " gains most; it is measured all the same."
+        )
+    return replace(found, fingerprint=found.fingerprint.model_copy(update={"imgsz": options.imgsz}))
 
 
 def refuse_other_place(dense: TrialRecord | None, here: Fingerprint) -> None:

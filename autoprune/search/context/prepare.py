@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
 import re
 import shutil
 from pathlib import Path
@@ -26,8 +25,10 @@ from autoprune.evaluation.fewer_classes import classes_of, kept_classes, with_cl
 from autoprune.evaluation.fine_tune_settings import check_freeze, settings_from
 from autoprune.evaluation.images import check_channels
 from autoprune.evaluation.model_task import check_keypoints, model_task
+from autoprune.evaluation.pictures import sampled
 from autoprune.families import family_of, space_file
 from autoprune.latency.measure import RuntimeOptions, TimingSettings
+from autoprune.latency.runner import describe_machine
 from autoprune.latency.runtimes import RUNTIMES
 from autoprune.latency.targets import LatencyTarget, target_from
 from autoprune.pruning.importance import criterion_named
@@ -100,7 +101,7 @@ def check(
     options = runtime_options(config, imgsz)
     data_yaml = config.data or demo_data_yaml()
     described = read_data_yaml(data_yaml)  # what is wrong with it, without reading every label
-    here = greet(target, options, listener.say)
+    greeting = greet(target, options, listener.say)
     base_hash = model_hash(yolo.model)  # of the file, which plans are for
     kept = None
     if config.classes is not None:
@@ -135,7 +136,7 @@ def check(
         space=space,
         data=data,
         imgsz=imgsz,
-        recalibration_images=_sample(data.train, RECALIBRATION_IMAGES, config.seed),
+        recalibration_images=sampled(data.train, RECALIBRATION_IMAGES, config.seed),
         fine_tune=fine_tune,
         device=device,
         target=target,
@@ -143,10 +144,11 @@ def check(
         timing=TimingSettings(),
         calibration=Calibration(str(data.path), images, config.seed) if needs_images else None,
         kept_classes=kept,
+        full_range=bool(greeting.int8 and describe_machine()["int8"]),
     )
     settings = settings_of(checked)
     compare_settings(folder, settings)
-    refuse_other_place(folder.dense_record(), here)
+    refuse_other_place(folder.dense_record(), greeting.fingerprint)
     save_settings(folder, settings)
     listener.prepared(folder, demo, task.metric)
     for why in folder.set_broken_records_aside():
@@ -244,9 +246,3 @@ def _check_disk(folder: Path) -> None:
     if free < MIN_FREE_BYTES:
         needed = f"{MIN_FREE_BYTES / 1e6:.0f} MB"
         raise StorageFailed(f"{folder}: only {free / 1e6:.0f} MB of disk are free, {needed} needed")
-
-
-def _sample(images: tuple[Path, ...], count: int, seed: int) -> tuple[Path, ...]:
-    if len(images) <= count:
-        return images
-    return tuple(random.Random(seed).sample(images, count))  # noqa: S311 (not cryptography)

@@ -24,6 +24,7 @@ from autoprune.evaluation.dataset import DataSummary
 from autoprune.evaluation.fewer_classes import KeptClasses
 from autoprune.evaluation.fine_tune_settings import FineTuneSettings
 from autoprune.evaluation.inside.pruned_yolo import PrunedYOLO, as_pruned_yolo
+from autoprune.evaluation.pictures import Pictures
 from autoprune.evaluation.regrowth_guard import seal
 from autoprune.latency.checked_export import first_right
 from autoprune.latency.export import ExportedModel, export_model
@@ -35,6 +36,7 @@ from autoprune.latency.measure import (
     together,
 )
 from autoprune.latency.predictor import LatencyPredictor
+from autoprune.latency.quantizing import IMAGES, Quantizing
 from autoprune.latency.targets import LatencyTarget
 from autoprune.pruning.prune import Pruner
 from autoprune.storage.study_folder import StudyFolder
@@ -55,6 +57,8 @@ class Checked:
         recalibration_images: Training images that re-estimate batch-norm statistics.
         calibration: The images that importance and compensation look at; None if neither does.
         kept_classes: Of the file, what `yolo` and `data` are reduced to; None: all.
+        full_range: Whether the target's CPU, and this one, add up products of 8 bits without
+            overflow.
     """
 
     config: StudyConfig
@@ -73,6 +77,12 @@ class Checked:
     timing: TimingSettings
     calibration: Calibration | None
     kept_classes: KeptClasses | None
+    full_range: bool
+
+    @property
+    def quantizes(self) -> bool:
+        """Whether the runtime's files are in INT8."""
+        return self.options.row.quantize is not None
 
     @property
     def trial_limit(self) -> int | None:
@@ -96,15 +106,31 @@ class Checked:
         folder: Path,
         after: str | None = None,
         rewritten: bool = True,
+        calibrated: bool = False,
     ) -> ExportedModel:
         """Write the runtime's file for a module into `folder`; see `export_model`.
+
+        Args:
+            module: The model.
+            folder: Is created.
+            after: As for `export_model`, like `rewritten`.
+            rewritten: See there.
+            calibrated: In INT8 with training images; else with noise, for a file that is only
+                timed.
 
         Raises:
             TrialFailed: No exporter, or none of those left, writes it.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"model{self.options.row.suffix}"
-        return export_model(module, path, self.imgsz, self.options.runtime, after, rewritten)
+        path = self.kept_file(folder)
+        pictures = Pictures(self.recalibration_images[:IMAGES], self.imgsz, self.data.channels)
+        quantizing = Quantizing(pictures if calibrated else None, self.full_range)
+        runtime = self.options.runtime
+        return export_model(module, path, self.imgsz, runtime, after, rewritten, quantizing)
+
+    def kept_file(self, folder: Path) -> Path:
+        """The runtime's file beside a model.pt."""
+        return folder / f"model{self.options.row.suffix}"
 
     def keep_export(self, module: nn.Module, folder: Path) -> None:
         """Leave the runtime's file of a trained model in `folder`, ready to deploy.
@@ -117,7 +143,7 @@ class Checked:
         """
         with tempfile.TemporaryDirectory(prefix="export-", dir=folder) as draft:
             exported, _ = first_right(
-                lambda after: self.export(module, Path(draft), after),
+                lambda after: self.export(module, Path(draft), after, calibrated=True),
                 lambda exported: check_answers(self.target, exported, self.options),
             )
             exported.path.replace(folder / exported.path.name)
@@ -190,6 +216,16 @@ class Measured(Checked):
                 lambda exported: together([self._timed(exported) for _ in range(processes)]),
             )
             return found
+
+    def measure_file(self, file: Path, processes: int = 1) -> LatencyResult:
+        """Time a file of the runtime as `measure` times a model.
+
+        Raises:
+            TrialFailed: It does not run.
+            TargetUnreachable: The device is gone.
+        """
+        exported = ExportedModel(file, self.options.runtime, self.imgsz, "kept")
+        return together([self._timed(exported) for _ in range(processes)])
 
     def _timed(self, exported: ExportedModel) -> LatencyResult:
         return measure_against(

@@ -23,6 +23,7 @@ from autoprune.evaluation.renormalize import renormalize_batchnorm
 from autoprune.evaluation.validate import validate
 from autoprune.pruning.size import model_size
 from autoprune.search.context.failures import candidate_failure
+from autoprune.search.context.int8 import score_quantized
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.attempts import attempt
@@ -205,8 +206,12 @@ class _Run:
         if most_s is not None:
             most_s -= time.monotonic() - began
         trained = self._fine_tuned(pruned, most_s)
-        untrained_kept = (self.record.map50_95 or 0.0) < (self.record.untrained_map50_95 or 0.0)
+        short = self.record.compared
+        reached = short.float_map50_95 if short is not None else 0.0
+        untrained_kept = reached < (self.record.untrained_map50_95 or 0.0)
         self._note(untrained_kept=untrained_kept)
+        if untrained_kept and self.bench.quantizes:
+            self._quantize_untrained(pruned)
         kept = pruned if untrained_kept else trained
         self.bench.save_model(kept, self.folder / "model.pt", self.candidate.plan)
         return "complete"
@@ -229,6 +234,19 @@ class _Run:
         metrics = validate(pruned, bench.data, images, bench.train_size, bench.device)
         seconds = time.monotonic() - began
         return RungScore(rung=UNTRAINED, epochs=0, images_seen=0, seconds=seconds, metrics=metrics)
+
+    def _quantize_untrained(self, pruned: nn.Module) -> None:
+        """The INT8 file of what is kept, and its score in place of the float one."""
+        bench = self.bench
+        file = bench.kept_file(self.folder)
+        metrics = score_quantized(bench, pruned, file, bench.data.selection_images)
+        rungs = [
+            score
+            if score.rung != UNTRAINED
+            else score.model_copy(update={"metrics": metrics, "float_metrics": score.metrics})
+            for score in self.record.rungs
+        ]
+        self._note(rungs=tuple(rungs))
 
     def _fine_tuned(self, pruned: nn.Module, most_s: float | None) -> nn.Module:
         bench, untrained = self.bench, self.record.untrained_map50_95 or 0.0
@@ -265,12 +283,14 @@ def train_and_score(
     settings: FineTuneSettings,
     rung: int,
     most_s: float | None = None,
+    file: str = "model",
 ) -> tuple[nn.Module, RungScore]:
     """Fine-tune a module, the dense one being the teacher, and validate it.
 
     Its batch norms are the better ones of two: see `with_better_norms`.
 
     Args:
+        file: Name, without suffix, of the INT8 file that is left in `folder` where one counts.
         most_s: Seconds that the fine-tune may take; None for as long as `settings` says.
 
     Raises:
@@ -289,6 +309,11 @@ def train_and_score(
     )
     _require_same_shapes(module, tuned.module)
     trained, metrics, norms_again = with_better_norms(bench, tuned.module, listener)
+    in_float = None
+    if bench.quantizes:
+        listener.stage("quantize")
+        path, images = folder / f"{file}{bench.options.row.suffix}", bench.data.selection_images
+        in_float, metrics = metrics, score_quantized(bench, trained, path, images)
     score = RungScore(
         rung=rung,
         epochs=tuned.epochs,
@@ -296,6 +321,7 @@ def train_and_score(
         lr0=settings.lr0,
         seconds=time.monotonic() - began,
         metrics=metrics,
+        float_metrics=in_float,
         norms_again=norms_again,
     )
     return trained, score

@@ -16,10 +16,9 @@ from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.propose.distributions import distribution_of
 from autoprune.search.propose.objectives import constraint_of, values_of
-from autoprune.storage.study_folder import StudyFolder
+from autoprune.storage.study_folder import StudyFolder, weights_in
 
 ORIGIN = "taken_from"  # user attribute of a trial that was taken over
-_WEIGHTS = ("model.pt", "model.onnx", "model.pt2")
 
 Source = tuple[StudyFolder, TrialRecord]
 
@@ -122,14 +121,15 @@ def _copy_weights(source: StudyFolder, record: TrialRecord, target: Path) -> boo
     target.mkdir(parents=True, exist_ok=True)
     if record.map50_95 is None or record.latency is None:
         return False
-    for name in _WEIGHTS:
+    for file in weights_in(source.folder_of(record)):
         with suppress(FileNotFoundError):
-            shutil.copyfile(source.folder_of(record) / name, target / f"{name}.part")
-            (target / f"{name}.part").replace(target / name)
+            draft = target / f"{file.name}.part"
+            shutil.copyfile(file, draft)
+            draft.replace(target / file.name)
     if (target / "model.pt").exists() and source.reread(record) == record:
         return True
-    for name in _WEIGHTS:
-        (target / name).unlink(missing_ok=True)
+    for file in weights_in(target):
+        file.unlink(missing_ok=True)
     return False
 
 

@@ -52,6 +52,18 @@ class RuntimeBench(Protocol):
         """Write a runtime's file."""
 
 
+def likely_here(asked: RuntimeOptions) -> int:
+    """How many other runtimes there are whose files can be written on this machine."""
+    found = 0
+    for name in RUNTIMES.names():
+        try:
+            RUNTIMES.row(name, "--runtime").refuse_without_makers()
+        except ConfigError:
+            continue
+        found += name != asked.runtime
+    return found
+
+
 def other_runtimes(
     bench: RuntimeBench, module: nn.Module, folder: Path, listener: SearchListener
 ) -> tuple[RuntimeTime, ...]:

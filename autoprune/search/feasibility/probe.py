@@ -28,7 +28,7 @@ from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.prepare import check_stride, runtime_options
 from autoprune.search.feasibility.alternatives import GLANCE, SIBLINGS, SIZES, timed_options
 from autoprune.search.feasibility.decide import verdict_of
-from autoprune.search.feasibility.other_runtimes import RuntimeTime, other_runtimes
+from autoprune.search.feasibility.other_runtimes import RuntimeTime, likely_here, other_runtimes
 from autoprune.search.learn.learn_latency import learn_latency, shared_folder
 from autoprune.search.learn.predicting import DEMO_LIMIT_S
 from autoprune.search.learn.stairs import IndexStairs, shown_stairs, space_text, steps_comment
@@ -141,7 +141,7 @@ def probe(
         listener.say(f"Dense: {latency.median_ms:.2f} ms.")
         if note := denormals_note(dense.denormals, loaded.options):
             listener.say(f"Note: {note}.")
-        others = len(RUNTIMES.names()) - 1
+        others = likely_here(bench.options)
         after_s = (3 + SIBLINGS + SIZES + others) * export_s + (3 + others) * GLANCE.cap_s
         left_s = LIMIT_S - (time.monotonic() - began) - after_s
         limit_s = max(0.0, min(DEMO_LIMIT_S, left_s))

@@ -17,6 +17,7 @@ from autoprune.latency.export import ExportedModel
 from autoprune.latency.measure import measure_dense
 from autoprune.pruning.prune import uniform_plan
 from autoprune.pruning.size import model_size
+from autoprune.search.context.int8 import score_file
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Checked, Measured
 from autoprune.search.learn.earlier import earlier_studies
@@ -38,7 +39,7 @@ def measured(bench: Checked, listener: SearchListener) -> Measured:
     with quiet(folder / "log.txt"):
         listener.stage("latency")
         own = Path(tempfile.mkdtemp(prefix="dense-", dir=process_folder()))  # workers have none
-        exported = bench.export(bench.yolo.model, own)
+        exported = bench.export(bench.yolo.model, own, calibrated=True)
         if record is None or record.latency is None:
             record, latency = _record(bench, exported, listener)
         else:
@@ -84,11 +85,27 @@ def _record(
     validating = time.monotonic()
     metrics = validate(model, data, data.selection_images, size, bench.device)
     validated_s = time.monotonic() - validating
-    final = validate(model, data, data.final_images, size, bench.device)
+    in_float = None
+    if bench.quantizes:
+        in_float, metrics = metrics, score_file(bench, model, exported.path, data.selection_images)
+        final = score_file(bench, model, exported.path, data.final_images)
+        listener.say(
+            f"Quantized but not pruned: {metrics.metric} {metrics.map50_95:.3f} on val, in float"
+            f" {in_float.map50_95:.3f}."
+        )
+    else:
+        final = validate(model, data, data.final_images, size, bench.device)
     widths = dict(bench.space.widths)
     plan = bench.annotated(uniform_plan(widths, 0.0))
     plan.save(bench.folder.dense / "plan.yaml")
-    score = RungScore(rung=0, epochs=0, images_seen=0, seconds=validated_s, metrics=metrics)
+    score = RungScore(
+        rung=0,
+        epochs=0,
+        images_seen=0,
+        seconds=validated_s,
+        metrics=metrics,
+        float_metrics=in_float,
+    )
     record = TrialRecord(
         kind="dense",
         name="dense",

@@ -13,12 +13,13 @@ from autoprune.domain.front import pareto_front
 from autoprune.domain.goal import Evidence, Limit
 from autoprune.domain.outcome import Outcome
 from autoprune.domain.ranking import best_known, nearest_miss, ranked
-from autoprune.domain.record import LatencyResult, TrialRecord
+from autoprune.domain.record import DetectionMetrics, LatencyResult, TrialRecord
 from autoprune.evaluation.checkpoint import load_yolo
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.validate import validate
 from autoprune.search.context.budget import Allowance
 from autoprune.search.context.failures import candidate_failure
+from autoprune.search.context.int8 import score_file, score_quantized
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Calibrated, Checked, Informed, Measured
 from autoprune.search.select.stand_in import stand_in
@@ -152,10 +153,7 @@ def score_on_new_images(
         try:
             with quiet(folder / "log.txt"):
                 module = _trained(bench, folder)
-                final = validate(
-                    module, bench.data, bench.data.final_images, bench.train_size, bench.device
-                )
-                bench.keep_export(module, folder)
+                final = _on_new_images(bench, module, folder)
         except Exception as error:
             failure = candidate_failure(error, folder)
             listener.say(f"{record.name}: no final score ({failure.reason}: {failure.detail})")
@@ -164,6 +162,18 @@ def score_on_new_images(
         longest_s = max(longest_s, time.monotonic() - began)
     if left_out:
         listener.say(f"No time left for the final score of {left_out} more; continue to get them.")
+
+
+def _on_new_images(bench: Measured, module: nn.Module, folder: Path) -> DetectionMetrics:
+    """The final score; the exported file is left in the folder, in INT8 the very file scored."""
+    images = bench.data.final_images
+    if not bench.quantizes:
+        final = validate(module, bench.data, images, bench.train_size, bench.device)
+        bench.keep_export(module, folder)
+        return final
+    file = bench.kept_file(folder)
+    score = score_file if file.exists() else score_quantized
+    return score(bench, module, file, images)
 
 
 def outcome_of(
@@ -209,7 +219,11 @@ def _measured_again(
         least_s, most_s = CONFIRMING_S
         timing = replace(bench.timing, dense_s=least_s, cap_s=most_s).for_dense()
         try:
-            return replace(bench, timing=timing).measure(module, folder, processes)
+            timed = replace(bench, timing=timing)
+            file = bench.kept_file(folder)
+            if bench.quantizes and file.exists():  # the one whose mAP counts
+                return timed.measure_file(file, processes)
+            return timed.measure(module, folder, processes)
         except Exception as error:
             failure = candidate_failure(error, folder)
             listener.say(

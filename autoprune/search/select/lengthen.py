@@ -12,11 +12,13 @@ from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.validate import validate
 from autoprune.search.context.budget import Allowance
 from autoprune.search.context.failures import candidate_failure
+from autoprune.search.context.int8 import score_file
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.candidate import train_and_score
 from autoprune.search.select.costs import Costs
 
+LONGER_FILE = "longer"  # the INT8 file, until it is known to be better
 LONGER = 3  # times the epochs of the short fine-tune
 DISTILL = 1.0
 """Share of the dense model's outputs in the loss, unless the user sets one.
@@ -54,6 +56,7 @@ def lengthen(
         epochs = min(epochs, int(most_s / per_epoch_s))
     if epochs < bench.fine_tune.epochs:  # a shorter one than before only shakes the weights
         return best
+    tried = folder / f"{LONGER_FILE}{bench.options.row.suffix}"
     listener.candidate(f"longer fine-tune of {best.name}", None, None)
     listener.stage("fine-tune")
     try:
@@ -64,15 +67,20 @@ def lengthen(
             share = DISTILL if settings.distill is None else settings.distill
             settings = replace(settings, epochs=epochs, distill=share)
             trained, score = train_and_score(
-                bench, module, folder, listener, settings, LONG, most_s
+                bench, module, folder, listener, settings, LONG, most_s, file=LONGER_FILE
             )
             kept = best.kept_score or short
             if score.metrics.map50_95 > kept.metrics.map50_95:
                 images = bench.data.final_images
-                final = validate(trained, bench.data, images, bench.train_size, bench.device)
+                if bench.quantizes:
+                    file = tried.replace(bench.kept_file(folder))
+                    final = score_file(bench, trained, file, images)
+                else:
+                    final = validate(trained, bench.data, images, bench.train_size, bench.device)
+                    bench.keep_export(trained, folder)
                 score = score.model_copy(update={"final": final})
-                bench.keep_export(trained, folder)
                 bench.save_model(trained, folder / "model.pt", best.pruning_plan())
+            tried.unlink(missing_ok=True)
             longer = best.model_copy(update={"rungs": (*best.rungs, score)})
             bench.folder.save_record(longer)  # at once: it says whose weights model.pt holds
     except Exception as error:

@@ -27,6 +27,7 @@ from autoprune.search.select.costs import Costs
 from autoprune.search.select.order import misleading, order
 from autoprune.search.select.sentinel import Sentinel
 from autoprune.storage.locks import Held, alone
+from autoprune.storage.study_folder import weights_in
 
 FIRST_TRIES = 3  # measurements owed, so that a plan is trained even if the first is too slow
 WANTED = 2  # fine-tuned trials, if they can be had before what always comes
@@ -220,5 +221,5 @@ def drop_weights(
     kept = {record.name for record in (*pareto_front(records), *contenders)}
     for record in records:
         if record.kind == "trial" and record.state == "complete" and record.name not in kept:
-            for name in ("model.pt", "model.onnx", "model.pt2"):
-                (bench.folder.folder_of(record) / name).unlink(missing_ok=True)
+            for file in weights_in(bench.folder.folder_of(record)):
+                file.unlink(missing_ok=True)

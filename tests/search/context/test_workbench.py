@@ -10,6 +10,8 @@ import pytest
 from torch import nn
 
 from autoprune.errors import TrialFailed
+from autoprune.evaluation.pictures import Pictures
+from autoprune.latency.quantizing import IMAGES, Quantizing
 from autoprune.search.context import workbench
 from autoprune.search.context.workbench import Measured
 from tests.search.fakes import latency
@@ -45,7 +47,13 @@ class TwoExporters:
     def __init__(self, wrong: tuple[str, ...] = ("first",)) -> None:
         self.wrong, self.asked = wrong, []
 
-    def export(self, module: nn.Module, folder: Path, after: str | None = None) -> Any:
+    def export(
+        self,
+        module: nn.Module,
+        folder: Path,
+        after: str | None = None,
+        calibrated: bool = False,
+    ) -> Any:
         self.asked.append(after)
         if after == "second":
             raise TrialFailed("export", "no exporter is left after second")
@@ -111,3 +119,24 @@ def test_another_failure_is_no_reason_to_export_again(tmp_path: Path) -> None:
     with pytest.raises(TrialFailed, match="took too long"):
         Measured.measure(bench, nn.Identity(), tmp_path)
     assert bench.asked == [None]
+
+
+def test_only_a_file_whose_map_counts_sees_training_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(workbench, "export_model", lambda *given: seen.append(given[-1]))
+    files = tuple(tmp_path / f"{number}.png" for number in range(IMAGES + 5))
+    bench: Any = SimpleNamespace(
+        kept_file=lambda folder: folder / "model.onnx",
+        recalibration_images=files,
+        imgsz=(32, 64),
+        data=SimpleNamespace(channels=3),
+        options=SimpleNamespace(runtime="onnxruntime-int8"),
+        full_range=True,
+    )
+    Measured.export(bench, nn.Identity(), tmp_path)
+    Measured.export(bench, nn.Identity(), tmp_path, calibrated=True)
+    timed, scored = seen
+    assert timed == Quantizing(None, full_range=True)
+    assert scored == Quantizing(Pictures(files[:IMAGES], (32, 64), 3), full_range=True)

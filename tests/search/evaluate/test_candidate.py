@@ -11,7 +11,7 @@ import pytest
 from torch import nn
 
 from autoprune.domain.goal import Goal
-from autoprune.domain.record import SHORT, UNTRAINED, Failure, TrialRecord
+from autoprune.domain.record import SHORT, UNTRAINED, DetectionMetrics, Failure, TrialRecord
 from autoprune.errors import ConfigError, StorageFailed, TargetUnreachable, TrialFailed
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.evaluate import candidate as evaluate
@@ -369,3 +369,35 @@ def test_a_records_candidate_is_the_one_it_was_made_of(
     made = evaluate_untrained(bench, TRIAL, SILENT)
     path = bench.folder.trial(3) / "record.json"
     assert Candidate.of(TrialRecord.load(path)) == Candidate.of(made) == TRIAL
+
+
+@pytest.mark.parametrize(("trained", "kept"), [(0.6, False), (0.2, True)])
+def test_with_an_int8_runtime_the_files_map_counts_and_that_of_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: float, kept: bool
+) -> None:
+    """Float is compared with float: 0.55 in INT8 after training is no worse than 0.58 before."""
+    invented = Invented()
+    invented.scores = [0.58 if not kept else 0.3, trained]  # in float, then in INT8
+    of_files = [0.55, 0.25]
+    bench = invented_bench(tmp_path, invented, monkeypatch)
+    bench.quantizes = True
+    files: list[str] = []
+
+    def quantized(bench: Any, module: nn.Module, file: Path, images: Any) -> DetectionMetrics:
+        files.append(file.name)
+        found = of_files.pop(0)
+        return DetectionMetrics(map50=found, map50_95=found, split="val", images=8)
+
+    monkeypatch.setattr(evaluate, "score_quantized", quantized)
+    made = evaluate_trained(bench, TRIAL, SILENT)
+    short, untrained = made.at_rung(SHORT), made.at_rung(UNTRAINED)
+    assert short is not None
+    assert untrained is not None
+    assert (short.metrics.map50_95, short.float_map50_95) == (0.55, trained)
+    assert made.map50_95 == 0.55
+    assert made.untrained_kept == kept
+    assert files == ["model.onnx"] * (1 + kept)
+    assert made.kept_score is not None
+    assert made.kept_score.metrics.map50_95 == (0.25 if kept else 0.55)
+    assert made.untrained_map50_95 == (0.3 if kept else 0.58), "plans are ranked by float mAP"
+    assert made == bench.folder.trial_records()[0]

@@ -32,7 +32,8 @@ def _bench(root: Path, map50_95: float, known: list[str]) -> Any:
         yolo=SimpleNamespace(model=SimpleNamespace(names=dict(enumerate(known)))),
         data=SimpleNamespace(names=("cat", "dog"), path=Path("data.yaml")),
         config=SimpleNamespace(model=Path("mine.pt"), goal=Goal(kind="speedup", value=2)),
-        export=lambda *_: None,
+        export=lambda *_, **__: None,
+        quantizes=False,
         grown=lambda *_, **found: found,
     )
 
@@ -65,7 +66,7 @@ def test_denormal_numbers_are_said_and_noted_once_in_a_study(
     bench = _bench(tmp_path, 0.5, ["cat", "dog"])
     bench.folder = StudyFolder(tmp_path / "new")  # nothing is measured yet
     for name, value in {
-        "export": lambda *_: exported,
+        "export": lambda *_, **__: exported,
         "options": RuntimeOptions("onnxruntime", (64, 64)),
         "space": SimpleNamespace(widths={0: (32,)}),
         "annotated": lambda plan: plan,

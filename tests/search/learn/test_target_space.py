@@ -87,6 +87,7 @@ def _bench(root: Path, pruner: Pruner, **asked: Any) -> Calibrated:
         data=data,
         imgsz=IMGSZ,
         recalibration_images=(),
+        full_range=False,
         fine_tune=missing,
         device="cpu",
         target=missing,

@@ -12,6 +12,7 @@ from torch import nn
 from autoprune.domain.record import LONG, TrialRecord
 from autoprune.errors import TrialFailed
 from autoprune.search.context.listener import SearchListener
+from autoprune.search.evaluate import candidate
 from autoprune.search.select import lengthen as module
 from autoprune.search.select.lengthen import LONGER, lengthen
 from tests.search.evaluation_bench import PLAN, Invented, invented_bench
@@ -133,3 +134,26 @@ def test_a_longer_one_must_beat_the_weights_that_are_kept(bench: Any, invented: 
     found = longer.at_rung(LONG)
     assert found is not None
     assert found.final is None
+
+
+@pytest.mark.parametrize("found", [0.7, 0.5])
+def test_an_int8_file_replaces_the_one_before_only_where_it_is_better(
+    bench: Any, invented: Invented, monkeypatch: pytest.MonkeyPatch, found: float
+) -> None:
+    bench.quantizes = True
+    kept = bench.kept_file(bench.folder.trial(0))
+    kept.write_bytes(b"short")
+    invented.scores = [0.9, found, 0.66]  # in float, of the file, of the file on new images
+
+    def quantized(bench: Any, module: Any, file: Path, images: Any) -> Any:
+        file.write_bytes(b"longer")
+        return invented.validate()
+
+    monkeypatch.setattr(candidate, "score_quantized", quantized)
+    monkeypatch.setattr(module, "score_file", invented.validate)
+    longer = lengthen(bench, BEST, unlimited(), SearchListener()).at_rung(LONG)
+    assert longer is not None
+    assert (longer.metrics.map50_95, longer.float_map50_95) == (found, 0.9)
+    assert (longer.final is not None) == (found > 0.6)
+    assert kept.read_bytes() == (b"longer" if found > 0.6 else b"short")
+    assert not list(kept.parent.glob("longer.*"))
