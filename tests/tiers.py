@@ -40,6 +40,7 @@ tests/pruning/test_mask_equivalence.py::test_a_random_plan_equals_silencing_its_
 tests/evaluation/test_fine_tune.py
 tests/evaluation/test_full_fine_tune.py
 tests/evaluation/test_quiet.py
+tests/evaluation/test_validate_file.py
 tests/evaluation/test_regrowth_guard.py::test_plain_ultralytics_uses_a_sealed_file_but_never_trains_it
 tests/evaluation/test_checkpoint.py::test_malicious_files_are_refused_and_run_nothing
 tests/evaluation/test_checkpoint.py::test_another_task_is_named

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,24 @@ from autoprune.evaluation.watchdog import watched
 from autoprune.storage.scratch import scratch_folder
 
 
+@dataclass(frozen=True)
+class Scores:
+    """What a validation found.
+
+    Attributes:
+        metrics: mAP, and what it was measured on.
+        by_class: Class name -> AP50-95 in [0, 1], of the classes that have objects in the images.
+    """
+
+    metrics: DetectionMetrics
+    by_class: dict[str, float]
+
+
 def validate(
     model: nn.Module,
     data: DataSummary,
     images: Sequence[Path],
-    imgsz: int,
+    imgsz: int | tuple[int, int],
     device: str | int | None = "cpu",
     batch: int = 16,
 ) -> DetectionMetrics:
@@ -39,8 +53,9 @@ def validate(
             fuse its layers).
         data: Where the images and class names are from; its classes must be the model's.
         images: `data.selection_images`, `data.final_images` or any others.
-        imgsz: Side of the square pictures in pixels. (`yolo val` crops the padding of each batch
-            instead, which no exported model with a fixed input does.)
+        imgsz: Side of the square pictures in pixels, or (height, width) of all pictures. (`yolo
+            val` crops the padding of each batch instead, which no exported model with a fixed
+            input does.)
         device: Where to compute.
         batch: Images per forward pass.
 
@@ -51,10 +66,41 @@ def validate(
         TrialFailed: ("nan") A prediction or metric is not finite. ("timeout") It hung.
         ConfigError: The model's classes are not the data's.
     """
+    return scores(model, data, images, imgsz, device, batch).metrics
+
+
+def scores(
+    model: nn.Module,
+    data: DataSummary,
+    images: Sequence[Path],
+    imgsz: int | tuple[int, int],
+    device: str | int | None = "cpu",
+    batch: int = 16,
+) -> Scores:
+    """As `validate`, with the AP of each class."""
     # a YOLO wraps the DetectionModel, whose own `.model` is the list of layers
     module: Any = model if isinstance(model.model, nn.Sequential) else model.model
     check_classes(module, len(data.names), str(data.path))
-    task = model_task(module)
+    used_up = copy.deepcopy(module).float().eval()
+    return validated(module, used_up, data, images, imgsz, device, batch)
+
+
+def validated(
+    model: nn.Module,
+    used_up: nn.Module,
+    data: DataSummary,
+    images: Sequence[Path],
+    imgsz: int | tuple[int, int],
+    device: str | int | None,
+    batch: int,
+) -> Scores:
+    """Validate what answers for a model.
+
+    Args:
+        model: What its task and its branch are read from.
+        used_up: What answers: a copy of it, or a stand-in. The others: as for `validate`.
+    """
+    task = model_task(model)
     with (
         scratch_folder("val") as folder,
         idle_cores() as use_idle_cores,
@@ -67,22 +113,22 @@ def validate(
             "split": "val",
             "imgsz": imgsz,
             "batch": batch,
-            "rect": False,  # the square input that is exported and timed
-            "nms": not is_end_to_end(module),
+            "rect": False,  # the fixed input that is exported and timed
+            "nms": not is_end_to_end(model),
             "device": choose_device(device).removeprefix("cuda:"),
             "workers": 0,
             "plots": False,
             "verbose": False,
         }
-        used_up = copy.deepcopy(module).float().eval()
         with watched("validation"):
-            *found, seen = main_scores(used_up, Path(folder), settings, use_idle_cores)
-    if not all(map(math.isfinite, found)):
+            found = main_scores(used_up, Path(folder), settings, use_idle_cores)
+    if not all(map(math.isfinite, (found.map50, found.map50_95, *found.by_class.values()))):
         raise TrialFailed("nan", "mAP is not finite")
-    return DetectionMetrics(
-        map50=found[0],
-        map50_95=found[1],
+    metrics = DetectionMetrics(
+        map50=found.map50,
+        map50_95=found.map50_95,
         metric=task.metric,
         split=data.split_name(images),
-        images=seen,
+        images=found.images,
     )
+    return Scores(metrics, {data.names[index]: each for index, each in found.by_class.items()})

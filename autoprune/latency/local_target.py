@@ -52,12 +52,6 @@ class LocalTarget:
 
     def _output(self, text: str, timeout_s: float) -> tuple[bytes, int, str]:
         """The runner's stdout, cut just above MAX_OUTPUT_BYTES, its status and its stderr's end."""
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(runner.SCRUBBED_VARIABLES)
-        }
-        environment[runner.PARENT_VARIABLE] = str(os.getpid())
         deadline = time.monotonic() + timeout_s
         with tempfile.TemporaryFile() as job:
             job.write(text.encode())
@@ -67,7 +61,7 @@ class LocalTarget:
                 stdin=job,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=environment,
+                env=clean_environment(),
                 start_new_session=os.name == "posix",
             )
         assert process.stdout is not None
@@ -82,7 +76,7 @@ class LocalTarget:
             detail = f"the measurement took longer than {timeout_s:g} s"
             raise TrialFailed("timeout", detail) from None
         finally:
-            _kill_group(process)
+            kill_group(process)
             answer.close()
             complaint.close()
         return answer.kept, process.returncode, complaint.kept.decode("utf-8", "replace")
@@ -103,7 +97,18 @@ def _alone(lock_path: Path) -> Iterator[None]:
         yield
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def clean_environment() -> dict[str, str]:
+    """Of a runner: nothing that changes a runtime's threads, and its parent's number."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(runner.SCRUBBED_VARIABLES)
+    }
+    environment[runner.PARENT_VARIABLE] = str(os.getpid())
+    return environment
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
     """End the process and whatever it started."""
     if os.name == "posix":
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -387,7 +387,7 @@ def _import(module: str) -> Any:
         raise RunnerError("runtime", message) from None
 
 
-def _loader_of(job: Job) -> Any:
+def loader_of(job: Job) -> Any:
     """(path, job) -> model, for the job's runtime.
 
     Raises:
@@ -567,7 +567,7 @@ def run_job(job: Job) -> dict[str, Any]:
         RunnerError: The job cannot be done.
     """
     before = machine_state()
-    load = _loader_of(job)
+    load = loader_of(job)
     checked = [check["model"] for check in job["checks"]]
     paths = dict.fromkeys([job["dense"], *job["candidates"], *checked])
     models = {path: load(path, job) for path in paths}
@@ -620,17 +620,18 @@ def answer(text: str) -> dict[str, Any]:
     """The answer to a job given as JSON text; an error becomes an answer too."""
     try:
         result = run_job(json.loads(text))
-    except RunnerError as error:
-        result = _error(error.kind, str(error))
-    except (KeyError, TypeError) as error:
-        result = _error("job", f"{type(error).__name__}: {error}")
     except Exception as error:
-        kind = getattr(error, "kind", None)
-        if kind in _KINDS:  # a loader's own
-            result = _error(kind, str(error))
-        else:
-            result = _error("model", f"{type(error).__name__}: {error}")
+        result = error_of(error)
     return {"runner_version": RUNNER_VERSION, **result}
+
+
+def error_of(error: Exception) -> dict[str, Any]:
+    """What an answer says of an error: {"error": {"kind", "message"}}."""
+    kind = getattr(error, "kind", None)
+    if kind in _KINDS:  # the runner's, or a loader's own
+        return _error(kind, str(error))
+    kind = "job" if isinstance(error, (KeyError, TypeError)) else "model"
+    return _error(kind, f"{type(error).__name__}: {error}")
 
 
 def _cores() -> int | None:
@@ -654,7 +655,7 @@ def _error(kind: str, message: str) -> dict[str, Any]:
     return {"error": {"kind": kind, "message": " ".join(message.split())[:500]}}
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """On Linux, end when the process named by PARENT_VARIABLE does, however it dies."""
     parent = os.environ.get(PARENT_VARIABLE)
     if parent is None or platform.system() != "Linux":
@@ -670,7 +671,7 @@ def main() -> int:
     """Read the job from stdin and print the answer, alone, on stdout."""
     if sys.path and os.path.realpath(sys.path[0]) == os.path.dirname(os.path.realpath(__file__)):
         del sys.path[0]  # the neighbours of this file must not shadow installed modules
-    _die_with_parent()
+    die_with_parent()
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a runtime prints goes to stderr
     result = answer(sys.stdin.read())

@@ -131,7 +131,7 @@ def parse_output(raw: bytes, ended: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise TrialFailed("latency", "the runner's answer is not a JSON object")
     if "error" in content:
-        _raise_error(content["error"])
+        raise_error(content["error"])
     return content
 
 
@@ -166,7 +166,13 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a time")
 
 
-def _raise_error(error: Any) -> NoReturn:
+def raise_error(error: Any) -> NoReturn:
+    """Raise what the runner's {"kind", "message"} stands for.
+
+    Raises:
+        ConfigError: The runtime or the provider is not there.
+        TrialFailed: "oom", or "latency" for anything else.
+    """
     known = isinstance(error, dict)
     kind = error.get("kind") if known else None
     message = " ".join(printable_lines(str(error.get("message") if known else error)))[:500]

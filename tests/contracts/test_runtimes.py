@@ -8,11 +8,13 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from autoprune.errors import ConfigError
+from autoprune.latency.answers import local_answers
 from autoprune.latency.export import export_model
 from autoprune.latency.local_target import LocalTarget
 from autoprune.latency.measure import check_loads, compare
@@ -84,6 +86,10 @@ def test_each_exporter_writes_a_file_whose_output_is_torchs(
         assert result.fingerprint.runtime == name
         assert result.fingerprint.provider == row.provider
         before = exporter
+    image, expected = map(np.load, exported.reference or ())
+    with local_answers(exported, options(name)) as answers:
+        (answered,) = answers(image)
+    np.testing.assert_allclose(answered, expected, atol=1e-3)
 
 
 def test_a_lighter_model_is_faster(name: str, target: LocalTarget, tmp_path: Path) -> None:

@@ -646,3 +646,33 @@ def test_a_validator_filters_decoded_predictions_in_a_method_of_its_own(
     assert found[2] == 2
     assert len(started) == 1
     assert [shape[:2] for shape in shapes] == [(2, 6)]
+
+
+def test_a_validator_takes_any_module_that_says_what_it_reads_of_a_model(
+    data_yaml: Path, tmp_path: Path
+) -> None:
+    """Of a plain module: names, stride, yaml's channels, end2end; args.imgsz may be [h, w]."""
+    import numpy as np
+
+    from autoprune.evaluation.inside.stand_in import StandIn
+    from autoprune.evaluation.inside.validator import main_scores
+
+    shapes: list[tuple[int, ...]] = []
+    model = tiny_model().eval()
+
+    def answers(image: Any) -> list[Any]:
+        shapes.append(image.shape)
+        assert image.dtype == np.float32
+        assert 0 <= image.min() < image.max() <= 1
+        with torch.no_grad():
+            return [model(torch.from_numpy(image))[0].numpy()]
+
+    settings = {
+        "task": "detect", "mode": "val", "data": str(data_yaml), "split": "val", "rect": False,
+        "batch": 2, "imgsz": (SIZE, 2 * SIZE), "device": "cpu", "workers": 0, "plots": False,
+        "verbose": False,
+    }  # fmt: skip
+    found = main_scores(StandIn(model, answers, 3), tmp_path, settings, lambda _: None)
+    assert shapes == [(1, 3, SIZE, 2 * SIZE)] * 2
+    assert found == main_scores(copy.deepcopy(model), tmp_path, settings, lambda _: None)
+    assert set(found.by_class) <= set(NAMES)

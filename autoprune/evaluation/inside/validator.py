@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -60,30 +60,49 @@ VALIDATORS: dict[str, tuple[type[FiniteValidator], str]] = {  # and which metric
 }
 
 
+class MainScores(NamedTuple):
+    """What a validation found, of the task's own kind.
+
+    Attributes:
+        map50: mAP50.
+        map50_95: mAP50-95.
+        images: Images seen, without those that Ultralytics finds corrupt.
+        by_class: Class id -> AP50-95, of the classes that have objects in the images.
+    """
+
+    map50: float
+    map50_95: float
+    images: int
+    by_class: dict[int, float]
+
+
 def main_scores(
     model: nn.Module, folder: Path, settings: dict[str, Any], at_start: Callable[..., None]
-) -> tuple[float, float, int]:
+) -> MainScores:
     """Validate a model; Ultralytics fuses the layers of the module it is given.
 
     Args:
         model: Used up.
         folder: Receives what Ultralytics writes.
-        settings: Its settings of a validation; "task" names the model's.
+        settings: Its settings of a validation; "task" names the model's. "imgsz" may be
+            (height, width) in pixels.
         at_start: Called once the device and the number of threads are chosen.
-
-    Returns:
-        mAP50 and mAP50-95 of the task's own kind, and images seen, without those that Ultralytics
-        finds corrupt.
 
     Raises:
         TrialFailed: ("nan") A prediction is not finite.
     """
     kind, metric = VALIDATORS[settings["task"]]
-    validator = kind(save_dir=folder, args=settings)
+    size = settings["imgsz"]
+    square = size if isinstance(size, int) else max(size)
+    validator = kind(save_dir=folder, args={**settings, "imgsz": square})
+    if square != size:
+        validator.args.imgsz = list(size)  # given at once, it would be made a square
     validator.add_callback("on_val_start", at_start)
     validator(model=model)
-    found = getattr(validator.metrics, metric)
-    return float(found.map50), float(found.map), int(validator.seen)
+    found, seen = getattr(validator.metrics, metric), int(validator.seen)
+    by_class = zip(found.ap_class_index, found.ap, strict=True)
+    by_id = {int(index): float(score) for index, score in by_class}
+    return MainScores(float(found.map50), float(found.map), seen, by_id)
 
 
 def _tensors(found: Any) -> Iterator[Tensor]:
