@@ -25,7 +25,9 @@ VERSIONS = {
     "stages.json": 1,
     "latency_predictor.json": 2,  # with a price of plain joins
     "latency_table.json": 1,
-    "request.json": 1,  # of a full fine-tune
+    "request.json": 1,  # of a full fine-tune, or of a bundle
+    "step.json": 1,  # of a bundle in the making
+    "card.json": 1,
 }
 """Kind of file, by its usual name -> the version written now.
 
