@@ -5,13 +5,13 @@ from __future__ import annotations
 from autoprune.latency.options import RuntimeOptions
 
 _LOADERS = {  # first package of the runtime -> how a file is opened and run
-    "onnxruntime": """import onnxruntime
+    "onnxruntime": """\
 session = onnxruntime.InferenceSession(str(FILE), providers=["{provider}"])
 run = lambda image: session.run(None, {{session.get_inputs()[0].name: image}})[0][0]""",
-    "openvino": """import openvino
+    "openvino": """\
 model = openvino.Core().compile_model(str(FILE), "{provider}")
 run = lambda image: model(image)[0][0]""",
-    "torch": """import torch
+    "torch": """\
 model = torch.export.load(FILE).module()
 first = lambda outputs: outputs[0] if isinstance(outputs, (tuple, list)) else outputs
 run = lambda image: first(model(torch.from_numpy(image)))[0].detach().numpy()""",
@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 import cv2
 import numpy as np
+import {package}
 FILE = Path(__file__).with_name("{file}")
 {loader}
 NAMES = {names}
@@ -105,6 +106,7 @@ def predict_program(
         decode = _DECODE_TURNED if turned else _DECODE_NMS
     about = {"segment": "Masks are not drawn.", "pose": "Keypoints are not drawn."}.get(task, "")
     return _PROGRAM.format(
+        package=options.row.packages[0],
         about=f"Needs numpy, opencv-python, {options.row.packages[0]}. {about}".strip(),
         file=file,
         loader=loader.format(provider=options.provider or options.row.provider),

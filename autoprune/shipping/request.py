@@ -143,4 +143,4 @@ def check_folder(output: Path) -> None:
         found = {file.name for file in output.iterdir()}
         if found and not found & {"card.json", ".work"}:
             expected = "a new or empty folder, or one that apply made"
-            raise ConfigError.of("--output", "", f"{output} with other files in it", expected)
+            raise ConfigError.of(f"--output {output}", "", "other files in it", expected)
