@@ -40,6 +40,7 @@ def apply(
     with exit_codes.exit_codes("apply", debug=debug):
         from autoprune import api
         from autoprune.cli.arguments import image_size, split_overrides
+        from autoprune.cli.prune_screen import Once
         from autoprune.errors import ConfigError
         from autoprune.evaluation.quiet import prepare_environment
 
@@ -67,7 +68,7 @@ def apply(
             allow_broken=allow_broken,
             allow_unlabelled=allow_unlabelled,
             fine_tune=pairs,
-            say=lambda line: print(line, flush=True),
+            say=Once(),
         )
         dense, shipped = card.dense, card.shipped
         print(f"{output}: {', '.join(card.files)}, card.json")

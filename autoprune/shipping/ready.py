@@ -74,7 +74,8 @@ class Ready:
         return {
             "model": self.base,
             "plan": self.plan.to_mapping(),
-            "weights": None if self.weights is None else _hash_of(self.weights),
+            "branch": branch_of(self),
+            "weights": self._hash_of_weights(),
             "data": self.data.sha256,
             "imgsz": list(self.imgsz),
             "runtime": self.options.runtime,
@@ -87,6 +88,11 @@ class Ready:
             "max_drop": limits.max_drop,
             "fine_tune": {k: v for k, v in settings.items() if k not in _OF_THE_MACHINE},
         }
+
+    def _hash_of_weights(self) -> str | None:
+        if self.weights is None:
+            return None
+        return model_hash(load_yolo(self.weights, trust=self.request.config.trust_checkpoint).model)
 
 
 def checked(request: Request, target: LatencyTarget | None, say: Callable[[str], None]) -> Ready:
@@ -137,7 +143,8 @@ def checked(request: Request, target: LatencyTarget | None, say: Callable[[str],
     for note in data.notes:
         say(f"Note: {note}.")
     dense = in_order_of(dense, data.names, str(data.path))
-    weights = request.weights if _fit(request.weights, plan, base, say) else None
+    trust = config.trust_checkpoint
+    weights = request.weights if _fit(request.weights, plan, base, trust, say) else None
     elsewhere = target is None and config.target != "local"
     chosen = options.provider not in (None, options.row.provider)
     runs_here = all(map(importlib.util.find_spec, options.row.packages))
@@ -161,11 +168,13 @@ def branch_of(ready: Ready) -> str | None:
     return deployed_branch(ready.dense)
 
 
-def _fit(weights: Path | None, plan: PruningPlan, base: str, say: Callable[[str], None]) -> bool:
+def _fit(
+    weights: Path | None, plan: PruningPlan, base: str, trust: bool, say: Callable[[str], None]
+) -> bool:
     """Whether a file holds weights that were trained for a plan."""
     if weights is None or not weights.is_file():
         return False
-    noted = sealed_info(load_yolo(weights).model)
+    noted = sealed_info(load_yolo(weights, trust=trust).model)
     if noted.get("base") != base or "plan" not in noted:
         say(f"Note: {weights} is of another model; the plan is applied afresh.")
         return False
@@ -173,7 +182,3 @@ def _fit(weights: Path | None, plan: PruningPlan, base: str, say: Callable[[str]
         say(f"Note: {weights} is of another plan; this one is applied afresh.")
         return False
     return True
-
-
-def _hash_of(file: Path) -> str:
-    return model_hash(load_yolo(file).model)

@@ -12,6 +12,7 @@ from typing import Any
 
 from autoprune.domain.card import Score
 from autoprune.domain.record import LatencyResult
+from autoprune.evaluation.branches import choose_branch
 from autoprune.evaluation.class_head import in_order_of
 from autoprune.evaluation.images import load_batch
 from autoprune.evaluation.inside.pruned_yolo import PrunedYOLO, as_pruned_yolo, load_pruned
@@ -55,9 +56,10 @@ def make_weights(ready: Ready, shop: Workshop, hands: Hands) -> dict[str, Any]:
     """Write start.pt: the weights that the study trained for the plan, or the pruned ones."""
     if (done := shop.done("weights")) is not None:
         return done
-    path = shop.work / "start.pt"
+    path, config = shop.work / "start.pt", ready.request.config
     if ready.weights is not None:
-        pruned = load_pruned(ready.weights, trust=ready.request.config.trust_checkpoint)
+        pruned = load_pruned(ready.weights, trust=config.trust_checkpoint)
+        choose_branch(pruned.model, config.nms, str(ready.weights))
         how = f"trained by the study ({ready.weights.name})"
     else:
         pruned = hands.prune()
@@ -79,7 +81,7 @@ def fine_tune(ready: Ready, shop: Workshop, hands: Hands) -> Path:
         return start
     if shop.done("fine-tune") is None:
         training = shop.work / "training"
-        tuned = hands.tune(load_pruned(start), training)
+        tuned = hands.tune(_opened(ready, start), training)
         check_widths(ready.dense, ready.plan, tuned.model, "after training")
         tuned.save(path)
         shop.finish("fine-tune", {"settings": ready.train_args})
@@ -89,7 +91,7 @@ def fine_tune(ready: Ready, shop: Workshop, hands: Hands) -> Path:
 
 def shipped_model(ready: Ready, weights: Path) -> Any:
     """The module in the .pt that ships, as it is reloaded."""
-    module = load_pruned(weights).model
+    module = _opened(ready, weights).model
     check_widths(ready.dense, ready.plan, module, "after reload")
     return module
 
@@ -199,6 +201,10 @@ def time_left(began: float, done: int, left: int) -> str:
     return (
         f", about {seconds:.0f} s left" if seconds < 90 else f", about {seconds / 60:.0f} min left"
     )
+
+
+def _opened(ready: Ready, file: Path) -> PrunedYOLO:
+    return load_pruned(file, trust=ready.request.config.trust_checkpoint)
 
 
 def _scored(ready: Ready, module: Any, exported: ExportedModel, images: tuple[Path, ...]) -> Scores:
