@@ -36,7 +36,7 @@ file take the older form or refuse it. A file without a version is of version 1.
 """
 
 
-_SEALED = ("record.json",)  # kinds of files whose numbers are published
+_SEALED = ("record.json", "card.json")  # kinds of files whose numbers are published
 
 
 def stamped(kind: str, content: Mapping[Any, Any]) -> dict[Any, Any]:
