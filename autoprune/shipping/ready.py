@@ -172,7 +172,7 @@ def _fit(
     weights: Path | None, plan: PruningPlan, base: str, trust: bool, say: Callable[[str], None]
 ) -> bool:
     """Whether a file holds weights that were trained for a plan."""
-    if weights is None or not weights.is_file():
+    if weights is None or not weights.is_file() or plan.removes_nothing():
         return False
     noted = sealed_info(load_yolo(weights, trust=trust).model)
     if noted.get("base") != base or "plan" not in noted:
