@@ -75,8 +75,7 @@ def _made(ready: Ready, shop: Workshop, hands: Hands, command: list[str]) -> Mod
     where = "through the runtime" if ready.runs_here else "through torch: the runtime is not here"
     begin("mAP", f"of both files, {where}")
     models = {DENSE: (ready.dense, dense), SHIPPED: (module, shipped)}
-    runtime_version = latencies[1].fingerprint.runtime_version
-    scores = steps.validate(ready, shop, models, runtime_version, hands.say)
+    scores = steps.validate(ready, shop, models, hands.say)
     begin("bundle", str(shop.output))
     files = _write_files(ready, shop, weights, shipped)
     sides = {

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -160,14 +161,12 @@ def validate(
     ready: Ready,
     shop: Workshop,
     models: dict[str, tuple[Any, ExportedModel]],
-    version: str,
     say: Say,
 ) -> dict[tuple[str, str], Score]:
     """Score both models on val and on the final images, from their files where that can be.
 
     Args:
         models: Name -> the module and its file.
-        version: Of the runtime.
         say: Told how far it is.
 
     Returns:
@@ -183,8 +182,7 @@ def validate(
             left -= len(images)
             if (done := shop.done(step)) is None:
                 scored = _scored(ready, module, exported, images)
-                through = f"{ready.options.runtime} {version}" if ready.runs_here else "torch"
-                done = _score(scored, through).model_dump(mode="json")
+                done = _score(scored, _through(ready)).model_dump(mode="json")
                 shop.finish(step, done)
                 seen += len(images)
             score = found[name, split] = Score.model_validate(done)
@@ -205,6 +203,16 @@ def time_left(began: float, done: int, left: int) -> str:
 
 def _opened(ready: Ready, file: Path) -> PrunedYOLO:
     return load_pruned(file, trust=ready.request.config.trust_checkpoint)
+
+
+def _through(ready: Ready) -> str:
+    """What computes the outputs on this machine, with its version."""
+    if not ready.runs_here:
+        return f"torch {version('torch')}"
+    try:
+        return f"{ready.options.runtime} {version(ready.options.row.packages[0])}"
+    except (PackageNotFoundError, IndexError):  # a module that is named otherwise than its package
+        return ready.options.runtime
 
 
 def _scored(ready: Ready, module: Any, exported: ExportedModel, images: tuple[Path, ...]) -> Scores:
