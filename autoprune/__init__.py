@@ -6,6 +6,7 @@ Nouns and where they are kept   Verbs (folders)
   errors    the error tree        latency     time a model on its target
                                   evaluation  fine-tune and validate (Ultralytics)
                                   search      compose all of that under Optuna
+                                  shipping    from a plan to the bundle that ships
                                   report      records -> HTML, PNG, CSV
                                   demo        the generated data set and its checkpoint
 Doors: `api` (Python) and `cli` (terminal). The public names are listed in `_HOMES` and load on
@@ -20,6 +21,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers; a test compares it with _HOMES
+    from autoprune.api.applying import apply
     from autoprune.api.exporting import export
     from autoprune.api.inspecting import inspect
     from autoprune.api.measuring import measure
@@ -63,6 +65,7 @@ __all__ = [
     "TrialFailed",
     "TrialRecord",
     "UnsupportedModel",
+    "apply",
     "export",
     "inspect",
     "load",
@@ -76,6 +79,7 @@ __version__ = "0.1.0"
 
 # public name -> the module it is defined in
 _HOMES = {
+    "apply": "autoprune.api.applying",
     "export": "autoprune.api.exporting",
     "inspect": "autoprune.api.inspecting",
     "load": "autoprune.api.pruning",

@@ -56,6 +56,8 @@ tests/evaluation/inside/test_distill.py
 tests/pruning/test_compensation.py::test_every_architecture_is_pruned_to_the_ruled_widths_with_finite_outputs
 tests/pruning/test_compensation.py::test_the_plan_alone_decides_the_widths_not_the_criterion
 tests/pruning/test_extreme_plans.py
+tests/shipping/test_apply.py
+tests/shipping/test_ready.py
 tests/search/context/test_prepare.py
 tests/search/feasibility/test_probe.py
 tests/search/propose/test_profile_sampler.py::test_a_wrong_profile_is_corrected_by_the_trials

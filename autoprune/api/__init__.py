@@ -6,6 +6,7 @@ A program that calls one finds its environment, loggers, threads and folders as 
 
 from __future__ import annotations
 
+from autoprune.api.applying import apply
 from autoprune.api.exporting import export
 from autoprune.api.inspecting import inspect
 from autoprune.api.measuring import measure, measure_self_test
@@ -15,6 +16,7 @@ from autoprune.api.searching import SearchResult, probe, search
 
 __all__ = [
     "SearchResult",
+    "apply",
     "export",
     "fine_tune_pruned",
     "inspect",

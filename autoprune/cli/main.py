@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from autoprune.cli import exit_codes, files, options
+from autoprune.cli import applying, exit_codes, files, options
 from autoprune.domain.config import ALLOW_BROKEN, ALLOW_UNLABELLED
 
 app = typer.Typer(
@@ -262,7 +262,7 @@ def prune(
         print_pruned(pruned, output, how, tuned=data is not None)
 
 
-for _command in (files.inspect, files.measure, files.export, files.report):
+for _command in (applying.apply, files.inspect, files.measure, files.export, files.report):
     app.command()(_command)
 
 

@@ -25,7 +25,9 @@ VERSIONS = {
     "stages.json": 1,
     "latency_predictor.json": 2,  # with a price of plain joins
     "latency_table.json": 1,
-    "request.json": 1,  # of a full fine-tune
+    "request.json": 1,  # of a full fine-tune, or of a bundle
+    "step.json": 1,  # of a bundle in the making
+    "card.json": 1,
 }
 """Kind of file, by its usual name -> the version written now.
 
@@ -34,7 +36,7 @@ file take the older form or refuse it. A file without a version is of version 1.
 """
 
 
-_SEALED = ("record.json",)  # kinds of files whose numbers are published
+_SEALED = ("record.json", "card.json")  # kinds of files whose numbers are published
 
 
 def stamped(kind: str, content: Mapping[Any, Any]) -> dict[Any, Any]:

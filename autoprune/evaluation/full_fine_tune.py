@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,18 +97,28 @@ def _trained(
         model, more = load_pruned(last), {"resume": True, **machine}
     else:
         more = arguments
-    model.add_callback("on_fit_epoch_end", partial(_after_epoch, say))
+    model.add_callback("on_fit_epoch_end", _AfterEpoch(say))
     resolved = str(resolved_data_yaml(data, folder, kept))
     model.train(**{**more, "data": resolved, "save_dir": str((folder / _RUN).resolve())})
     return model
 
 
-def _after_epoch(say: Say, trainer: Any) -> None:
-    if not trainer.evaluating and trainer.metrics:  # other GPUs' processes have no metrics
+class _AfterEpoch:
+    """Says after each epoch how far a training is."""
+
+    def __init__(self, say: Say) -> None:
+        self.say, self.began, self.seen = say, time.monotonic(), 0
+
+    def __call__(self, trainer: Any) -> None:
+        if trainer.evaluating or not trainer.metrics:  # other GPUs' processes have no metrics
+            return
+        self.seen += 1
         task = TASKS[trainer.args.task]
         score = trainer.metrics.get(task.column, 0.0)
         shown = f": {task.metric} {score:.3f} on val" if trainer.fitness is not None else ""
-        say(f"epoch {trainer.epoch + 1} of {trainer.epochs}{shown}")
+        left_s = (time.monotonic() - self.began) / self.seen * (trainer.epochs - trainer.epoch - 1)
+        left = f", about {left_s / 60:.0f} min left" if left_s >= 60 else ""
+        self.say(f"epoch {trainer.epoch + 1} of {trainer.epochs}{shown}{left}")
 
 
 def _request(model: PrunedYOLO, data: Path | str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -25,14 +25,14 @@ _COLOUR = 3  # channels: read as BGR, fed as RGB
 class _Letterboxed:
     """One picture and where the original lies inside it, as fractions of its sides."""
 
-    picture: torch.Tensor  # (channels, imgsz, imgsz), colour as RGB, 0 to 1
+    picture: torch.Tensor  # (channels, height, width), colour as RGB, 0 to 1
     left: float
     top: float
     width: float
     height: float
 
     def moved(self, labels: Labels) -> Labels:
-        """Objects of the original as fractions of the square."""
+        """Objects of the original as fractions of the picture."""
         scale = np.array([self.width, self.height], np.float32)
         start = np.array([self.left, self.top], np.float32)
         boxes = labels.boxes.copy()
@@ -59,16 +59,18 @@ def check_channels(module: nn.Module, channels: int, data: str) -> None:
         raise ConfigError.of(data, "channels", channels, f"the model's {input_channels(module)}")
 
 
-def load_batch(images: Sequence[Path], imgsz: int, channels: int = _COLOUR) -> torch.Tensor:
+def load_batch(
+    images: Sequence[Path], imgsz: int | tuple[int, int], channels: int = _COLOUR
+) -> torch.Tensor:
     """Read and letterbox images.
 
     Args:
         images: Image files.
-        imgsz: Side of the square pictures in pixels.
+        imgsz: Side of the square pictures in pixels, or (height, width).
         channels: Of the pictures, 1 to 4; see `input_channels`.
 
     Returns:
-        Float tensor of shape (images, channels, imgsz, imgsz), 0 to 1; three channels are RGB.
+        Float tensor of shape (images, channels, height, width), 0 to 1; three channels are RGB.
 
     Raises:
         ConfigError: A file is not a readable image of so many channels.
@@ -100,17 +102,19 @@ def load_labelled_batch(
     return {"img": pictures, **targets(objects, layout.task, imgsz)}
 
 
-def _letterbox(image: Path, imgsz: int, channels: int) -> _Letterboxed:
+def _letterbox(image: Path, imgsz: int | tuple[int, int], channels: int) -> _Letterboxed:
+    high, wide = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
     pixels = read_picture(image, channels)
-    ratio = imgsz / max(pixels.shape[:2])
-    height, width = (min(math.ceil(side * ratio), imgsz) for side in pixels.shape[:2])
+    ratio = min(high / pixels.shape[0], wide / pixels.shape[1])
+    height = min(math.ceil(pixels.shape[0] * ratio), high)
+    width = min(math.ceil(pixels.shape[1] * ratio), wide)
     if (height, width) != pixels.shape[:2]:
         resized = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
         pixels = np.asarray(resized, np.uint8).reshape(height, width, channels)
-    left, top = (imgsz - width) // 2, (imgsz - height) // 2
-    square = np.full((imgsz, imgsz, channels), _GREY, np.uint8)
+    left, top = (wide - width) // 2, (high - height) // 2
+    square = np.full((high, wide, channels), _GREY, np.uint8)
     square[top : top + height, left : left + width] = pixels
     if channels == _COLOUR:
         square = square[:, :, ::-1]
     picture = torch.from_numpy(np.ascontiguousarray(square.transpose(2, 0, 1))).float() / 255
-    return _Letterboxed(picture, left / imgsz, top / imgsz, width / imgsz, height / imgsz)
+    return _Letterboxed(picture, left / wide, top / high, width / wide, height / high)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from autoprune.domain.record import LatencyResult
 from autoprune.latency.runner import block_times, log_interval
 
 Array = np.ndarray[Any, Any]
@@ -96,3 +97,24 @@ def tail_factor(times_ms: Array) -> float:
     """
     steady = block_times(times_ms)[:, None] if times_ms.shape[1] > 1 else np.median(times_ms)
     return max(1.0, float(np.quantile(times_ms / steady, 0.9)))
+
+
+def at_dense_time(result: LatencyResult, dense: LatencyResult) -> LatencyResult:
+    """A result with its ratio as measured, in milliseconds of another dense time.
+
+    Args:
+        result: Measured beside the dense model at some earlier time.
+        dense: The dense model's latency as calibrated since, with the same fingerprint.
+    """
+    ratio = Interval(result.ratio, result.ratio_low, result.ratio_high)
+    time_ms = ratio.times(Interval(dense.median_ms, dense.low_ms, dense.high_ms))
+    return result.model_copy(
+        update={
+            "median_ms": time_ms.value,
+            "p90_ms": result.p90_ms * time_ms.value / result.median_ms,
+            "low_ms": time_ms.low,
+            "high_ms": time_ms.high,
+            "dense_ms": dense.median_ms,
+            "dense_now_ms": None,  # that was another day
+        }
+    )

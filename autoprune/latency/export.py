@@ -34,7 +34,7 @@ from autoprune.latency.quantizing import Quantizing, quantized_writer
 from autoprune.latency.rewrites import rewrite_in_place
 from autoprune.latency.runtimes import RUNTIMES
 
-__all__ = ["ExportedModel", "export_model", "folded"]
+__all__ = ["ExportedModel", "export_model", "folded", "write_references"]
 
 OPSET = 18
 _REFERENCE_SEED = 0
@@ -105,6 +105,29 @@ def export_model(
             problems.append(f"{exporter}: {error or type(error).__name__}")
     path.unlink(missing_ok=True)
     raise _failed(path, problems, None)
+
+
+def write_references(
+    model: nn.Module, images: torch.Tensor, folder: Path
+) -> tuple[tuple[Path, ...], ...]:
+    """Write images, and the outputs that an exported file has to give for them, as .npy.
+
+    Args:
+        model: As for `export_model`.
+        images: (images, channels, height, width), float32 in [0, 1].
+        folder: Receives them.
+
+    Returns:
+        Of each image the files of it and of its outputs, as in `ExportedModel.reference`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = folded(model)
+    written = []
+    with _quietly(), torch.no_grad():
+        for number, image in enumerate(images):
+            path = folder / f"image{number}.npy"
+            written.append(_write_reference(plain(image[None]), image[None], path))
+    return tuple(written)
 
 
 def folded(model: nn.Module) -> nn.Module:

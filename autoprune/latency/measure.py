@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from autoprune.domain.record import LASTING_CHANGE_ALLOWED, Fingerprint, LatencyResult
@@ -131,27 +132,6 @@ def compare(
     return reference, *(_relative_result(output, each, reference, settings) for each in others)
 
 
-def at_dense_time(result: LatencyResult, dense: LatencyResult) -> LatencyResult:
-    """A result with its ratio as measured, in milliseconds of another dense time.
-
-    Args:
-        result: Measured beside the dense model at some earlier time.
-        dense: The dense model's latency as calibrated since, with the same fingerprint.
-    """
-    ratio = Interval(result.ratio, result.ratio_low, result.ratio_high)
-    time_ms = ratio.times(Interval(dense.median_ms, dense.low_ms, dense.high_ms))
-    return result.model_copy(
-        update={
-            "median_ms": time_ms.value,
-            "p90_ms": result.p90_ms * time_ms.value / result.median_ms,
-            "low_ms": time_ms.low,
-            "high_ms": time_ms.high,
-            "dense_ms": dense.median_ms,
-            "dense_now_ms": None,  # that was another day
-        }
-    )
-
-
 def together(results: Sequence[LatencyResult]) -> LatencyResult:
     """One result of several of the same model, each from a process of its own.
 
@@ -221,13 +201,23 @@ def check_loads(target: LatencyTarget, model: ExportedModel, options: RuntimeOpt
     return Greeting(_fingerprint(output), output.free_bytes, output.cores, output.int8)
 
 
-def check_answers(target: LatencyTarget, model: ExportedModel, options: RuntimeOptions) -> None:
+def check_answers(
+    target: LatencyTarget,
+    model: ExportedModel,
+    options: RuntimeOptions,
+    references: Sequence[tuple[Path, ...]] = (),
+) -> float:
     """Run a model once on the target and compare its output with torch's; nothing is timed.
+
+    With `references`, as `write_references` gives them, for those images. Returns the largest
+    difference, as a share of what `runner.check_output` says.
 
     Raises:
         ConfigError, TrialFailed, TargetUnreachable: As `measure_dense`.
     """
-    _measured(target, [model], [model], options, None)
+    checked = [replace(model, reference=each) for each in references] or [model]
+    output = _measured(target, [model], checked, options, None)
+    return max((check.max_rel_diff or 0.0 for check in output.checks), default=0.0)
 
 
 def _measured(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from autoprune.domain.card import ModelCard
 from autoprune.domain.outcome import Outcome
 from autoprune.domain.record import TrialRecord
 from autoprune.domain.schema import VERSIONS, load_json, save_json, stamped, unstamped
@@ -25,10 +26,12 @@ from autoprune.search.context.study_settings import compare_settings, save_setti
 from autoprune.search.learn.calibration import images_of
 from autoprune.search.learn.profile import Profile
 from autoprune.search.learn.stairs import space_text
+from autoprune.shipping.workshop import Workshop
 from autoprune.storage.study_folder import StudyFolder
 from autoprune.storage.yaml_io import dump_yaml, load_yaml
 from tests.latency.staircases import chain
 from tests.report import fake_study as fake
+from tests.shipping.fake_card import card
 
 GEOMETRY = chain()
 WIDTHS: dict[int, tuple[int, ...]] = {0: (16,), 1: (64,)}
@@ -110,6 +113,19 @@ def _request(root: Path) -> Made:
     return root / "request.json", lambda: _keep_or_compare(root, request, begun=True)
 
 
+def _step(root: Path) -> Made:
+    shop = Workshop(root, {})
+    with shop.opened():
+        shop.finish("export", {"exporter": "dynamo"})
+    return shop.work / "export.json", lambda: shop.done("export")
+
+
+def _card(root: Path) -> Made:
+    path = root / "card.json"
+    card().save(path)
+    return path, lambda: ModelCard.load(path)
+
+
 def _some_predictor() -> LatencyPredictor:
     prices = np.ones((len(WORK), len(GEOMETRY.convs)))
     staircase, error = Staircase(16, pads_inputs=True, align=4), PredictorError(0.01, 0.99, 48)
@@ -128,6 +144,8 @@ MAKERS: dict[str, Callable[[Path], Made]] = {
     "latency_predictor.json": _predictor,
     "latency_table.json": _table,
     "request.json": _request,
+    "step.json": _step,
+    "card.json": _card,
 }
 
 

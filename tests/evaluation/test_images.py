@@ -65,3 +65,14 @@ def test_an_unreadable_picture_is_named(pictures: list[Path]) -> None:
         pictures[1].write_bytes(content)
         with pytest.raises(ConfigError, match=r"1\.png"):
             load_batch(pictures, 64)
+
+
+def test_an_oblong_input_holds_the_whole_picture(pictures: list[Path]) -> None:
+    square, oblong = load_batch(pictures[:1], 64), load_batch(pictures[:1], (64, 96))
+    assert square.shape[2:] == (64, 64)
+    assert oblong.shape[2:] == (64, 96)
+    height, width = cv2.imread(str(pictures[0])).shape[:2]
+    scale = min(64 / height, 96 / width)
+    grey = (oblong[0] == torch.tensor(114 / 255)).all(0)
+    assert int((~grey.all(1)).sum()) == pytest.approx(height * scale, abs=1)
+    assert int((~grey.all(0)).sum()) == pytest.approx(width * scale, abs=1)

@@ -53,7 +53,7 @@ def test_of_the_demo_it_is_torchs_for_each_class(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "nms"),
-    [("yolov8n-seg", None), ("yolo11n-pose", None), ("yolov8n-obb", None), ("yolo26n-seg", False)],
+    [("yolov8n-seg", None), ("yolo11n-pose", None), ("yolov8n-obb", None), ("yolo26n", False)],
 )
 def test_of_each_task_it_is_torchs_and_so_is_each_object(
     name: str, nms: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,6 +9,7 @@ from autoprune.latency.fake_target import FakeTarget
 from autoprune.latency.measure import (
     RuntimeOptions,
     TimingSettings,
+    check_answers,
     compare,
     measure_against,
     measure_dense,
@@ -161,6 +162,15 @@ def test_an_output_that_is_not_torchs_fails_the_export(models, check):
     dense = measure_dense(fake(), models["dense"], OPTIONS, SETTINGS)
     with pytest.raises(TrialFailed, match=r"half\.onnx"):
         measure_against(drifting, models["half"], models["dense"], dense, OPTIONS, SETTINGS)
+
+
+def test_several_images_are_checked_in_one_job(models, tmp_path):
+    candidate, target = models["half"], fake()
+    references = [(tmp_path / f"{n}.input.npy", tmp_path / f"{n}.expected.npy") for n in range(3)]
+    assert check_answers(target, candidate, OPTIONS, references) == 0.0
+    (job,) = target.jobs
+    assert [check["input"] for check in job["checks"]] == [str(given) for given, _ in references]
+    assert {check["model"] for check in job["checks"]} == {str(candidate.path)}
 
 
 def test_every_file_named_in_the_job_is_handed_to_the_target(models):

@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import create_trial
 
 from autoprune.domain.record import UNTRAINED, TrialRecord
-from autoprune.latency.measure import at_dense_time
+from autoprune.latency.estimate import at_dense_time
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.candidate import Candidate

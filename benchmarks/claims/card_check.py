@@ -1,0 +1,150 @@
+"""Claim: the numbers on a bundle's card are made again by code that shares nothing with `apply`.
+
+    python benchmarks/claims/card_check.py BUNDLE --dense best.pt --data my.yaml
+
+Plain Ultralytics, torch, ONNX Runtime and numpy; nothing of autoprune is imported. For bundles with
+a .onnx file. mAP is that of `YOLO(model.onnx).val()` on val and test (a data set without a test
+split has no split of that name to compare), of the dense model that of `YOLO(best.pt).val()` at the
+same fixed size. MACs are counted by hooks. The shipped file is timed in three processes of its own.
+
+It prints a line per number and ends with the number of those that disagree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+MAP_APART = 1e-3  # of mAP and AP, in [0, 1]
+TIME_APART = 0.05  # beyond the card's interval: another hour of the same machine
+RUNS, PROCESSES = 300, 3
+
+
+def time_file(file: str, threads: int, size: list[int]) -> float:
+    """The 25 % quantile of the time of one run, in ms."""
+    import numpy as np
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    (image,) = session.get_inputs()
+    feed = {image.name: np.random.default_rng(0).random((1, image.shape[1], *size), np.float32)}
+    times = []
+    for _ in range(RUNS):
+        wall, busy = time.perf_counter(), time.process_time()
+        session.run(None, feed)
+        wall, busy = time.perf_counter() - wall, time.process_time() - busy
+        times.append(min(wall, busy) if threads == 1 else wall)
+    return float(np.quantile(times, 0.25)) * 1e3
+
+
+def timed(file: Path, threads: int, size: list[int]) -> list[float]:
+    """The same in several processes, in ms."""
+    command = [sys.executable, __file__, str(file), "--time", str(threads), *map(str, size)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
+    run = {"capture_output": True, "text": True, "check": True, "env": environment}
+    return [float(subprocess.run(command, **run).stdout) for _ in range(PROCESSES)]
+
+
+def size_of(model: Any, size: list[int]) -> tuple[int, int]:
+    """Parameters, and multiply-accumulates of the convolutions in one forward pass."""
+    import torch
+    from torch import nn
+
+    macs = 0
+
+    def count(conv: Any, inputs: Any, output: Any) -> None:
+        nonlocal macs
+        weight = conv.weight
+        taps = weight.shape[1] * weight.shape[2] * weight.shape[3]
+        each = inputs[0].numel() if isinstance(conv, nn.ConvTranspose2d) else output.numel()
+        macs += each * taps
+
+    for name, part in model.named_modules():
+        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)) and "dfl" not in name:
+            part.register_forward_hook(count)
+    first = next(part for part in model.modules() if isinstance(part, nn.Conv2d))
+    params = sum(parameter.numel() for parameter in model.parameters())
+    with torch.no_grad():
+        model.eval()(torch.zeros(1, first.in_channels, *size))
+    return params, macs
+
+
+def scores(file: Path, split: str, arguments: argparse.Namespace, card: Any) -> Any:
+    """Ultralytics' own metrics of a file, of the task's own kind."""
+    from ultralytics import YOLO
+
+    size = card["imgsz"]
+    with tempfile.TemporaryDirectory() as folder:
+        found = YOLO(file, task=card["task"]).val(
+            data=str(arguments.data), split=split, imgsz=size if size[0] != size[1] else size[0],
+            rect=False, plots=False, verbose=False, workers=0, project=folder, device="cpu",
+            nms="end-to-end" not in (card["branch"] or ""),
+        )  # fmt: skip
+    return getattr(found, {"segment": "seg", "pose": "pose"}.get(card["task"], "box")), found.names
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--dense", type=Path)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--time", type=int, nargs=3, metavar=("THREADS", "H", "W"))
+    arguments = parser.parse_args()
+    if arguments.time:
+        print(time_file(str(arguments.bundle), arguments.time[0], arguments.time[1:]))
+        return
+    os.environ |= {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "0", "YOLO_VERBOSE": "0"}
+    from ultralytics import YOLO
+
+    bundle, apart = arguments.bundle, 0
+    card = json.loads((bundle / "card.json").read_text())
+
+    def hold(what: str, told: float, found: float, allowed: float) -> None:
+        nonlocal apart
+        agrees = abs(told - found) <= allowed
+        apart += not agrees
+        print(f"{'agrees' if agrees else 'DIFFERS'}  {what}: card {told:.6g}, here {found:.6g}")
+
+    for name, file in (("dense", arguments.dense), ("shipped", bundle / "model.pt")):
+        params, macs = size_of(YOLO(file).model, card["imgsz"])
+        hold(f"{name} parameters", card[name]["params"], params, 0)
+        hold(f"{name} MACs", card[name]["macs"], macs, 0)
+    onnx = bundle / "model.onnx"
+    hold("bytes of model.onnx", card["shipped"]["file_bytes"], onnx.stat().st_size, 0)
+    hold("bytes of model.pt", card["shipped"]["pt_bytes"], (bundle / "model.pt").stat().st_size, 0)
+    for part in ("val", "final"):
+        split = card["shipped"][part]["split"]
+        if split not in ("val", "test") or card["data"]["final_split"] != "test":
+            print(f"skipped  {split}: Ultralytics knows no split of that name")
+            continue
+        for name, file in (("dense", arguments.dense), ("shipped", onnx)):
+            told = card[name][part]
+            found, names = scores(file, split, arguments, card)
+            hold(f"{name} mAP50-95 on {split}", told["map50_95"], found.map, MAP_APART)
+            hold(f"{name} mAP50 on {split}", told["map50"], found.map50, MAP_APART)
+            for place, index in enumerate(found.ap_class_index):
+                label = names[int(index)]
+                what = f"{name} AP of {label} on {split}"
+                hold(what, told["by_class"].get(label, 0.0), found.ap[place], 5 * MAP_APART)
+    threads, told = card["fingerprint"]["threads"], card["shipped"]["latency"]
+    found_ms = statistics.median(timed(onnx, threads, card["imgsz"]))
+    room = (told["high_ms"] - told["low_ms"]) / 2 + TIME_APART * told["median_ms"]
+    middle = (told["high_ms"] + told["low_ms"]) / 2
+    hold(f"ms of model.onnx, median of {PROCESSES} processes", middle, found_ms, room)
+    print(f"{apart} of the card's numbers differ")
+    sys.exit(min(apart, 100))
+
+
+if __name__ == "__main__":
+    main()
