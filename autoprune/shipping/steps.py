@@ -22,7 +22,7 @@ from autoprune.evaluation.validate_file import Answers, scores_of_answers
 from autoprune.latency.answers import local_answers
 from autoprune.latency.checked_export import first_right
 from autoprune.latency.denormals import denormals_note
-from autoprune.latency.export import ExportedModel, export_model, write_references
+from autoprune.latency.export import ExportedModel, export_model, folded, write_references
 from autoprune.latency.measure import check_answers, measure_against, measure_dense, together
 from autoprune.latency.options import TimingSettings
 from autoprune.shipping.ready import Ready
@@ -123,7 +123,7 @@ def export(ready: Ready, shop: Workshop, name: str, module: Any) -> tuple[Export
         compare,
     )
     said = f"outputs of the {name} file equal torch's within {apart:.1e} on {len(images)} images"
-    widths = check_file_widths(module, exported.path)
+    widths = check_file_widths(folded(module), exported.path)
     if widths is not None:
         said += f"; {widths[0]} of {widths[1]} convolutions have the model's widths in the file"
         said += ", the others are rewritten" if widths[0] < widths[1] else ""
@@ -195,7 +195,7 @@ def time_left(began: float, done: int, left: int) -> str:
     """`, about 3 min left`: as long for each as so far; nothing where that is not known."""
     if not done or not left:
         return ""
-    seconds = (time.monotonic() - began) / done * left
+    seconds = max(1.0, (time.monotonic() - began) / done * left)
     return (
         f", about {seconds:.0f} s left" if seconds < 90 else f", about {seconds / 60:.0f} min left"
     )

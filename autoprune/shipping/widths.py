@@ -47,6 +47,10 @@ def check_widths(dense: Any, plan: PruningPlan, pruned: Any, what: str) -> int:
 def check_file_widths(model: Any, path: Path) -> tuple[int, int] | None:
     """Compare the weights in an exported file with those of the model it was made of.
 
+    Args:
+        model: As it is deployed: see `latency.export.folded`.
+        path: The file.
+
     Returns:
         How many convolutions have the model's own shape in the file, and how many the model has;
         the others were rewritten, and their outputs are compared. None where the file's kind
