@@ -83,6 +83,7 @@ def fine_tune(
             for moment in ("on_train_start", "on_train_batch_end"):
                 trainer.add_callback(moment, use_idle_cores)
             trainer.watch(on_epoch)
+            trainer.anneal()
             if most_s is not None:
                 trainer.keep_within(started + most_s - time.monotonic())
             if teacher is not None and settings.distill:

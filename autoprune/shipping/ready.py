@@ -20,9 +20,12 @@ from autoprune.evaluation.fewer_classes import classes_of, kept_classes, with_cl
 from autoprune.evaluation.fine_tune_settings import check_freeze, full_train_args
 from autoprune.evaluation.images import check_channels
 from autoprune.evaluation.model_task import check_keypoints, model_task
+from autoprune.evaluation.pictures import Pictures, sampled
 from autoprune.evaluation.regrowth_guard import sealed_info
 from autoprune.evaluation.sync_norms import without_sync_norms
 from autoprune.latency.options import RuntimeOptions
+from autoprune.latency.quantizing import IMAGES, Quantizing
+from autoprune.latency.runner import describe_machine
 from autoprune.latency.targets import LatencyTarget, target_from
 from autoprune.pruning.prune import widths_of
 from autoprune.pruning.selection import check_plan
@@ -42,6 +45,7 @@ class Ready:
         base: Hash of the model in the file.
         weights: Weights that were trained for this very plan; None: it is applied afresh.
         runs_here: Whether the runtime is installed on this machine too.
+        full_range: Whether the target's CPU, and this one, add up products of 8 bits.
     """
 
     request: Request
@@ -55,6 +59,13 @@ class Ready:
     device: str
     weights: Path | None
     runs_here: bool
+    full_range: bool
+
+    @property
+    def quantizing(self) -> Quantizing:
+        """What an INT8 runtime's file is made with: training images, the same ones each time."""
+        images = sampled(self.data.train, IMAGES, self.request.config.seed)
+        return Quantizing(Pictures(images, self.imgsz, self.data.channels), self.full_range)
 
     @property
     def task(self) -> str:
@@ -135,7 +146,7 @@ def checked(request: Request, target: LatencyTarget | None, say: Callable[[str],
     options = replace(options, imgsz=imgsz)
     known = classes_of(dense)
     in_data = known.in_data(described.names, str(config.data)) if known else None
-    greet(where, options, say)
+    greeting = greet(where, options, say)
     data = inspect_data(config.data, config.tolerated, model_task(dense).name, in_data)
     check_classes(dense, len(data.names), str(data.path))
     check_channels(dense, data.channels, str(data.path))
@@ -160,6 +171,7 @@ def checked(request: Request, target: LatencyTarget | None, say: Callable[[str],
         device=device,
         weights=weights,
         runs_here=runs_here and not (elsewhere and chosen),
+        full_range=bool(greeting.int8 and describe_machine()["int8"]),
     )
 
 

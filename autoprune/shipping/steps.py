@@ -103,12 +103,12 @@ def export(ready: Ready, shop: Workshop, name: str, module: Any) -> tuple[Export
     Returns:
         The file, and what was compared, in words.
     """
-    step, folder = f"export-{name}", shop.work / name
+    step, folder, runtime = f"export-{name}", shop.work / name, ready.options.runtime
     path = folder / f"model{ready.options.row.suffix}"
     if (done := shop.done(step)) is not None:
         reference = tuple(folder / each for each in done["reference"])
         known = done["exporter"], reference, done["end_to_end"]
-        return ExportedModel(path, ready.options.runtime, ready.imgsz, *known), done["said"]
+        return ExportedModel(path, runtime, ready.imgsz, *known), done["said"]
     shutil.rmtree(folder, ignore_errors=True)
     images = load_batch(_some(ready.data.final_images), ready.imgsz, ready.data.channels)
     references = write_references(module, images, folder / "images")
@@ -119,10 +119,12 @@ def export(ready: Ready, shop: Workshop, name: str, module: Any) -> tuple[Export
         return max(random, real)
 
     exported, apart = first_right(
-        lambda after: export_model(module, path, ready.imgsz, ready.options.runtime, after),
+        lambda after: export_model(
+            module, path, ready.imgsz, runtime, after, quantizing=ready.quantizing
+        ),
         compare,
     )
-    said = f"outputs of the {name} file equal torch's within {apart:.1e} on {len(images)} images"
+    said = f"outputs of the {name} file are torch's within {apart:.1e} on {len(images)} images"
     widths = check_file_widths(folded(module), exported.path)
     if widths is not None:
         said += f"; {widths[0]} of {widths[1]} convolutions have the model's widths in the file"

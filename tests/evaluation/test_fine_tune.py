@@ -99,6 +99,37 @@ def test_epochs_that_would_take_too_long_are_left_out_and_the_learning_rate_fall
     assert rates[-1] < rates[0] / 2  # by four epochs, not by nine
 
 
+@pytest.mark.parametrize(("most_s", "batches"), [(None, 8), (30.0, 3)])
+def test_the_learning_rate_falls_from_the_middle_on_to_its_end_even_where_time_cuts_it_off(
+    most_s: float | None,
+    batches: int,
+    pruned_module: nn.Module,
+    training: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each batch takes 10 s of a clock of its own."""
+    now, rates = [0.0], []
+    watch = ShortTrainer.watch
+
+    def watched(trainer: ShortTrainer, hook: Any) -> None:
+        def before_batch(trainer: ShortTrainer) -> None:
+            rates.append(trainer.optimizer.param_groups[0]["lr"])
+            now[0] += 10.0
+
+        watch(trainer, hook)
+        trainer.add_callback("on_train_batch_start", before_batch)
+
+    monkeypatch.setattr(ShortTrainer, "watch", watched)
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr(short_trainer, "time", clock)
+    monkeypatch.setattr(fine_tune_module, "time", clock)
+    _tune(pruned_module, training, tmp_path, epochs=1, batch=2, lr0=0.01, most_s=most_s)
+    assert len(rates) == batches
+    fallen = [max(0.0, 2 * number / batches - 1) for number in range(batches)]
+    assert rates == pytest.approx([0.01 * (1 - 0.95 * each) for each in fallen])
+
+
 def test_a_class_with_a_new_name_keeps_what_it_learned(
     pruned_module: Any, training: Path, tmp_path: Path
 ) -> None:

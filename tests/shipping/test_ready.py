@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,8 +17,10 @@ from autoprune.evaluation.regrowth_guard import sealed_info
 from autoprune.latency.fake_target import FakeTarget
 from autoprune.pruning.prune import uniform_plan, widths_of
 from autoprune.shipping import ready as module
+from autoprune.shipping import steps
 from autoprune.shipping.ready import checked
 from autoprune.shipping.request import Asked, Request, completed
+from autoprune.shipping.workshop import Workshop
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,7 @@ def request(study: Path, plan: str = "best.yaml") -> Request:
 
 
 def test_weights_of_the_very_plan_are_taken(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "greet", lambda *_: None)
+    monkeypatch.setattr(module, "greet", lambda *_: SimpleNamespace(int8=""))
     said: list[str] = []
     ready = checked(request(study), FakeTarget(), said.append)
     assert ready.weights == study / "best.pt"
@@ -56,7 +60,7 @@ def test_weights_of_the_very_plan_are_taken(study: Path, monkeypatch: pytest.Mon
 def test_those_of_another_plan_are_not_and_it_says_so(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "greet", lambda *_: None)
+    monkeypatch.setattr(module, "greet", lambda *_: SimpleNamespace(int8=""))
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda _: None)
     said: list[str] = []
     ready = checked(request(study, "asked.yaml"), FakeTarget(), said.append)
@@ -65,3 +69,28 @@ def test_those_of_another_plan_are_not_and_it_says_so(
     (line,) = said
     assert line == f"Note: {study / 'best.pt'} is of another plan; this one is applied afresh."
     assert not ready.runs_here, "a runtime that is not installed here cannot validate"
+
+
+@pytest.mark.parametrize("int8", ["", "avx_vnni"])
+def test_an_int8_file_is_made_with_training_images(
+    int8: str, study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Stop(Exception):
+        pass
+
+    given: list[Any] = []
+
+    def export_model(*_: Any, quantizing: Any) -> None:
+        given.append(quantizing)
+        raise Stop
+
+    monkeypatch.setattr(module, "greet", lambda *_: SimpleNamespace(int8=int8))
+    monkeypatch.setattr(module, "describe_machine", lambda: {"int8": "avx512_vnni"})
+    monkeypatch.setattr(steps, "export_model", export_model)
+    ready = checked(request(study), FakeTarget(), print)
+    with pytest.raises(Stop):
+        steps.export(ready, Workshop(tmp_path, {}), steps.DENSE, ready.dense)
+    (quantizing,) = given
+    assert quantizing.full_range is bool(int8)
+    assert {each.parent.name for each in quantizing.images.files} == {"train"}
+    assert [each.shape for each in quantizing.images] == [(1, 3, 64, 96)] * 2

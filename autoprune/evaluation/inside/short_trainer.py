@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from autoprune.evaluation.inside.trainer import KeepShapeTrainer
 
 Progress = Callable[[int, int], None]
 
+STEADY = 0.5  # share of the training before the learning rate falls
+
 _FASTER_CHANNELS_LAST = (platform.system(), platform.machine()) == ("Linux", "x86_64")
 _FUSED_ON_CPU = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 
@@ -31,6 +34,9 @@ class ShortTrainer(KeepShapeTrainer):
     writes_files = False
     images_seen = 0
     _images_in_batch = 0
+    _batches = 0
+    _began = 0.0
+    _ends = math.inf
 
     @property
     def trained(self) -> nn.Module:
@@ -53,27 +59,49 @@ class ShortTrainer(KeepShapeTrainer):
         self.add_callback("on_train_batch_end", after_batch)
         self.add_callback("on_train_epoch_end", after_epoch)
 
+    def anneal(self) -> None:
+        """Let the learning rate fall batch by batch from the middle on, also where time ends it.
+
+        Ultralytics lowers it after each epoch: of one epoch, or of one that is cut off, every step
+        has the first one's rate, which leaves the weights shaken.
+        """
+
+        def at_start(trainer: ShortTrainer) -> None:
+            trainer._began = time.monotonic()
+
+        def after_batch(trainer: ShortTrainer) -> None:
+            trainer._batches += 1
+            share = trainer._batches / (trainer.epochs * len(trainer.train_loader))
+            if math.isfinite(trainer._ends):
+                passed_s = time.monotonic() - trainer._began
+                share = max(share, passed_s / max(1e-9, trainer._ends - trainer._began))
+            falling = min(1.0, max(0.0, (share - STEADY) / (1 - STEADY)))
+            factor = trainer.lf(falling * trainer.epochs)
+            for group in trainer.optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+
+        self.add_callback("on_train_start", at_start)
+        self.add_callback("on_train_batch_end", after_batch)
+
     def keep_within(self, seconds: float) -> None:
         """Train fewer epochs than planned where those would take longer; stop then at the latest.
 
-        The learning rate falls by the epochs that are left; one that is cut off keeps its own.
+        The learning rate falls by the epochs, and the time, that are left.
         """
-        ends = time.monotonic() + seconds
+        self._ends = time.monotonic() + seconds
 
         def after_batch(trainer: ShortTrainer) -> None:
-            trainer.stop |= time.monotonic() >= ends
+            trainer.stop |= time.monotonic() >= trainer._ends
 
         def after_epoch(trainer: ShortTrainer) -> None:
             done, now = trainer.epoch + 1, time.monotonic()
-            per_epoch_s = (now - began[0]) / done
-            affordable = done + max(0, int((ends - now) / per_epoch_s))
+            per_epoch_s = (now - trainer._began) / done
+            affordable = done + max(0, int((trainer._ends - now) / per_epoch_s))
             if affordable < trainer.epochs:
                 trainer.epochs = trainer.args.epochs = affordable
                 trainer._setup_scheduler()
                 trainer.scheduler.last_epoch = trainer.epoch
 
-        began = [time.monotonic()]
-        self.add_callback("on_train_start", lambda _: began.insert(0, time.monotonic()))
         self.add_callback("on_train_batch_end", after_batch)
         self.add_callback("on_train_epoch_end", after_epoch)
 
