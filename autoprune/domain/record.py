@@ -126,7 +126,6 @@ class RungScore(Noun):
     metrics: DetectionMetrics  # of what is deployed: in INT8, of the exported file
     float_metrics: DetectionMetrics | None = None  # where that is so, of the model it was made of
     final: DetectionMetrics | None = None  # of rung LONG, on images the search never used
-    norms_again: bool = False  # batch-norm statistics were measured again after the fine-tune
 
     @property
     def float_map50_95(self) -> float:

@@ -12,7 +12,6 @@ from torch import nn
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import DetectionMetrics, LatencyResult, ModelSize
 from autoprune.evaluation.fine_tune_settings import FineTuneSettings
-from autoprune.search.evaluate import better_norms
 from autoprune.search.evaluate import candidate as evaluate
 from tests.search.fakes import DENSE, fake_bench, latency
 
@@ -25,14 +24,12 @@ class Invented:
     Attributes:
         predicted_ms, ms: Latency by the predictor, and measured.
         scores: What each validation finds, in turn.
-        again: What it finds once batch norms are measured again after a fine-tune.
         broken: Stage -> the error it raises.
     """
 
     def __init__(self, predicted_ms: float = 4.0, ms: float = 4.1) -> None:
         self.predicted_ms, self.ms = predicted_ms, ms
         self.scores = [0.3, 0.6]
-        self.again = 0.0
         self.broken: dict[str, BaseException] = {}
         self.asked: list[str] = []
         self.settings: FineTuneSettings | None = None
@@ -53,8 +50,7 @@ class Invented:
 
     def validate(self, *_: Any) -> DetectionMetrics:
         self.ask("validate")
-        again = self.asked[-2:] == ["measure again", "validate"]
-        found = self.again if again else self.scores.pop(0)
+        found = self.scores.pop(0)
         return DetectionMetrics(map50=found, map50_95=found, split="val", images=8)
 
     def fine_tune(
@@ -95,19 +91,15 @@ def invented_bench(
     bench.fine_tune = FineTuneSettings()
     bench.yolo = SimpleNamespace(model=nn.Identity())
     bench.imgsz, bench.train_size, bench.device = (64, 64), 64, "cpu"
-    bench.recalibration_images = (Path("a.jpg"), Path("b.jpg"))
+    bench.recalibration_images = ()
     bench.data = SimpleNamespace(
         selection_images=(), final_images=(), training_yaml=lambda folder: folder / "data.yaml"
     )
-    for asking in (evaluate, better_norms):
-        monkeypatch.setattr(asking, "validate", invented.validate)
+    monkeypatch.setattr(evaluate, "validate", invented.validate)
     monkeypatch.setattr(evaluate, "fine_tune", invented.fine_tune)
     monkeypatch.setattr(evaluate, "model_size", lambda module, size: ModelSize(params=9, macs=9))
     monkeypatch.setattr(
         evaluate, "recalibrate_batchnorm", lambda *_: invented.asked.append("recalibrate")
-    )
-    monkeypatch.setattr(
-        better_norms, "recalibrate_batchnorm", lambda *_: invented.ask("measure again")
     )
     monkeypatch.setattr(
         evaluate, "renormalize_batchnorm", lambda *_: invented.asked.append("renormalize")

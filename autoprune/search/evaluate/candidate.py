@@ -27,7 +27,6 @@ from autoprune.search.context.int8 import score_quantized
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.attempts import attempt
-from autoprune.search.evaluate.better_norms import with_better_norms
 from autoprune.storage.study_folder import StudyFolder, clear_leftovers
 
 CLEARLY_OVER = 2.0  # times the predictor's mean error: beyond that a plan is not even scored
@@ -287,8 +286,6 @@ def train_and_score(
 ) -> tuple[nn.Module, RungScore]:
     """Fine-tune a module, the dense one being the teacher, and validate it.
 
-    Its batch norms are the better ones of two: see `with_better_norms`.
-
     Args:
         file: Name, without suffix, of the INT8 file that is left in `folder` where one counts.
         most_s: Seconds that the fine-tune may take; None for as long as `settings` says.
@@ -308,12 +305,14 @@ def train_and_score(
         most_s=most_s,
     )
     _require_same_shapes(module, tuned.module)
-    trained, metrics, norms_again = with_better_norms(bench, tuned.module, listener)
+    listener.stage("validate")
+    images = bench.data.selection_images
+    metrics = validate(tuned.module, bench.data, images, bench.train_size, bench.device)
     in_float = None
     if bench.quantizes:
         listener.stage("quantize")
-        path, images = folder / f"{file}{bench.options.row.suffix}", bench.data.selection_images
-        in_float, metrics = metrics, score_quantized(bench, trained, path, images)
+        path = folder / f"{file}{bench.options.row.suffix}"
+        in_float, metrics = metrics, score_quantized(bench, tuned.module, path, images)
     score = RungScore(
         rung=rung,
         epochs=tuned.epochs,
@@ -322,9 +321,8 @@ def train_and_score(
         seconds=time.monotonic() - began,
         metrics=metrics,
         float_metrics=in_float,
-        norms_again=norms_again,
     )
-    return trained, score
+    return tuned.module, score
 
 
 def _require_same_shapes(before: nn.Module, after: nn.Module) -> None:

@@ -117,8 +117,6 @@ def test_promotion_adds_latency_and_fine_tune_to_what_is_known(
         "renormalize",
         "fine-tune",
         "validate",
-        "measure again",
-        "validate",
         "save",
     ]
     assert made.state == "complete"
@@ -154,36 +152,6 @@ def test_a_network_that_training_made_worse_is_kept_as_it_was(
     assert made.kept_score.metrics.map50_95 == max(0.7, fine_tuned)
 
 
-@pytest.mark.parametrize(("again", "better"), [(0.61, True), (0.6, False), (0.1, False)])
-def test_statistics_measured_again_are_kept_where_val_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: float, better: bool
-) -> None:
-    invented, saved = Invented(), []
-    invented.again = again
-    bench = invented_bench(tmp_path, invented, monkeypatch)
-    bench.save_model = lambda module, *_: saved.append(module)
-    trained = nn.Identity()
-    found = SimpleNamespace(module=trained, epochs=3, images_seen=24)
-    monkeypatch.setattr(evaluate, "fine_tune", lambda *_, **__: found)
-    made = evaluate_trained(bench, TRIAL, SILENT)
-    assert (made.map50_95, made.rungs[-1].norms_again) == (max(again, 0.6), better)
-    assert (saved[0] is trained) is not better
-
-
-def test_statistics_that_cannot_be_measured_again_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    invented = Invented()
-    invented.broken["measure again"] = TrialFailed("nan", "not finite")
-    made = evaluate_trained(invented_bench(tmp_path, invented, monkeypatch), TRIAL, SILENT)
-    assert (made.state, made.map50_95, made.rungs[-1].norms_again) == ("complete", 0.6, False)
-    invented = Invented()
-    bench = invented_bench(tmp_path / "one", invented, monkeypatch)
-    bench.recalibration_images = (Path("a.jpg"),)
-    assert evaluate_trained(bench, TRIAL, SILENT).map50_95 == 0.6
-    assert "measure again" not in invented.asked
-
-
 def test_the_learning_rate_goes_by_what_pruning_broke(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,8 +173,8 @@ def test_a_baseline_goes_through_all_rungs_at_once(
     invented = Invented(predicted_ms=9.0, ms=9.1)
     bench = invented_bench(tmp_path, invented, monkeypatch)
     made = evaluate_trained(bench, BASELINE, SILENT, however_slow=True)
-    tuned = ["renormalize", "fine-tune", "validate", "measure again", "validate", "save"]
-    asked = ["prune", "latency", "prune", "validate", *tuned]
+    tuned = ["prune", "validate", "renormalize", "fine-tune", "validate", "save"]
+    asked = ["prune", "latency", *tuned]
     assert invented.asked == asked
     assert (made.untrained_map50_95, made.map50_95, made.predicted_ms) == (0.3, 0.6, 9.0)
     assert bench.folder.baseline_records() == [made]
