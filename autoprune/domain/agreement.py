@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from scipy.stats import spearmanr
-
 from autoprune.domain.record import TrialRecord
 
 LATENCY_BAND = 0.05
@@ -88,4 +86,6 @@ def _spearman(points: list[tuple[float, float, float]]) -> float | None:
     untrained, trained = [point[1] for point in points], [point[2] for point in points]
     if len(points) < FEWEST or len(set(untrained)) < 2 or len(set(trained)) < 2:
         return None
+    from scipy.stats import spearmanr  # a second: only where there is something to rank
+
     return float(spearmanr(untrained, trained).statistic)

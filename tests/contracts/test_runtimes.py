@@ -91,7 +91,9 @@ def test_each_exporter_writes_a_file_whose_output_is_torchs(
     image, expected = map(np.load, exported.reference or ())
     with local_answers(exported, options(name)) as answers:
         (answered,) = answers(image)
-    np.testing.assert_allclose(answered, expected, atol=1e-3)
+    assert answered.shape == expected.shape
+    apart = np.abs(answered - expected).max() / max(1.0, np.abs(expected).max())
+    assert apart <= (row.tolerance if row.quantize is None else 0.05)
 
 
 def test_a_lighter_model_is_faster(name: str, target: LocalTarget, tmp_path: Path) -> None:
