@@ -479,8 +479,7 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     ),
     "other_families": (
         "Other families",
-        "python benchmarks/claims/other_families.py yolo11n yolo26n --timeout 280 --save, and"
-        " yolo11n-seg --images 1600 --only quality --save",
+        "python benchmarks/claims/other_families.py yolo11n yolo26n --timeout 280 --save",
         _other_families,
     ),
     "prune_speed": ("Time of one prune", "python benchmarks/claims/prune_speed.py", _prune_speed),

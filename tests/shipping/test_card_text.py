@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autoprune.shipping.card_text import card_text
+from autoprune.shipping.request import Limits
 from autoprune.shipping.run import _missed, _worse
 from tests.shipping.fake_card import card, score, side
 
@@ -32,11 +33,19 @@ def test_names_are_text() -> None:
 
 def test_limits_are_judged_by_the_upper_bound_and_the_final_images() -> None:
     sides = {"dense": side(10, 0.7, {}), "shipped": side(5, 0.66, {})}
-    assert _missed(None, None, sides) == ()
-    assert _missed(5.06, 4.1, sides) == ()
-    late, lost = _missed(5.04, 3.9, sides)
+    assert _missed(Limits(), sides) == ()
+    assert _missed(Limits(budget_ms=5.06, max_drop=4.1), sides) == ()
+    late, lost = _missed(Limits(budget_ms=5.04, max_drop=3.9), sides)
     assert late == "latency: up to 5.050 ms (95 % interval), the limit is 5.040 ms"
     assert lost == "mAP50-95: 4.0 points lost on test, the limit is 3.9"
+
+
+def test_a_speed_up_is_judged_by_the_share_of_dense_whatever_the_dense_time_is() -> None:
+    sides = {"dense": side(10, 0.7, {}), "shipped": side(5, 0.66, {})}
+    share = sides["shipped"].latency.ratio_high
+    assert _missed(Limits(speedup=0.99 / share), sides) == ()
+    (late,) = _missed(Limits(speedup=1.01 / share), sides)
+    assert late.startswith(f"latency: up to {share:.3f} of dense (95 % interval), the limit is")
 
 
 def test_a_class_is_worse_beyond_three_points() -> None:
