@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from autoprune.latency.ncnn_files import PARAM, WEIGHTS
 from autoprune.latency.options import RuntimeOptions
+from autoprune.latency.quantize_openvino import GRAPH
 
-_LOADERS = {  # first package of the runtime -> how a file is opened and run
+_UNPACKED = """\
+import tempfile, zipfile
+FOLDER = Path(tempfile.mkdtemp())
+zipfile.ZipFile(FILE).extractall(FOLDER)
+"""
+_LOADERS = {  # first package of the runtime, or suffix of its file -> how one is opened and run
     "onnxruntime": """\
 session = onnxruntime.InferenceSession(str(FILE), providers=["{provider}"])
 run = lambda image: session.run(None, {{session.get_inputs()[0].name: image}})[0][0]""",
     "openvino": """\
 model = openvino.Core().compile_model(str(FILE), "{provider}")
 run = lambda image: model(image)[0][0]""",
+    ".openvino": _UNPACKED
+    + """\
+model = openvino.Core().compile_model(str(FOLDER / "{graph}"), "{provider}")
+run = lambda image: model(image)[0][0]""",
+    ".ncnn": _UNPACKED
+    + """\
+net = ncnn.Net()
+net.load_param(str(FOLDER / "{param}"))
+net.load_model(str(FOLDER / "{weights}"))
+def run(image):
+    extractor, planes = net.create_extractor(), np.ascontiguousarray(image[0])
+    extractor.input(net.input_names()[0], ncnn.Mat(planes))  # it does not copy them
+    return np.array(extractor.extract(net.output_names()[0])[1])""",
     "torch": """\
 model = torch.export.load(FILE).module()
 first = lambda outputs: outputs[0] if isinstance(outputs, (tuple, list)) else outputs
@@ -96,7 +116,8 @@ def predict_program(
     Returns:
         None where there is none: of a runtime that it does not know, or images without colour.
     """
-    loader = _LOADERS.get(options.row.packages[0]) if options.row.packages else None
+    known = (options.row.suffix, *options.row.packages[:1])
+    loader = next((_LOADERS[each] for each in known if each in _LOADERS), None)
     if loader is None or channels != 3:
         return None
     turned = task == "obb"
@@ -109,7 +130,12 @@ def predict_program(
         package=options.row.packages[0],
         about=f"Needs numpy, opencv-python, {options.row.packages[0]}. {about}".strip(),
         file=file,
-        loader=loader.format(provider=options.provider or options.row.provider),
+        loader=loader.format(
+            provider=options.provider or options.row.provider,
+            graph=GRAPH,
+            param=PARAM,
+            weights=WEIGHTS,
+        ),
         names=repr(list(names)),
         imgsz=", ".join(map(str, options.imgsz)),
         decode=decode,
