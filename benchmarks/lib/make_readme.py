@@ -496,7 +496,7 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "falling_rate": (
         "The learning rate of the fine-tune",
         "python benchmarks/claims/falling_rate.py --save, and"
-        " yolo26n.pt data.yaml --name yolo26n --ratios 0.15 0.30 --epochs 1 --save",
+        " yolo26n.pt data.yaml --name yolo26n --ratios 0.30 --epochs 1 --save",
         _falling_rate,
     ),
     "training_speed": (
