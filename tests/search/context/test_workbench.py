@@ -12,7 +12,7 @@ from torch import nn
 from autoprune.errors import TrialFailed
 from autoprune.evaluation.pictures import Pictures
 from autoprune.latency.quantizing import IMAGES, Quantizing
-from autoprune.search.context import workbench
+from autoprune.search.context import int8, workbench
 from autoprune.search.context.workbench import Measured
 from tests.search.fakes import latency
 
@@ -46,6 +46,7 @@ class TwoExporters:
 
     def __init__(self, wrong: tuple[str, ...] = ("first",)) -> None:
         self.wrong, self.asked = wrong, []
+        self.calibrated: list[bool] = []
 
     def export(
         self,
@@ -55,6 +56,7 @@ class TwoExporters:
         calibrated: bool = False,
     ) -> Any:
         self.asked.append(after)
+        self.calibrated.append(calibrated)
         if after == "second":
             raise TrialFailed("export", "no exporter is left after second")
         exporter = "first" if after is None else "second"
@@ -140,3 +142,18 @@ def test_only_a_file_whose_map_counts_sees_training_images(
     timed, scored = seen
     assert timed == Quantizing(None, full_range=True)
     assert scored == Quantizing(Pictures(files[:IMAGES], (32, 64), 3), full_range=True)
+
+
+def test_a_file_whose_accuracy_counts_is_quantized_with_images_one_that_is_timed_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench: Any = TwoExporters()
+    _checked_by(bench, monkeypatch)
+    Measured.keep_export(bench, nn.Identity(), tmp_path)
+    monkeypatch.setattr(int8, "score_file", lambda *_: 0.5)
+    found: Any = int8.score_quantized(bench, nn.Identity(), tmp_path / "kept.onnx", ())
+    assert found == 0.5
+    assert bench.calibrated == [True, True, True]
+    bench.calibrated.clear()
+    Measured.measure(bench, nn.Identity(), tmp_path)
+    assert bench.calibrated == [False, False]
