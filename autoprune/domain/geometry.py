@@ -86,7 +86,10 @@ class ModelGeometry:
         return found
 
     def macs(self, kept: Array) -> Array:
-        """Multiply-accumulates of one forward pass at batch 1, (plans, groups) -> (plans,)."""
+        """The convolutions' multiply-accumulates at batch 1, (plans, groups) -> (plans,).
+
+        An attention's products of feature maps are left out, which `model_size` counts.
+        """
         inputs, outputs = self.channels(kept)
         per_pair = [
             conv.kernel[0] * conv.kernel[1] * conv.output_size[0] * conv.output_size[1]

@@ -7,18 +7,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from autoprune.domain.record import ModelSize
 
-CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
-
 
 def model_size(model: nn.Module, imgsz: tuple[int, int]) -> ModelSize:
-    """Count parameters, and the MACs of every convolution in one forward pass at batch 1.
+    """Count parameters, and the MACs of one forward pass at batch 1.
 
-    The pass runs on torch's meta device: shapes only, no arithmetic. A branch that is for training
-    alone (`shapes_alone`) counts among the parameters, not among the MACs; an attention's products
-    of feature maps are left out.
+    Torch's own counter counts: convolutions, linear layers and an attention's products of feature
+    maps. The pass runs on torch's meta device: shapes only, no arithmetic. A branch that is for
+    training alone (`shapes_alone`) counts among the parameters, not among the MACs.
 
     Args:
         model: An Ultralytics model; not changed.
@@ -26,23 +25,9 @@ def model_size(model: nn.Module, imgsz: tuple[int, int]) -> ModelSize:
     """
     params = sum(parameter.numel() for parameter in model.parameters())
     shadow = shapes_alone(model)
-    macs = 0
-
-    def count(conv: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal macs
-        assert isinstance(conv, CONVOLUTIONS)
-        taps = conv.kernel_size[0] * conv.kernel_size[1]
-        if isinstance(conv, nn.ConvTranspose2d):
-            macs += inputs[0].numel() * conv.out_channels // conv.groups * taps
-        else:
-            macs += output.numel() * conv.in_channels // conv.groups * taps
-
-    for module in shadow.modules():
-        if isinstance(module, CONVOLUTIONS):
-            module.register_forward_hook(count)
-    with torch.no_grad():
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         shadow(blank(shadow, imgsz))
-    return ModelSize(params=params, macs=macs)
+    return ModelSize(params=params, macs=counter.get_total_flops() // 2)
 
 
 def shapes_alone(model: nn.Module) -> Any:

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from autoprune.domain.geometry import ConvGeometry, ModelGeometry
 from autoprune.pruning.groups import ChannelGroup
-from autoprune.pruning.size import CONVOLUTIONS, blank, shapes_alone
+from autoprune.pruning.size import blank, shapes_alone
+
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 
 def model_geometry(

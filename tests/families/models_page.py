@@ -22,8 +22,8 @@ HEAD = """\
 Each of these is pruned by random plans in the tests and compared with the dense model whose removed
 channels are silenced: every raw output of every branch, in float64, to 1e-11 of its largest value.
 *Free*: channels that a plan can remove, of all that the model's convolutions make; its outputs are
-among the others. *MACs left*: with one ratio of 0.5 everywhere, at 640 px. *Stays*: what cannot go
-besides the outputs, and why.
+among the others. *MACs left*: the convolutions', with one ratio of 0.5 everywhere, at 640 px.
+*Stays*: what cannot go besides the outputs, and why.
 
 Pruned, saved, trained on, and opened by plain Ultralytics, which predicts, validates and exports:
 all of them, by `python -m tests.campaign.models`. Calibrated, trained and exported in every run of
