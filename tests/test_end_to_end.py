@@ -47,21 +47,24 @@ ARGUMENTS = [
 
 # The command line as it is, except that it takes less time to measure and tries fewer plans.
 PROGRAM = """\
+from dataclasses import replace
 from functools import cache, partial
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 from autoprune.search.context import prepare
 from autoprune.search.evaluate import baselines
 from autoprune.search.feasibility import alternatives
 from autoprune.search.learn import predicting
-from autoprune.search.select import order
+from autoprune.search.select import finish, order
 
 quick = partial(prepare.TimingSettings, half_width=0.03, cap_s=2.0, dense_s=1.0)
 for module, name, value in (
     (prepare, "TimingSettings", quick),
     (predicting, "LIMIT_S", 4.0),
     (alternatives, "SIZES", 1),
-    (baselines, "RATIOS", (0.25, 0.5)),
+    (alternatives, "GLANCE", replace(alternatives.GLANCE, dense_s=1.0, cap_s=2.0)),
+    (baselines, "RATIOS", (0.25,)),
     (baselines, "blocks_of", lambda isa: (16,)),
+    (finish, "CONFIRMING_S", (0.5, 2.0)),
     (order, "PROMOTIONS", 2),
     (ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib))),
 ):

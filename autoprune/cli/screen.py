@@ -176,7 +176,8 @@ def _accuracy(record: TrialRecord) -> str:
     if record.kind == "dense":
         return "" if record.map50_95 is None else f"mAP {record.map50_95:.3f}"
     if record.map50_95 is not None:
-        return f"mAP {record.map50_95:.3f} fine-tuned"
+        how = "as pruned" if record.untrained_kept else "fine-tuned"  # which made it no better
+        return f"mAP {record.map50_95:.3f} {how}"
     untrained = record.untrained_map50_95
     return "" if untrained is None else f"mAP {untrained:.3f} untrained"
 

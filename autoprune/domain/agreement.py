@@ -34,11 +34,11 @@ class Agreement:
 def agreement(records: Iterable[TrialRecord]) -> Agreement:
     """Compare the two scores over all records that have both and a measured latency."""
     points = sorted(
-        (record.latency.ratio, record.untrained_map50_95, record.map50_95)
+        (record.latency.ratio, record.untrained_map50_95, record.fine_tuned_map50_95)
         for record in scored_twice(records)
         if record.latency is not None
         and record.untrained_map50_95 is not None
-        and record.map50_95 is not None
+        and record.fine_tuned_map50_95 is not None
     )
     bands = []
     for ratio, _, _ in points:
@@ -78,7 +78,7 @@ def scored_twice(records: Iterable[TrialRecord]) -> list[TrialRecord]:
         and record.same_as is None
         and record.latency is not None
         and record.untrained_map50_95 is not None
-        and record.map50_95 is not None
+        and record.fine_tuned_map50_95 is not None
     ]
 
 

@@ -199,8 +199,13 @@ class TrialRecord(FileNoun):
 
     @property
     def compared(self) -> RungScore | None:
-        """The score that records are compared on: after the short fine-tune, or dense as given."""
-        return self.at_rung(UNTRAINED if self.kind == "dense" else SHORT)
+        """The score that records are compared on; None where nothing was trained.
+
+        Of the weights that the short fine-tune left: its own, or, where it made them no better,
+        those as pruned. Of the dense model as given.
+        """
+        as_given = self.kind == "dense" or self.untrained_kept
+        return self.at_rung(UNTRAINED if as_given else SHORT)
 
     @property
     def metric(self) -> str:
@@ -219,7 +224,13 @@ class TrialRecord(FileNoun):
         longer = self.at_rung(LONG)
         if longer is not None and longer.final is not None:
             return longer
-        return self.at_rung(UNTRAINED) if self.untrained_kept else self.compared
+        return self.compared
+
+    @property
+    def fine_tuned_map50_95(self) -> float | None:
+        """mAP50-95 on val right after the short fine-tune, whether or not its weights were kept."""
+        score = self.at_rung(SHORT)
+        return score.metrics.map50_95 if score else None
 
     @property
     def untrained_map50_95(self) -> float | None:

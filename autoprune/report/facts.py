@@ -77,7 +77,7 @@ def _harmed(study: Study) -> str:
     record = study.highlight
     if record is None or record.kind == "dense":
         return ""
-    before, after = record.untrained_map50_95, record.map50_95
+    before, after = record.untrained_map50_95, record.fine_tuned_map50_95
     if before is None or after is None or after >= before:
         return ""
     return (

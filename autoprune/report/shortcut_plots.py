@@ -31,7 +31,7 @@ def training_figure(study: Study) -> go.Figure | None:
     """mAP50-95 without training against that after the short fine-tune; None without a pair."""
     return _against(
         untrained_and_trained(study),
-        measured=lambda record: record.map50_95,
+        measured=lambda record: record.fine_tuned_map50_95,
         guessed=lambda record: record.untrained_map50_95,
         axes=("after the short fine-tune", "without training"),
         hover=lambda guessed, measured: (

@@ -117,9 +117,9 @@ def _within_bands(correlation: float | None) -> str:
 
 def _gains(both: list[TrialRecord], metric: str) -> str:
     gains = [
-        100 * (record.map50_95 - record.untrained_map50_95)
+        100 * (record.fine_tuned_map50_95 - record.untrained_map50_95)
         for record in both
-        if record.map50_95 is not None and record.untrained_map50_95 is not None
+        if record.fine_tuned_map50_95 is not None and record.untrained_map50_95 is not None
     ]
     if len(gains) == 1:
         return f"The short fine-tune changed its {metric} by {gains[0]:+.1f} points."

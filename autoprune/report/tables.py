@@ -31,7 +31,7 @@ COLUMNS = {
     "confirmed_ms": "Float64",  # measured again in fresh processes
     "confirmed_low_ms": "Float64",
     "confirmed_high_ms": "Float64",
-    "rung": "Int64",  # that records are compared on: 1, after the short fine-tune; dense: 0
+    "rung": "Int64",  # compared on: 1, after the short fine-tune; dense, or kept as pruned: 0
     "epochs": "Int64",
     "images_seen": "Int64",
     "val_map50": "Float64",
@@ -58,6 +58,7 @@ COLUMNS = {
     "longer_final_map50_95": "Float64",
     "kept_weights_rung": "Int64",  # 1: of the short fine-tune, 2: of the longer one
     "taken_from": "string",  # the earlier study and trial that this result was made in
+    "fine_tuned_map50_95": "Float64",  # on val, where the weights as pruned were better and kept
 }
 """Column -> pandas type. Readers rely on these names: add at the end, never rename."""
 
@@ -168,6 +169,8 @@ def _other_rungs(record: TrialRecord) -> dict[str, Any]:
             "untrained_map50": untrained.metrics.map50,
             "untrained_map50_95": untrained.metrics.map50_95,
         }
+    if record.untrained_kept and record.fine_tuned_map50_95 is not None:
+        row["fine_tuned_map50_95"] = record.fine_tuned_map50_95
     if (longer := record.at_rung(LONG)) is not None:
         row |= {
             "longer_epochs": longer.epochs,

@@ -42,6 +42,8 @@ def test_results_fit_eighty_columns_and_name_the_training_they_are_of(screen: Sc
     assert "mAP 0.612 untrained  best" in shown[2]
     assert "mAP 0.700 fine-tuned  best" in shown[3]
     assert "0.610" not in shown[3]
+    screen.result(promoted.model_copy(update={"untrained_kept": True}), None)
+    assert "mAP 0.610 as pruned" in lines(screen)[-1]
 
 
 def test_a_plan_drawn_again_over_budget_or_failed_shows_no_score(screen: Screen) -> None:

@@ -22,6 +22,14 @@ def test_a_latency_goal_prefers_accuracy_and_breaks_ties_by_speed() -> None:
     assert names == ["tie, faster", "tie", "good"]
 
 
+def test_a_plan_whose_fine_tune_did_harm_is_ranked_by_the_weights_that_were_kept() -> None:
+    harmed = record("harmed", 4.9, 0.60, untrained=0.76)
+    kept = harmed.model_copy(update={"name": "kept", "untrained_kept": True})
+    other = record("other", 4.9, 0.75, untrained=0.7)
+    names = [found.name for found in ranked([harmed, other, kept], BUDGET)]
+    assert names == ["kept", "other", "harmed"]
+
+
 def test_an_accuracy_goal_prefers_speed_among_those_within_the_drop() -> None:
     records = [record("a", 7.0, 0.795), record("b", 6.0, 0.781), record("c", 3.0, 0.7799)]
     assert [found.name for found in ranked(records, DROP)] == ["b", "a"]

@@ -18,7 +18,7 @@ HEADER = (
     "earlier_rungs,final_split,final_map50,final_map50_95,failure,failure_detail,same_as,started,"
     "seconds,plan_file,predicted_ms,untrained_map50,untrained_map50_95,longer_epochs,"
     "longer_images_seen,longer_map50,longer_map50_95,longer_final_map50,longer_final_map50_95,"
-    "kept_weights_rung,taken_from"
+    "kept_weights_rung,taken_from,fine_tuned_map50_95"
 )
 
 
@@ -92,6 +92,16 @@ def test_a_trial_only_scored_has_no_measured_latency_and_no_trained_score(tmp_pa
     assert one["untrained_map50_95"] > 0
     for column in ("latency_ms", "rung", "val_map50_95", "points_lost", "kept_weights_rung"):
         assert pd.isna(one[column]), column
+
+
+def test_weights_kept_as_pruned_are_compared_on_their_own_score(tmp_path: Path) -> None:
+    kept = fake.promoted(7, 0.556, 0.71, 0.7).model_copy(update={"untrained_kept": True})
+    records = [fake.dense(), kept, fake.promoted(8, 0.5, 0.6, 0.705)]
+    rows = trials_table(load_study(fake.write_study(tmp_path, records))).set_index("name")
+    row = rows.loc["trial 7"]
+    assert (row["rung"], row["val_map50_95"], row["fine_tuned_map50_95"]) == (0, 0.71, 0.7)
+    assert row["on_front"], "0.71 is above trial 8's 0.705"
+    assert pd.isna(rows.loc["trial 8", "fine_tuned_map50_95"])
 
 
 def test_longer_weights_that_were_not_kept_have_no_final_score(tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ class _Run:
         if most_s is not None:
             most_s -= time.monotonic() - began
         trained = self._fine_tuned(pruned, most_s)
-        short = self.record.compared
+        short = self.record.at_rung(SHORT)
         reached = short.float_map50_95 if short is not None else 0.0
         untrained_kept = reached < (self.record.untrained_map50_95 or 0.0)
         self._note(untrained_kept=untrained_kept)

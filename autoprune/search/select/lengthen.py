@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from autoprune.domain.record import LONG, TrialRecord
+from autoprune.domain.record import LONG, SHORT, TrialRecord
 from autoprune.evaluation.checkpoint import load_yolo
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.validate import validate
@@ -46,7 +46,7 @@ def lengthen(
         training failed (which is said).
     """
     folder = bench.folder.folder_of(best)
-    short = best.compared
+    short = best.at_rung(SHORT)
     if short is None or best.at_rung(LONG) is not None or not (folder / "model.pt").exists():
         return best
     epochs = bench.fine_tune.epochs * LONGER
