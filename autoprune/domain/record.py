@@ -122,6 +122,7 @@ class RungScore(Noun):
     epochs: int
     images_seen: int
     lr0: float | None = None  # initial learning rate of the fine-tune
+    frozen_norms: bool = False  # whether its batch norms kept their mean and variance
     seconds: float
     metrics: DetectionMetrics  # of what is deployed: in INT8, of the exported file
     float_metrics: DetectionMetrics | None = None  # where that is so, of the model it was made of

@@ -52,6 +52,7 @@ def fine_tune(
     on_epoch: Progress | None = None,
     teacher: nn.Module | None = None,
     most_s: float | None = None,
+    frozen_norms: bool = False,
 ) -> FineTuned:
     """Train on the data's training split, without validating.
 
@@ -64,6 +65,7 @@ def fine_tune(
         on_epoch: Called with (epochs done, epochs in all).
         teacher: The dense DetectionModel, to distill from as `settings.distill` says.
         most_s: Seconds it may take: fewer epochs are trained to keep them, at the least one batch.
+        frozen_norms: Whether batch norms keep their mean and variance; see `works_by_batch`.
 
     Raises:
         TrialFailed: ("nan") The loss or a weight is not finite. ("oom") Memory ran out.
@@ -84,6 +86,7 @@ def fine_tune(
                 trainer.add_callback(moment, use_idle_cores)
             trainer.watch(on_epoch)
             trainer.anneal()
+            trainer.frozen_norms = frozen_norms
             if most_s is not None:
                 trainer.keep_within(started + most_s - time.monotonic())
             if teacher is not None and settings.distill:

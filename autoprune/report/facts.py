@@ -211,7 +211,9 @@ def _rung(study: Study, rung: int) -> str:
     more = " on top of the short fine-tune" if rung == LONG else ""
     each = "" if len(scores) == 1 else " each"
     seen = _span(score.images_seen for score in scores)
-    return f"{plans}, epochs: {epochs}{more}, images seen: {seen}{each}"
+    frozen = sum(score.frozen_norms for score in scores)
+    norms = f"; batch norms keep their mean and variance in {frozen} of them" if frozen else ""
+    return f"{plans}, epochs: {epochs}{more}, images seen: {seen}{each}{norms}"
 
 
 def _span(values: Iterable[int]) -> str:

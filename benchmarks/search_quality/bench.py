@@ -29,7 +29,7 @@ from autoprune.search.context.budget import Budget
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.prepare import check
 from autoprune.search.context.workbench import Informed
-from autoprune.search.evaluate.candidate import train_and_score
+from autoprune.search.evaluate.training import train_and_score
 from autoprune.search.learn.calibration import calibrated
 from autoprune.search.learn.dense import measured
 from autoprune.search.learn.learn_latency import learn_latency, shared_folder
@@ -161,7 +161,9 @@ def fine_tuned_scores(
     settings = replace(settings, seed=seed, **(changes or {}))
     try:
         with quiet(root / "log.txt"):
-            trained, score = train_and_score(bench, module, root, quality.listener, settings, rung)
+            trained, score = train_and_score(
+                bench, module, untrained, root, quality.listener, settings, rung
+            )
     except TrialFailed as failure:  # not finite: as useless as a network that finds nothing
         print(f"{folder}: {failure}")
         return {"val": 0.0, "test": 0.0}

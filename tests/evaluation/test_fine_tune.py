@@ -130,6 +130,19 @@ def test_the_learning_rate_falls_from_the_middle_on_to_its_end_even_where_time_c
     assert rates == pytest.approx([0.01 * (1 - 0.95 * each) for each in fallen])
 
 
+def test_frozen_norms_keep_their_mean_and_variance_and_train_the_rest(
+    pruned_module: nn.Module, training: Path, tmp_path: Path
+) -> None:
+    settings = settings_from({"epochs": 2, "batch": 8, "device": "cpu", "lr0": 0.01})
+    tuned = fine_tune(pruned_module, training, 64, settings, tmp_path, frozen_norms=True).module
+    before, after = pruned_module.state_dict(), tuned.state_dict()
+    changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    kept = {name for name in before if name.endswith(("running_mean", "running_var"))}
+    assert kept
+    assert not changed & kept
+    assert {"model.0.conv.weight", "model.0.bn.weight", "model.0.bn.bias"} <= changed
+
+
 def test_a_class_with_a_new_name_keeps_what_it_learned(
     pruned_module: Any, training: Path, tmp_path: Path
 ) -> None:

@@ -103,3 +103,14 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     said = warnings(load_study(folder))
     assert said[0].startswith(f"Left out: {broken}: ")
     assert said[1] == f"Images: {content['data']['notes'][0]}."
+
+
+def test_fine_tunes_with_frozen_batch_norms_are_counted(tmp_path: Path) -> None:
+    one, other = fake.promoted(0, 0.5, 0.6, 0.7), fake.promoted(1, 0.5, 0.6, 0.7)
+    before, after = other.rungs
+    frozen = after.model_copy(update={"frozen_norms": True})
+    other = other.model_copy(update={"rungs": (before, frozen)})
+    said = dict(facts(load_study(fake.write_study(tmp_path, [fake.dense(), one, other]))))
+    assert said["Short fine-tune"].endswith(
+        "; batch norms keep their mean and variance in 1 of them"
+    )

@@ -13,6 +13,7 @@ from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import DetectionMetrics, LatencyResult, ModelSize
 from autoprune.evaluation.fine_tune_settings import FineTuneSettings
 from autoprune.search.evaluate import candidate as evaluate
+from autoprune.search.evaluate import training
 from tests.search.fakes import DENSE, fake_bench, latency
 
 PLAN = PruningPlan({0: 0.5, 1: 0.5, 2: None, 3: (0.5, 0.5)})
@@ -61,10 +62,11 @@ class Invented:
         settings: FineTuneSettings,
         *_: Any,
         most_s: float | None = None,
+        frozen_norms: bool = False,
         **__: Any,
     ) -> Any:
         self.ask("fine-tune")
-        self.most_s = most_s
+        self.most_s, self.frozen_norms = most_s, frozen_norms
         self.settings = settings
         return SimpleNamespace(module=module, epochs=settings.epochs, images_seen=24)
 
@@ -96,7 +98,8 @@ def invented_bench(
         selection_images=(), final_images=(), training_yaml=lambda folder: folder / "data.yaml"
     )
     monkeypatch.setattr(evaluate, "validate", invented.validate)
-    monkeypatch.setattr(evaluate, "fine_tune", invented.fine_tune)
+    monkeypatch.setattr(training, "validate", invented.validate)
+    monkeypatch.setattr(training, "fine_tune", invented.fine_tune)
     monkeypatch.setattr(evaluate, "model_size", lambda module, size: ModelSize(params=9, macs=9))
     monkeypatch.setattr(
         evaluate, "recalibrate_batchnorm", lambda *_: invented.asked.append("recalibrate")

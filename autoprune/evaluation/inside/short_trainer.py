@@ -32,6 +32,7 @@ class ShortTrainer(KeepShapeTrainer):
     """What it leaves behind is in memory: `trained`, `images_seen`, `batch_size`, `epoch`."""
 
     writes_files = False
+    frozen_norms = False
     images_seen = 0
     _images_in_batch = 0
     _batches = 0
@@ -134,6 +135,14 @@ class ShortTrainer(KeepShapeTrainer):
             for group in optimizer.param_groups:
                 group["fused"] = True
         return optimizer
+
+    def _model_train(self) -> None:
+        """Switch to training; frozen batch norms keep the mean and variance that they have."""
+        super()._model_train()
+        if self.frozen_norms:
+            for part in self.model.modules():
+                if isinstance(part, nn.BatchNorm2d):
+                    part.eval()
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Count the images on their way to the device."""

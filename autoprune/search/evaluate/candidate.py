@@ -15,8 +15,6 @@ from autoprune.domain.goal import Evidence
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import SHORT, UNTRAINED, Failure, RungScore, State, TrialRecord
 from autoprune.errors import TrialFailed
-from autoprune.evaluation.fine_tune import fine_tune
-from autoprune.evaluation.fine_tune_settings import FineTuneSettings
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.recalibrate import recalibrate_batchnorm
 from autoprune.evaluation.renormalize import renormalize_batchnorm
@@ -27,6 +25,7 @@ from autoprune.search.context.int8 import score_quantized
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.attempts import attempt
+from autoprune.search.evaluate.training import train_and_score
 from autoprune.storage.study_folder import StudyFolder, clear_leftovers
 
 CLEARLY_OVER = 2.0  # times the predictor's mean error: beyond that a plan is not even scored
@@ -253,7 +252,7 @@ class _Run:
         lost = 1 - untrained / dense_map if dense_map else 0.0
         settings = bench.fine_tune.after_losing(lost)
         module, score = train_and_score(
-            bench, pruned, self.folder, self.listener, settings, SHORT, most_s
+            bench, pruned, untrained, self.folder, self.listener, settings, SHORT, most_s
         )
         if score.metrics.map50_95 <= 0:
             raise TrialFailed("collapsed", f"{score.metrics.metric} is 0 after the fine-tune")
@@ -272,61 +271,3 @@ class _Run:
         self._note(state=state, failure=failure, seconds=seconds)
         self.bench.folder.save_record(self.record)
         return self.record
-
-
-def train_and_score(
-    bench: Informed,
-    module: nn.Module,
-    folder: Path,
-    listener: SearchListener,
-    settings: FineTuneSettings,
-    rung: int,
-    most_s: float | None = None,
-    file: str = "model",
-) -> tuple[nn.Module, RungScore]:
-    """Fine-tune a module, the dense one being the teacher, and validate it.
-
-    Args:
-        file: Name, without suffix, of the INT8 file that is left in `folder` where one counts.
-        most_s: Seconds that the fine-tune may take; None for as long as `settings` says.
-
-    Raises:
-        TrialFailed: Training failed, or changed a shape.
-    """
-    began = time.monotonic()
-    tuned = fine_tune(
-        module,
-        bench.data.training_yaml(bench.folder.root / "data"),
-        bench.train_size,
-        settings,
-        folder,
-        listener.epoch,
-        teacher=bench.yolo.model,
-        most_s=most_s,
-    )
-    _require_same_shapes(module, tuned.module)
-    listener.stage("validate")
-    images = bench.data.selection_images
-    metrics = validate(tuned.module, bench.data, images, bench.train_size, bench.device)
-    in_float = None
-    if bench.quantizes:
-        listener.stage("quantize")
-        path = folder / f"{file}{bench.options.row.suffix}"
-        in_float, metrics = metrics, score_quantized(bench, tuned.module, path, images)
-    score = RungScore(
-        rung=rung,
-        epochs=tuned.epochs,
-        images_seen=tuned.images_seen,
-        lr0=settings.lr0,
-        seconds=time.monotonic() - began,
-        metrics=metrics,
-        float_metrics=in_float,
-    )
-    return tuned.module, score
-
-
-def _require_same_shapes(before: nn.Module, after: nn.Module) -> None:
-    shapes: dict[str, Any] = {key: value.shape for key, value in before.state_dict().items()}
-    for key, value in after.state_dict().items():
-        if shapes.get(key) != value.shape:
-            raise TrialFailed("exception", f"the fine-tune changed the shape of {key}")

@@ -15,7 +15,7 @@ from autoprune.search.context.failures import candidate_failure
 from autoprune.search.context.int8 import score_file
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
-from autoprune.search.evaluate.candidate import train_and_score
+from autoprune.search.evaluate.training import train_and_score
 from autoprune.search.select.costs import Costs
 
 LONGER_FILE = "longer"  # the INT8 file, until it is known to be better
@@ -56,6 +56,7 @@ def lengthen(
         epochs = min(epochs, int(most_s / per_epoch_s))
     if epochs < bench.fine_tune.epochs:  # a shorter one than before only shakes the weights
         return best
+    kept = best.kept_score or short
     tried = folder / f"{LONGER_FILE}{bench.options.row.suffix}"
     listener.candidate(f"longer fine-tune of {best.name}", None, None)
     listener.stage("fine-tune")
@@ -67,9 +68,9 @@ def lengthen(
             share = DISTILL if settings.distill is None else settings.distill
             settings = replace(settings, epochs=epochs, distill=share)
             trained, score = train_and_score(
-                bench, module, folder, listener, settings, LONG, most_s, file=LONGER_FILE
-            )
-            kept = best.kept_score or short
+                bench, module, kept.float_map50_95, folder, listener, settings, LONG, most_s,
+                file=LONGER_FILE,
+            )  # fmt: skip
             if score.metrics.map50_95 > kept.metrics.map50_95:
                 images = bench.data.final_images
                 if bench.quantizes:

@@ -15,6 +15,7 @@ from autoprune.domain.record import SHORT, UNTRAINED, DetectionMetrics, Failure,
 from autoprune.errors import ConfigError, StorageFailed, TargetUnreachable, TrialFailed
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.evaluate import candidate as evaluate
+from autoprune.search.evaluate import training
 from autoprune.search.evaluate.attempts import MAX_ATTEMPTS
 from autoprune.search.evaluate.candidate import (
     Candidate,
@@ -143,7 +144,7 @@ def test_a_network_that_training_made_worse_is_kept_as_it_was(
     pruned, trained = nn.Identity(), nn.Identity()
     bench.pruner.prune = lambda *_: pruned
     found = SimpleNamespace(module=trained, epochs=3, images_seen=24)
-    monkeypatch.setattr(evaluate, "fine_tune", lambda *_, **__: found)
+    monkeypatch.setattr(training, "fine_tune", lambda *_, **__: found)
     made = evaluate_trained(bench, TRIAL, SILENT)
     assert saved == [pruned if kept else trained]
     assert made.untrained_kept is kept
@@ -165,6 +166,23 @@ def test_the_learning_rate_goes_by_what_pruning_broke(
         assert made.rungs[-1].lr0 == invented.settings.lr0
         rates.append(invented.settings.lr0 or 0.0)
     assert 0 < rates[0] < rates[1]
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_norms_are_frozen_where_the_network_does_not_work_by_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, works: bool
+) -> None:
+    invented, asked = Invented(), []
+    bench = invented_bench(tmp_path, invented, monkeypatch)
+
+    def by_batch(module: Any, data: Any, selection: Any, known_map: float, *more: Any) -> bool:
+        asked.append(known_map)
+        return works
+
+    monkeypatch.setattr(training, "works_by_batch", by_batch)
+    made = evaluate_trained(bench, TRIAL, SILENT)
+    assert asked == [made.untrained_map50_95]
+    assert made.rungs[-1].frozen_norms is invented.frozen_norms is (not works)
 
 
 def test_a_baseline_goes_through_all_rungs_at_once(
@@ -356,7 +374,8 @@ def test_with_an_int8_runtime_the_files_map_counts_and_that_of_what_is_kept(
         found = of_files.pop(0)
         return DetectionMetrics(map50=found, map50_95=found, split="val", images=8)
 
-    monkeypatch.setattr(evaluate, "score_quantized", quantized)
+    for module in (evaluate, training):
+        monkeypatch.setattr(module, "score_quantized", quantized)
     made = evaluate_trained(bench, TRIAL, SILENT)
     short, untrained = made.at_rung(SHORT), made.at_rung(UNTRAINED)
     assert short is not None

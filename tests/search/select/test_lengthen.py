@@ -12,7 +12,7 @@ from torch import nn
 from autoprune.domain.record import LONG, TrialRecord
 from autoprune.errors import TrialFailed
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.evaluate import candidate
+from autoprune.search.evaluate import training
 from autoprune.search.select import lengthen as module
 from autoprune.search.select.lengthen import LONGER, lengthen
 from tests.search.evaluation_bench import PLAN, Invented, invented_bench
@@ -149,7 +149,7 @@ def test_an_int8_file_replaces_the_one_before_only_where_it_is_better(
         file.write_bytes(b"longer")
         return invented.validate()
 
-    monkeypatch.setattr(candidate, "score_quantized", quantized)
+    monkeypatch.setattr(training, "score_quantized", quantized)
     monkeypatch.setattr(module, "score_file", invented.validate)
     longer = lengthen(bench, BEST, unlimited(), SearchListener()).at_rung(LONG)
     assert longer is not None
