@@ -55,11 +55,18 @@ class Bench:
         return {split: self.map_of(module, split) for split in ("val", "test")}
 
     def trained(
-        self, pruned: nn.Module, untrained: float, seed: int, epochs: int | None = None
+        self,
+        pruned: nn.Module,
+        untrained: float,
+        seed: int,
+        epochs: int | None = None,
+        frozen_norms: bool = False,
     ) -> FineTuned:
         """The search's short fine-tune, of a network that has `untrained` on val."""
         settings = replace(FineTuneSettings(), seed=seed).after_losing(1 - untrained / self.dense)
         settings = replace(settings, epochs=epochs or settings.epochs)
         data = self.data.training_yaml(self.scratch / "data")
         with quiet(self.scratch / "log.txt"):
-            return fine_tune(pruned, data, self.imgsz, settings, self.scratch)
+            return fine_tune(
+                pruned, data, self.imgsz, settings, self.scratch, frozen_norms=frozen_norms
+            )
