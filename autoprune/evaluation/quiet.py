@@ -20,9 +20,10 @@ def prepare_environment() -> None:
     """Set Ultralytics' environment for good; call it before anything imports ultralytics.
 
     For programs of one's own, as the command line is. `autoprune.evaluation.traces.no_traces` is
-    the same for a while. No version checks, downloads, installs or analytics, ONNX Runtime's included; Ultralytics' settings
-    live in a temporary folder of this process, removed at exit, unless the user chose a
-    YOLO_CONFIG_DIR, and matplotlib's list of fonts in the user's cache folder, below `autoprune`.
+    the same for a while. No version checks, downloads, installs or analytics, ONNX
+    Runtime's included; Ultralytics' settings live in a temporary folder of this process, removed at
+    exit, unless the user chose a YOLO_CONFIG_DIR, and matplotlib's list of fonts in the user's
+    cache folder, below `autoprune`.
     """
     os.environ["YOLO_OFFLINE"] = "1"
     os.environ["YOLO_AUTOINSTALL"] = "0"
