@@ -161,7 +161,7 @@ class StudyFolder:
         for part in ("baselines", "trials"):
             for path in sorted((self.root / part).glob("*/record.json")):
                 try:
-                    TrialRecord.load(path)
+                    self._load(path)
                 except BrokenContent as error:
                     found[path] = str(error)
                 except ConfigError:
@@ -237,11 +237,23 @@ class StudyFolder:
             spent[name] = round(spent.get(name, 0.0) + seconds, 2)
             save_json("stages.json", self.stages, {"seconds": spent})
 
+    def _load(self, path: Path) -> TrialRecord:
+        """A record in its own place.
+
+        Raises:
+            BrokenContent: It is another one's, copied here.
+        """
+        record = TrialRecord.load(path)
+        if self.folder_of(record) != path.parent:
+            expected = f"the record of {path.parent.name}"
+            raise BrokenContent.of(str(path), "name", record.name, expected)
+        return record
+
     def _load_all(self, part: str) -> list[TrialRecord]:
         records = []
         for path in (self.root / part).glob("*/record.json"):
             try:
-                records.append(TrialRecord.load(path))
+                records.append(self._load(path))
             except BrokenContent:
                 continue  # see broken_records
             except ConfigError:

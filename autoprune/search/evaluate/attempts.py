@@ -33,8 +33,7 @@ def attempt(folder: Path) -> Iterator[Failure | None]:
         with last_words(folder / _NOTES["timeout"]):
             yield refused
     finally:
-        marker.unlink(missing_ok=True)
-        forget_end(folder)
+        forget_attempts(folder)
 
 
 def note_end(folder: Path, failure: Failure) -> None:
@@ -42,9 +41,9 @@ def note_end(folder: Path, failure: Failure) -> None:
     leave_note(folder / _NOTES[failure.reason], failure.detail)
 
 
-def forget_end(folder: Path) -> None:
-    """Remove such words."""
-    for name in _NOTES.values():
+def forget_attempts(folder: Path) -> None:
+    """Of a candidate that is done: its attempts count no more."""
+    for name in (_MARKER, *_NOTES.values()):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -26,7 +26,7 @@ from autoprune.domain.record import TrialRecord
 from autoprune.errors import ConfigError, TooManyFailures
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
-from autoprune.search.evaluate.attempts import MAX_ATTEMPTS, note_death
+from autoprune.search.evaluate.attempts import MAX_ATTEMPTS, forget_attempts, note_death
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.evaluate.supervisor import Limits, Supervisor, kill_all
 from autoprune.storage.scratch import scratch_folder
@@ -136,7 +136,8 @@ class Processes:
                     note_death(folder, str(death))
                     worker.start_again()
                     if (record := _written(folder)) not in (None, before):
-                        return cast(TrialRecord, record)
+                        forget_attempts(folder)
+                        return record
                     if not left:
                         raise TooManyFailures(f"workers die one after another: {death}") from death
             raise AssertionError("the last attempt returns or raises")

@@ -15,7 +15,7 @@ import psutil
 from autoprune.domain.record import Failure
 from autoprune.evaluation.device import available_bytes
 from autoprune.search.context.workbench import Informed
-from autoprune.search.evaluate.attempts import forget_end, note_end
+from autoprune.search.evaluate.attempts import forget_attempts, note_end
 from autoprune.search.evaluate.candidate import train_candidate
 
 LOOK_S = 0.5  # between two looks
@@ -116,7 +116,7 @@ class Supervisor(threading.Thread):
             yield
             with self._looking:
                 if work not in self._at_work:  # it was ended a moment after it was done
-                    forget_end(folder)
+                    forget_attempts(folder)
         finally:
             with self._looking, suppress(ValueError):
                 self._at_work.remove(work)

@@ -215,6 +215,7 @@ def test_a_record_written_before_the_death_is_not_made_again(two: Processes, roo
     (made,) = _all(two, [two.begin(done_and_dead, candidate(40))])
     assert made == StudyFolder(root).reread(made)
     assert int(made.started) not in (worker.pid for worker in two._all)
+    assert not list(root.rglob("trials/*/.*"))
 
 
 @pytest.mark.parametrize(
