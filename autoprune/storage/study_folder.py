@@ -14,10 +14,11 @@ from autoprune.domain.record import TrialRecord
 from autoprune.domain.schema import load_json, save_json, unstamped
 from autoprune.errors import BrokenContent, ConfigError
 from autoprune.storage.locks import Held, alone
-from autoprune.storage.yaml_io import load_yaml
+from autoprune.storage.yaml_io import load_yaml, remove_drafts
 
 _PART = ".part"  # being written
 _SET_ASIDE = "record.broken.json"
+_OLD_S = 60.0  # a draft that nobody can still be writing
 
 
 def weights_in(folder: Path) -> list[Path]:
@@ -196,6 +197,8 @@ class StudyFolder:
                 with contextlib.suppress(Held), free:
                     clear_leftovers(folder)
                     (folder / ".attempts").unlink(missing_ok=True)
+            for folder in (self.root, self.report):  # where others may be writing now
+                remove_drafts(folder, _OLD_S)
 
     def load_settings(self) -> dict[str, Any]:
         """The content of study.yaml.
@@ -269,3 +272,4 @@ def clear_leftovers(folder: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
     for leftover in (*folder.glob("*.part"), *folder.glob("*.part.pt")):
         leftover.unlink(missing_ok=True)
+    remove_drafts(folder)
