@@ -1,4 +1,4 @@
-"""Inject faults, print the figures, and keep them in results/faults.json.
+"""Inject faults, print the figures, keep them in results/faults.json and in docs/faults.md.
 
     python -m benchmarks.faults [NAME ...]     # all of them; --list says what there is
 
@@ -16,6 +16,7 @@ import time
 from rich.console import Console
 
 from benchmarks.faults.finding import keep
+from benchmarks.faults.page import PAGE, page
 
 NAMES = (
     "kills", "writes", "signals", "litter", "exact_plans", "not_finite", "limits", "same_plan",
@@ -40,6 +41,7 @@ def main() -> int:
         began = time.monotonic()
         found = script.run()
         keep(name, found)
+        PAGE.write_text(page())
         wrong += bool(found.wrong)
         seconds = time.monotonic() - began
         console.print(f"{name}: {found.injected} times, {seconds:.0f} s: {found.found}")

@@ -43,6 +43,7 @@ from benchmarks.faults.fake_search import Logged, evaluations
 from benchmarks.faults.finding import Finding, keep
 from benchmarks.faults.forked import fork, kill, wait
 from benchmarks.faults.fronts import brute_force
+from benchmarks.faults.page import PAGE, page
 from tests.search.fakes import fake_bench, fake_profile, kept_share, record, unlimited
 
 MINUTES, WORKERS = 3.0, 4
@@ -218,6 +219,7 @@ def main() -> int:
     asked = parser.parse_args()
     found = run(asked.minutes, asked.workers, asked.storage, asked.seed)
     keep("soak", found)
+    PAGE.write_text(page())
     print(f"{found.injected} searches ended and were begun again: {found.found}")
     for sentence in found.wrong:
         print(f"WRONG: {sentence}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import tempfile
 import time
@@ -35,7 +36,7 @@ MOMENT = Moment(
 
 def run(kills: int = KILLS) -> Finding:
     """Kill writers of every kind of file at random moments, and read what is there."""
-    dice, broken, drafts, wrong = random.Random(0), Counter[str](), 0, []
+    dice, broken, wrong = random.Random(0), Counter[str](), []
     with tempfile.TemporaryDirectory() as folder:
         study = StudyFolder(Path(folder))
         _write_all(study, 0)
@@ -47,8 +48,18 @@ def run(kills: int = KILLS) -> Finding:
             for name, error in _unreadable(study, number):
                 broken[name] += 1
                 wrong.append(f"kill {number}: {name}: {error}")
-        drafts = sum(1 for path in study.root.rglob(".*") if path.is_file())
-    return Finding(kills, {"unreadable": sum(broken.values()), "drafts left": drafts}, wrong)
+        drafts = _drafts(study)
+        for draft in drafts:
+            os.utime(draft, (1, 1))  # as if the next search came a minute later
+        study.tidy([".prepare.lock"])
+        left = len(_drafts(study))
+    wrong += [f"{left} drafts are left"] * bool(left)
+    found = {"unreadable": sum(broken.values()), "drafts": len(drafts), "after tidying": left}
+    return Finding(kills, found, wrong)
+
+
+def _drafts(study: StudyFolder) -> list[Path]:
+    return [path for path in study.root.rglob(".*") if path.is_file() and path.suffix != ".lock"]
 
 
 def _write_for_ever(study: StudyFolder, number: int) -> None:

@@ -87,7 +87,6 @@ class Processes:
             for worker in self._all:
                 worker.started()
                 self._idle.put(worker)
-            self._supervisor.start()
         except BaseException:
             self.close()
             raise
@@ -114,7 +113,6 @@ class Processes:
 
     def close(self) -> None:
         """See `Workers.close`."""
-        self._supervisor.close()
         for worker in self._all:
             worker.end()
         self._threads.shutdown(wait=True, cancel_futures=True)

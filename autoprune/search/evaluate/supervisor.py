@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -71,17 +71,25 @@ class Limits:
 
 @dataclass
 class _Work:
-    """A process at work on a candidate."""
+    """A process at work on a candidate.
+
+    Attributes:
+        done: Whether the work is.
+        ended: Whether its process was ended instead.
+        deciding: Held while one of the two comes true.
+    """
 
     pid: int
     folder: Path
     most_s: float
     end: Callable[[str], object]
-    waited_s: float = 0.0
+    done: threading.Event = field(default_factory=threading.Event)
+    ended: bool = False
+    deciding: threading.Lock = field(default_factory=threading.Lock)
 
 
-class Supervisor(threading.Thread):
-    """Looks at processes twice a second, and ends those beyond their limits.
+class Supervisor:
+    """Looks at processes twice a second while they work, and ends those beyond their limits.
 
     Looks are counted, not seconds: time in which this process is stopped does not count. Why a
     process is ended is noted in the candidate's folder first; see `attempt`.
@@ -91,11 +99,7 @@ class Supervisor(threading.Thread):
     """
 
     def __init__(self, most_bytes: int) -> None:
-        super().__init__(daemon=True, name="autoprune-supervisor")
         self.most_bytes = most_bytes
-        self._at_work: list[_Work] = []
-        self._looking = threading.Lock()
-        self._over = threading.Event()
 
     @contextmanager
     def watching(
@@ -110,35 +114,33 @@ class Supervisor(threading.Thread):
             end: Is given the reason, in words; ends it.
         """
         work = _Work(pid, folder, most_s, end)
-        with self._looking:
-            self._at_work.append(work)
+        name = "autoprune-supervisor"
+        threading.Thread(target=self._watch, args=(work,), daemon=True, name=name).start()
         try:
             yield
-            with self._looking:
-                if work not in self._at_work:  # it was ended a moment after it was done
-                    forget_attempts(folder)
+            with work.deciding:
+                work.done.set()
+            if work.ended:  # a moment after it was done
+                forget_attempts(folder)
         finally:
-            with self._looking, suppress(ValueError):
-                self._at_work.remove(work)
+            work.done.set()
 
-    def run(self) -> None:
-        """Look until `close`."""
-        while not self._over.wait(LOOK_S):
-            with self._looking:
-                for work in list(self._at_work):
-                    work.waited_s += LOOK_S
-                    failure = self._beyond(work)
-                    if failure is not None:
-                        self._at_work.remove(work)
-                        note_end(work.folder, failure)
-                        work.end(failure.detail)
+    def _watch(self, work: _Work) -> None:
+        waited_s = 0.0
+        while not work.done.wait(LOOK_S):
+            waited_s += LOOK_S
+            failure = self._beyond(work, waited_s)
+            if failure is None:
+                continue
+            with work.deciding:
+                if not work.done.is_set():
+                    work.ended = True
+                    note_end(work.folder, failure)
+                    work.end(failure.detail)
+            return
 
-    def close(self) -> None:
-        """Look no more."""
-        self._over.set()
-
-    def _beyond(self, work: _Work) -> Failure | None:
-        if work.waited_s >= work.most_s:
+    def _beyond(self, work: _Work, waited_s: float) -> Failure | None:
+        if waited_s >= work.most_s:
             return Failure(reason="timeout", detail=f"not done after {work.most_s:.0f} s")
         taken = taken_bytes(work.pid)
         if taken <= self.most_bytes:

@@ -64,7 +64,6 @@ class Here:
         self.bench, self.listener = bench, listener
         self.limits = limits or Limits()
         self._supervisor = Supervisor(self.limits.most_bytes)
-        self._supervisor.start()
 
     def begin(self, work: Work, candidate: Candidate, *more: Any) -> Future[TrialRecord]:
         """See `Workers.begin`."""
@@ -83,7 +82,6 @@ class Here:
 
     def close(self) -> None:
         """See `Workers.close`: nothing is under way."""
-        self._supervisor.close()
 
 
 def workers_for(bench: Informed, listener: SearchListener) -> Workers:
