@@ -19,9 +19,9 @@ from benchmarks.faults.finding import keep
 from benchmarks.faults.page import PAGE, page
 
 NAMES = (
-    "kills", "writes", "signals", "litter", "exact_plans", "not_finite", "limits", "same_plan",
-    "seeds", "two_searches", "fronts", "broken_files", "bombs", "weights", "odd_places", "offline",
-    "soak",
+    "kills", "writes", "disk", "signals", "litter", "exact_plans", "not_finite", "limits",
+    "same_plan", "seeds", "two_searches", "fronts", "broken_files", "bombs", "weights",
+    "odd_places", "offline", "soak",
 )  # fmt: skip
 
 
