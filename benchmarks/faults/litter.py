@@ -13,7 +13,7 @@ from benchmarks.faults.finding import Finding
 from benchmarks.faults.real_search import TRIALS, RealSearch
 
 KILLS = 20
-LIVES_S = (4.0, 25.0)
+LIVES_S = (0.0, 20.0)
 YOUNG_S = 61.0  # a temporary folder younger than a minute may just be in the making
 LISTED = re.compile(
     r"study\.(yaml|db)|space\.yaml|(profile|latency_predictor|calibration|verdict|stages)\.json"
@@ -31,6 +31,8 @@ def run(kills: int = KILLS) -> Finding:
         killed = orphans = 0
         for killed in range(1, kills + 1):
             process = search.begin()
+            if killed % 4:  # else also while it loads and checks
+                search.wait_until_at_work(process)
             time.sleep(dice.uniform(*LIVES_S))
             process.kill()
             process.communicate()

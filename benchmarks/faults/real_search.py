@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -47,6 +48,14 @@ class RealSearch:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def wait_until_at_work(self, process: subprocess.Popen[str], most_s: float = 300.0) -> None:
+        """Until all is checked and the first stage begins, or the process has ended."""
+        began, until = time.time(), time.monotonic() + most_s
+        while process.poll() is None and time.monotonic() < until:
+            if self.study.outcome.exists() and self.study.outcome.stat().st_mtime > began:
+                return
+            time.sleep(0.05)
 
     def environment(self) -> dict[str, str]:
         """With a home and a temporary folder of its own."""

@@ -23,7 +23,8 @@ def run(times: int = TIMES) -> Finding:
         for number in range(times):
             kind = (signal.SIGINT, signal.SIGTERM)[number % 2]
             process = search.begin()
-            time.sleep(dice.uniform(8, 30))
+            search.wait_until_at_work(process)
+            time.sleep(dice.uniform(0, 15))
             if process.poll() is not None:
                 process.communicate()
                 wrong.append(f"{kind.name} {number}: had ended with {process.returncode} before")
