@@ -25,12 +25,14 @@ sys.addaudithook(_note)
 @functools.cache
 def no_network() -> tuple[str, ...]:
     """What a command is begun with to run in a namespace without network; empty where none can."""
-    command = ("unshare", "-rn")
-    try:
-        done = subprocess.run([*command, "true"], capture_output=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return ()
-    return command if done.returncode == 0 else ()
+    for command in (("unshare", "-n"), ("unshare", "-rn")):  # as root, as anybody
+        try:
+            done = subprocess.run([*command, "true"], capture_output=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return ()
+        if done.returncode == 0:
+            return command
+    return ()
 
 
 def noted(folder: Path) -> dict[str, str]:

@@ -25,7 +25,7 @@ def run(kills: int = KILLS, count: int = TRIALS) -> Finding:
             began, before = time.time(), sum(fake_search.evaluations(root).values())
             pid = fork(lambda: fake_search.search(root, count))
             while sum(fake_search.evaluations(root).values()) == before:
-                time.sleep(0.005)
+                time.sleep(0.02)
             resumed.append(fake_search.last_begun(root) - began)
             time.sleep(dice.uniform(0, 0.25))
             kill(pid)

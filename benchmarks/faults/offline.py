@@ -23,13 +23,13 @@ def run() -> Finding:
     for tool in ("strace", "unshare"):
         if shutil.which(tool) is None:
             return Finding(0, {"not run": f"{tool} is not installed"}, ["not run"])
-    if subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode:
+    if subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode:
         return Finding(0, {"not run": "no namespaces here"}, ["not run"])
     wrong, asked = [], Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace"
         calls = "trace=connect,sendto,sendmsg,bind,socket"
-        before = ("unshare", "-rn", "strace", "-f", "-qq", "--seccomp-bpf", "-e", calls,
+        before = ("unshare", "-n", "strace", "-f", "-qq", "--seccomp-bpf", "-e", calls,
                   "-o", str(trace))  # fmt: skip
         search = RealSearch(Path(folder), before)
         process = search.begin()

@@ -23,6 +23,8 @@ LEAST_S = 600.0  # that anything may take
 TIMES = 5.0  # what it took with the dense model, or is estimated to take
 _TRAINING = 3.0  # times what validation takes, per image
 _SHARE = 0.9  # of the memory that is available when workers start
+LEAST_BYTES = 1_000_000_000
+NEEDED = 1.5  # times what the search takes now, for a worker that trains
 
 
 @dataclass(frozen=True)
@@ -40,20 +42,22 @@ class Limits:
     most_bytes: int = sys.maxsize
 
     @classmethod
-    def of(cls, bench: Informed, count: int, own_bytes: int = 0) -> Limits:
+    def of(cls, bench: Informed, count: int, own_bytes: int) -> Limits:
         """Five times what the dense model's numbers say, ten minutes at least.
 
         Args:
             bench: The study; its dense model is validated and timed.
             count: Workers, among which the memory that is available now is shared out.
-            own_bytes: Memory that one of them takes already.
+            own_bytes: What the search takes already. One and a half times that is always allowed,
+                and where it is the one worker, this much is its own.
         """
         images = max(1, len(bench.data.selection_images))
         validation_s = sum(score.seconds for score in bench.dense.rungs)
         trained = bench.fine_tune.epochs * len(bench.data.train)
         training_s = _TRAINING * trained * validation_s / images
         score_s = max(LEAST_S, TIMES * bench.dense.seconds)
-        most_bytes = int(_SHARE * (available_bytes() + own_bytes)) // count
+        free = available_bytes() + (own_bytes if count == 1 else 0)
+        most_bytes = max(int(_SHARE * free) // count, int(NEEDED * own_bytes), LEAST_BYTES)
         return cls(score_s, score_s + TIMES * training_s, most_bytes)
 
     def seconds(self, work: Callable[..., Any], more: tuple[Any, ...]) -> float:

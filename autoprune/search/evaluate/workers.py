@@ -18,11 +18,9 @@ from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.evaluate.processes import CannotStart, Processes
-from autoprune.search.evaluate.supervisor import Limits, Supervisor
+from autoprune.search.evaluate.supervisor import LEAST_BYTES, NEEDED, Limits, Supervisor
 
 FEWEST_TRIALS = 8  # starting processes takes as long as scoring a few plans
-_MEMORY = 1.5  # times what this process takes now, for one that trains
-_LEAST_BYTES = 1_000_000_000
 
 Work = Callable[..., TrialRecord]
 """(bench, candidate, listener, more ...) -> the candidate's record, written to disk."""
@@ -91,11 +89,12 @@ def workers_for(bench: Informed, listener: SearchListener) -> Workers:
     """
     asked = bench.config.workers_local
     count = useful_workers(bench) if asked is None else asked
-    alone = Limits.of(bench, 1, _own_bytes())
+    own_bytes = _own_bytes()
+    alone = Limits.of(bench, 1, own_bytes)
     if count == 1:
         return Here(bench, listener, alone)
     try:
-        limits = Limits.of(bench, count)
+        limits = Limits.of(bench, count, own_bytes)
         workers = Processes(bench, count, threads_of_one(), listener, limits)
     except (CannotStart, OSError, RuntimeError, pickle.PicklingError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -110,7 +109,7 @@ def useful_workers(bench: Informed) -> int:
     limit = bench.trial_limit
     if bench.device != "cpu" or (limit is not None and limit < FEWEST_TRIALS):
         return 1
-    by_memory = available_bytes() // max(_LEAST_BYTES, int(_MEMORY * _own_bytes()))
+    by_memory = available_bytes() // max(LEAST_BYTES, int(NEEDED * _own_bytes()))
     return max(1, min(MOST_WORKERS, count_idle_cores() // threads_of_one(), by_memory))
 
 

@@ -29,7 +29,7 @@ def test_limits_follow_the_dense_model_and_the_memory_that_is_left(
     images = tuple(Path(f"{number}.png") for number in range(100))
     bench.data = SimpleNamespace(train=images * 20, selection_images=images)
     bench.fine_tune = replace(bench.fine_tune, epochs=3)
-    quick, slow = Limits.of(bench, 2), None
+    quick = Limits.of(bench, 2, own_bytes=10**9)
     assert quick.score_s == LEAST_S, "an upset machine ends nothing quick"
     assert quick.most_bytes == 4_500_000_000
     validation_s = sum(score.seconds for score in DENSE.rungs)
@@ -38,6 +38,8 @@ def test_limits_follow_the_dense_model_and_the_memory_that_is_left(
     slow = Limits.of(bench, 1, own_bytes=10**9)
     assert slow.score_s == 1000 * TIMES
     assert slow.most_bytes == int(0.9 * 11 * 10**9)
+    assert Limits.of(bench, 9, own_bytes=10**9).most_bytes == 1_500_000_000, "what one needs"
+    assert Limits.of(bench, 30, own_bytes=10**8).most_bytes == 10**9
 
 
 def test_a_fine_tune_that_is_to_be_cut_short_has_little_more_than_that() -> None:
