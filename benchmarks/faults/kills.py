@@ -11,7 +11,7 @@ from benchmarks.faults import fake_search
 from benchmarks.faults.finding import Finding
 from benchmarks.faults.forked import fork, kill, wait
 
-KILLS, TRIALS = 50, 400
+KILLS, TRIALS = 50, 300
 
 
 def run(kills: int = KILLS, count: int = TRIALS) -> Finding:
@@ -23,8 +23,10 @@ def run(kills: int = KILLS, count: int = TRIALS) -> Finding:
         done_kills = 0
         while done_kills < kills and len(known) < count:
             began, before = time.time(), sum(fake_search.evaluations(root).values())
-            pid = fork(lambda: fake_search.search(root, count))
-            while sum(fake_search.evaluations(root).values()) == before:
+            pid = fork(lambda: fake_search.search(root, count, sampler="random"))
+            while (
+                sum(fake_search.evaluations(root).values()) == before and time.time() - began < 60
+            ):
                 time.sleep(0.02)
             resumed.append(fake_search.last_begun(root) - began)
             time.sleep(dice.uniform(0, 0.25))
@@ -35,7 +37,7 @@ def run(kills: int = KILLS, count: int = TRIALS) -> Finding:
             lost = [number for number, record in known.items() if now.get(number) != record]
             wrong += [f"kill {done_kills}: trial {number} lost or changed" for number in lost]
             known = now
-        if wait(fork(lambda: fake_search.search(root, count))) != 0:
+        if wait(fork(lambda: fake_search.search(root, count, sampler="random"))) != 0:
             wrong.append("the last run failed")
         begun, done = fake_search.evaluations(root), fake_search.evaluations(root, "done")
         numbers = [record.number for record in fake_search.records(root)]

@@ -17,8 +17,8 @@ def run(count: int = TRIALS) -> Finding:
     wrong = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        wait(fork(lambda: fake_search.search(root, 1)))
-        both = [fork(lambda: fake_search.search(root, count)) for _ in range(2)]
+        wait(fork(lambda: fake_search.search(root, 1, sampler="random")))
+        both = [fork(lambda: fake_search.search(root, count, sampler="random")) for _ in range(2)]
         if any(wait(pid) != 0 for pid in both):
             wrong.append("a search failed")
         numbers = [record.number for record in fake_search.records(root)]
@@ -27,4 +27,6 @@ def run(count: int = TRIALS) -> Finding:
         wrong += [f"{twice} trials evaluated twice"] * (twice > 0)
         if numbers != list(range(len(numbers))) or not count <= len(numbers) <= count + 1:
             wrong.append(f"numbers {numbers[:3]} ... {numbers[-3:]} of {count} trials")
-    return Finding(1, {"trials": len(numbers), "evaluated twice": twice}, wrong)
+    return Finding(
+        1, {"trials": len(numbers), "evaluated": len(begun), "evaluated twice": twice}, wrong
+    )
