@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-FailureReason = Literal["nan", "oom", "export", "latency", "timeout", "collapsed", "exception"]
+FailureReason = Literal[
+    "nan", "oom", "export", "latency", "timeout", "crash", "collapsed", "exception"
+]
 
 
 class AutopruneError(Exception):

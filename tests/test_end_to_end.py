@@ -20,6 +20,7 @@ from autoprune.demo.dataset import Split, write_detection_set
 from autoprune.domain.plan import PruningPlan, kept_width
 from autoprune.domain.record import LONG
 from autoprune.storage.study_folder import StudyFolder
+from tests.network import no_network, noted
 
 SPACE = """\
 round_to: 8
@@ -76,8 +77,9 @@ main()
 
 
 def _autoprune(folder: Path, *arguments: str) -> str:
-    command = [sys.executable, "-c", PROGRAM, *arguments]
-    environment = {**os.environ, "HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache")}
+    command = [*no_network(), sys.executable, "-c", PROGRAM, *arguments]
+    home = {"HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache")}
+    environment = {**os.environ, **home, **noted(folder)}
     run = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500
     )
@@ -121,6 +123,15 @@ def test_the_search_trains_some_plans_and_refuses_to_train_slow_ones(study: Stud
     untrained, short = trained.rungs[:2]
     assert (untrained.epochs, untrained.images_seen) == (0, 0)
     assert (short.epochs, short.images_seen) == (1, 32)
+
+
+def test_it_asked_nothing_of_a_network_and_needed_none(study: StudyFolder) -> None:
+    root = study.root.parent.parent
+    assert not (root / "network.log").exists(), (root / "network.log").read_text()
+    of_others = [name for name in ("intel", "cache/Microsoft") if (root / name).exists()]
+    assert not of_others, "what runtimes keep of their users"
+    if not no_network():
+        pytest.skip("no network namespace can be made here")
 
 
 def test_other_settings_are_refused_where_there_is_a_study(study: StudyFolder) -> None:

@@ -18,7 +18,7 @@ VERSIONS = {
     "study.yaml": 1,
     "space.yaml": 1,
     "outcome.yaml": 1,
-    "record.json": 4,  # with float beside INT8; 3 has a metric and notes, 2 a checksum, 1 none
+    "record.json": 5,  # 5: reason crash; 4: float beside INT8; 3: metric, notes; 2: a checksum
     "verdict.json": 1,
     "calibration.json": 1,
     "profile.json": 1,

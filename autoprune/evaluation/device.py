@@ -90,6 +90,30 @@ def count_idle_cores() -> int:
     return max(1, int(min(allowed, container_cores(), free + 1 - _NEARLY_IDLE)))
 
 
+def available_bytes(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Memory that can still be used here: what the system has free, or a container's limit leaves.
+
+    Args:
+        root: Where the control groups are mounted.
+    """
+    free = psutil.virtual_memory().available
+    for most, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+            left = int((root / most).read_text()) - int((root / used).read_text())
+            return max(0, min(free, left + _cached_bytes((root / used).with_name("memory.stat"))))
+    return free
+
+
+def _cached_bytes(statistics: Path) -> int:
+    """Files that a container's memory holds and gives up when it needs room."""
+    rows = (line.split() for line in statistics.read_text().splitlines())
+    known = {name: int(count) for name, count in rows}
+    return known.get("inactive_file", known.get("total_inactive_file", 0))
+
+
 def container_cores(root: Path = Path("/sys/fs/cgroup")) -> float:
     """Cores worth of time a container may use, as `docker run --cpus` sets; at least 1.
 

@@ -20,13 +20,17 @@ def prepare_environment() -> None:
     """Set Ultralytics' environment for good; call it before anything imports ultralytics.
 
     For programs of one's own, as the command line is. `autoprune.evaluation.traces.no_traces` is
-    the same for a while. No version checks, downloads, installs or analytics; Ultralytics' settings
-    live in a temporary folder of this process, removed at exit, unless the user chose a
-    YOLO_CONFIG_DIR, and matplotlib's list of fonts in the user's cache folder, below `autoprune`.
+    the same for a while. No version checks, downloads, installs or analytics, ONNX
+    Runtime's included; Ultralytics' settings live in a temporary folder of this process, removed at
+    exit, unless the user chose a YOLO_CONFIG_DIR, and matplotlib's list of fonts in the user's
+    cache folder, below `autoprune`.
     """
     os.environ["YOLO_OFFLINE"] = "1"
     os.environ["YOLO_AUTOINSTALL"] = "0"
     os.environ.setdefault("YOLO_VERBOSE", "0")
+    os.environ["ORT_DISABLE_TELEMETRY"] = (
+        "1"  # ONNX Runtime, where it is loaded here; see the runner
+    )
     # Waiting threads give their core up soon: with a busy neighbour, spinning made 2 threads on 2
     # cores 5 times slower than 1. Read when torch is first imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "30000")

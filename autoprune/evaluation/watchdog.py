@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 
@@ -75,6 +75,20 @@ def last_words(file: Path) -> Iterator[None]:
         _Watching.note = before
 
 
+def leave_note(file: Path, words: str) -> None:
+    """Write a note, in a thread of its own: the disk may be what hangs."""
+    content = words.encode("utf-8", "replace")
+    writing = threading.Thread(target=_write, args=(file, content), daemon=True)
+    writing.start()
+    writing.join(_NOTE_S)
+
+
+def end_paused(why: str) -> NoReturn:
+    """End this process at once, with the exit code of a search that is paused."""
+    os.write(2, f"autoprune: paused: {why}\n".encode("utf-8", "replace"))
+    os._exit(_PAUSED)
+
+
 class _Watching(threading.Thread):
     now = False  # one at a time
     note: Path | None = None
@@ -96,9 +110,9 @@ class _Watching(threading.Thread):
             if idle_s >= IDLE_S:
                 self._interrupt()
                 if idle_s >= IDLE_S + GRACE_S:
-                    self._leave_note()
-                    os.write(2, f"autoprune: paused: {self.hung}\n".encode("utf-8", "replace"))
-                    os._exit(_PAUSED)
+                    if self.note is not None:
+                        leave_note(self.note, self.hung)
+                    end_paused(self.hung)
 
     def ring(self, number: int, frame: FrameType | None) -> None:
         """What the main thread does on the signal."""
@@ -108,15 +122,6 @@ class _Watching(threading.Thread):
             raise _Hung
         if callable(self.before):  # somebody else's
             self.before(number, frame)
-
-    def _leave_note(self) -> None:
-        """In a thread of its own, which ends with the process if it hangs too."""
-        if self.note is None:
-            return
-        words = self.hung.encode("utf-8", "replace")
-        writing = threading.Thread(target=_write, args=(self.note, words), daemon=True)
-        writing.start()
-        writing.join(_NOTE_S)
 
     def _waited(self, seconds: float) -> bool:
         self.spent = self._spent_s()

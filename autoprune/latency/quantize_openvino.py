@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
 from autoprune.latency.bundle import write_bundle
 from autoprune.latency.quantizing import FloatFile, Quantizing
+from autoprune.latency.runner import unreported
 from autoprune.storage.scratch import scratch_folder
 
 GRAPH, WEIGHTS = "model.xml", "model.bin"
-_NO_REPORTS = "NNCF_CI"
 _STATISTICS = 256  # images looked at, at most
 
 
@@ -26,7 +24,7 @@ def quantize_openvino(plain: Path, path: Path, known: FloatFile, quantizing: Qua
         known: Of the float file.
         quantizing: Images, and what the target can add up.
     """
-    openvino, nncf = importlib.import_module("openvino"), _nncf()
+    openvino, nncf = unreported("openvino"), _nncf()
     fix = nncf.OverflowFix.DISABLE if quantizing.full_range else nncf.OverflowFix.ENABLE
     timed_only = quantizing.images is None
     quantized = nncf.quantize(
@@ -47,16 +45,13 @@ def quantize_openvino(plain: Path, path: Path, known: FloatFile, quantizing: Qua
 
 
 def _nncf() -> Any:
-    """NNCF, silent, and without its reports to its makers, which its tests switch off so."""
+    """NNCF, silent."""
     torch_log = logging.getLogger("torch.utils.cpp_extension")  # it looks for a compiler of CUDA
-    level, before = torch_log.level, os.environ.get(_NO_REPORTS)
+    level = torch_log.level
     torch_log.setLevel(logging.ERROR)
-    os.environ[_NO_REPORTS] = "1"
     try:
-        nncf: Any = importlib.import_module("nncf")
+        nncf = unreported("nncf")
     finally:
         torch_log.setLevel(level)
-        if before is None:
-            del os.environ[_NO_REPORTS]
     nncf.set_log_level(logging.ERROR)
     return nncf

@@ -30,6 +30,7 @@ Answer: {"runner_version", "error": {"kind", "message"}}, or the fields of `run_
 from __future__ import annotations
 
 import gc
+import importlib
 import importlib.util
 import json
 import math
@@ -384,9 +385,32 @@ RUNTIMES: dict[str, Any] = {
 }
 
 
+_REPORTER = "openvino_telemetry"  # of OpenVINO and NNCF
+_SILENT = "ORT_DISABLE_TELEMETRY"  # of ONNX Runtime, since 1.29 on Linux too
+
+
+def unreported(name: str) -> Any:
+    """Import a runtime so that it does not report its use to its makers.
+
+    Else the import alone gives this user a number, kept in the home folder, and what is run is
+    sent: by ONNX Runtime the names and hashes of graphs and weights among others.
+    """
+    os.environ[_SILENT] = "1"
+    modules: dict[str, Any] = sys.modules
+    before = modules.get(_REPORTER)
+    modules[_REPORTER] = None  # what asks for it gets an ImportError
+    try:
+        return importlib.import_module(name)
+    finally:
+        if before is None:
+            del modules[_REPORTER]
+        else:
+            modules[_REPORTER] = before
+
+
 def _import(module: str) -> Any:
     try:
-        return __import__(module)
+        return unreported(module)
     except ImportError as error:
         message = f"target has no {module}: pip install {module} there ({sys.executable}: {error})"
         raise RunnerError("runtime", message) from None

@@ -26,6 +26,7 @@ from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.prepare import check
 from autoprune.search.context.workbench import Calibrated, Checked, Informed, Measured
 from autoprune.search.evaluate.best_so_far import BestSoFar, publish
+from autoprune.search.evaluate.cross_check import cross_check
 from autoprune.search.evaluate.open_study import database_errors, open_study
 from autoprune.search.evaluate.trials import TrialLoop
 from autoprune.search.evaluate.workers import Workers, workers_for
@@ -143,7 +144,8 @@ def _verdict(bench: Informed, allowance: Allowance, listener: SearchListener) ->
     one_round_s = bench.dense.seconds + Costs(bench).training_s
     allowance.budget.expect(stages.PROMOTION, one_round_s)
     with database_errors(bench):
-        open_study(bench, listener)  # once, under the lock: its proposals and what is taken over
+        # once, under the lock: its proposals, what is taken over, what disagrees
+        cross_check(bench, open_study(bench, listener), listener)
     return bench
 
 

@@ -14,10 +14,11 @@ from autoprune.domain.record import TrialRecord
 from autoprune.domain.schema import load_json, save_json, unstamped
 from autoprune.errors import BrokenContent, ConfigError
 from autoprune.storage.locks import Held, alone
-from autoprune.storage.yaml_io import load_yaml
+from autoprune.storage.yaml_io import load_yaml, remove_drafts
 
 _PART = ".part"  # being written
 _SET_ASIDE = "record.broken.json"
+_OLD_S = 60.0  # a draft that nobody can still be writing
 
 
 def weights_in(folder: Path) -> list[Path]:
@@ -161,7 +162,7 @@ class StudyFolder:
         for part in ("baselines", "trials"):
             for path in sorted((self.root / part).glob("*/record.json")):
                 try:
-                    TrialRecord.load(path)
+                    self._load(path)
                 except BrokenContent as error:
                     found[path] = str(error)
                 except ConfigError:
@@ -196,6 +197,8 @@ class StudyFolder:
                 with contextlib.suppress(Held), free:
                     clear_leftovers(folder)
                     (folder / ".attempts").unlink(missing_ok=True)
+            for folder in (self.root, self.report):  # where others may be writing now
+                remove_drafts(folder, _OLD_S)
 
     def load_settings(self) -> dict[str, Any]:
         """The content of study.yaml.
@@ -237,11 +240,23 @@ class StudyFolder:
             spent[name] = round(spent.get(name, 0.0) + seconds, 2)
             save_json("stages.json", self.stages, {"seconds": spent})
 
+    def _load(self, path: Path) -> TrialRecord:
+        """A record in its own place.
+
+        Raises:
+            BrokenContent: It is another one's, copied here.
+        """
+        record = TrialRecord.load(path)
+        if self.folder_of(record) != path.parent:
+            expected = f"the record of {path.parent.name}"
+            raise BrokenContent.of(str(path), "name", record.name, expected)
+        return record
+
     def _load_all(self, part: str) -> list[TrialRecord]:
         records = []
         for path in (self.root / part).glob("*/record.json"):
             try:
-                records.append(TrialRecord.load(path))
+                records.append(self._load(path))
             except BrokenContent:
                 continue  # see broken_records
             except ConfigError:
@@ -257,3 +272,4 @@ def clear_leftovers(folder: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
     for leftover in (*folder.glob("*.part"), *folder.glob("*.part.pt")):
         leftover.unlink(missing_ok=True)
+    remove_drafts(folder)

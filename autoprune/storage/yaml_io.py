@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from autoprune.errors import ConfigError
 
 MAX_YAML_BYTES = 1 << 20
 MAX_YAML_DEPTH = 32
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{16}")
 
 
 class _GuardedLoader(yaml.SafeLoader):
@@ -125,6 +128,20 @@ def write_atomic(path: Path | str, content: str | bytes) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def remove_drafts(folder: Path, older_than_s: float = 0.0) -> None:
+    """Remove what killed writers left beside the files that they would have replaced.
+
+    Args:
+        folder: Where `write_atomic` wrote; nothing is writing there that began so long ago.
+        older_than_s: Seconds since a draft was last written.
+    """
+    for draft in folder.glob(".*"):
+        with contextlib.suppress(OSError):
+            old = time.time() - draft.stat().st_mtime >= older_than_s
+            if old and draft.is_file() and _DRAFT.fullmatch(draft.name):
+                draft.unlink()
 
 
 def _one_line(error: Exception) -> str:

@@ -11,6 +11,7 @@ from autoprune.errors import ConfigError
 from autoprune.evaluation import device
 from autoprune.evaluation.device import (
     LOOK_AGAIN_S,
+    available_bytes,
     choose_device,
     container_cores,
     count_idle_cores,
@@ -115,3 +116,20 @@ def test_a_process_that_was_given_threads_looks_for_no_others(
             assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_memory_left_is_a_containers_where_that_is_less(tmp_path: Path) -> None:
+    whole = psutil.virtual_memory().total
+    assert 0 < available_bytes(tmp_path) <= whole
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("90000000\n")
+    assert available_bytes(tmp_path) > 10**8
+    (tmp_path / "memory.max").write_text("100000000\n")
+    (tmp_path / "memory.stat").write_text("anon 40000000\ninactive_file 5000000\n")
+    assert available_bytes(tmp_path) == 15_000_000
+    old = tmp_path / "old" / "memory"
+    old.mkdir(parents=True)
+    (old / "memory.limit_in_bytes").write_text("100000000\n")
+    (old / "memory.usage_in_bytes").write_text("70000000\n")
+    (old / "memory.stat").write_text("total_inactive_file 1000000\n")
+    assert available_bytes(old.parent) == 31_000_000

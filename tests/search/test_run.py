@@ -96,6 +96,7 @@ def test_what_later_stages_need_at_the_least_is_noted_as_soon_as_it_is_known(
     assert budget.open(stages.FINISH).left_s() == pytest.approx(30, abs=1)
     monkeypatch.setattr(run, "say_verdict", lambda bench, *_: bench)
     monkeypatch.setattr(run, "open_study", lambda *_: None)
+    monkeypatch.setattr(run, "cross_check", lambda *_: None)
     bench.data.train = bench.data.selection_images * 10
     seconds = sum(score.seconds for score in DENSE.rungs)
     one_s = 15.0 + seconds * (3 * 10 * TRAINING + 1)

@@ -1,5 +1,6 @@
 """Where a study keeps its files, and what is read back."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -88,8 +89,20 @@ def test_what_killed_work_left_goes_where_nobody_works(tmp_path: Path) -> None:
     for place in (folder.trial(0), folder.trial(1), folder.baseline("uniform-0.25"), folder.dense):
         (place / "export-x").mkdir(parents=True)
         (place / "fine-tune-x" / "run").mkdir(parents=True)
-        for name in ("model.pt.part", "model.part.pt", ".attempts", "model.pt", "record.json"):
+        draft = ".record.json.0123456789abcdef"
+        for name in (
+            "model.pt.part",
+            "model.part.pt",
+            ".attempts",
+            "model.pt",
+            "record.json",
+            draft,
+        ):
             (place / name).write_text("x")
+    young, old = tmp_path / ".best.yaml.0123456789abcdef", tmp_path / ".study.db.0123456789abcdef"
+    for path in (young, old):
+        path.write_text("x")
+    os.utime(old, (1, 1))
     (folder.trial(0) / ".lock").touch()
     with alone(tmp_path / ".finish.lock"):
         folder.tidy([".prepare.lock", ".finish.lock"])
@@ -97,6 +110,8 @@ def test_what_killed_work_left_goes_where_nobody_works(tmp_path: Path) -> None:
     with alone(folder.trial(1) / ".lock"):
         folder.tidy([".prepare.lock", ".finish.lock"])
     assert (folder.trial(1) / "export-x").exists()
+    assert young.exists()
+    assert not old.exists()
     kept = {"model.pt", "record.json"}
     assert {file.name for file in folder.dense.iterdir()} == kept
     assert {file.name for file in folder.baseline("uniform-0.25").iterdir()} == kept

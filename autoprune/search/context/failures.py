@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections import Counter, deque
 from pathlib import Path
 
 from autoprune.domain.record import Failure, TrialRecord
@@ -19,30 +20,42 @@ from autoprune.errors import (
 
 FULL_DISK_BYTES = 20_000_000
 MAX_FAILURES_IN_A_ROW = 5
+LATEST = 20  # candidates, of which half may not fail
 
 
 class FailureStreak:
-    """Counts candidates that failed one after another.
+    """Stops a search whose candidates fail one after another, or half of them.
 
     Args:
         what: Their name in the message: "trials".
     """
 
     def __init__(self, what: str) -> None:
-        self.what, self.length = what, 0
+        self.what = what
+        self._latest: deque[Failure | None] = deque(maxlen=LATEST)
 
     def note(self, record: TrialRecord) -> None:
         """Take note of a finished candidate.
 
         Raises:
-            TooManyFailures: It is the MAX_FAILURES_IN_A_ROW-th failure in a row.
+            TooManyFailures: It is the MAX_FAILURES_IN_A_ROW-th failure in a row, or the failure
+                that makes them half of the LATEST; the message counts the reasons.
         """
-        self.length = self.length + 1 if record.failure else 0
-        if record.failure and self.length >= MAX_FAILURES_IN_A_ROW:
-            raise TooManyFailures(
-                f"{MAX_FAILURES_IN_A_ROW} {self.what} failed in a row; the last one:"
-                f" {record.failure.reason}: {record.failure.detail}"
-            )
+        self._latest.append(record.failure)
+        if record.failure is None:
+            return
+        in_a_row = list(self._latest)[-MAX_FAILURES_IN_A_ROW:]
+        failed = [each for each in self._latest if each is not None]
+        if len(in_a_row) == MAX_FAILURES_IN_A_ROW and None not in in_a_row:
+            said = f"{MAX_FAILURES_IN_A_ROW} {self.what} failed in a row"
+        elif 2 * len(failed) >= LATEST:
+            said = f"{len(failed)} of the last {len(self._latest)} {self.what} failed"
+        else:
+            return
+        counts = Counter(each.reason for each in failed).most_common()
+        reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
+        last = f"{record.failure.reason}: {record.failure.detail}"
+        raise TooManyFailures(f"{said} ({reasons}); the last one: {last}")
 
 
 def candidate_failure(error: Exception, folder: Path) -> Failure:

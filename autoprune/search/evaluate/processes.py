@@ -23,11 +23,12 @@ from typing import IO, Any, cast
 import torch
 
 from autoprune.domain.record import TrialRecord
-from autoprune.errors import TooManyFailures
+from autoprune.errors import ConfigError, TooManyFailures
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
-from autoprune.search.evaluate.attempts import MAX_ATTEMPTS
+from autoprune.search.evaluate.attempts import MAX_ATTEMPTS, forget_attempts, note_death
 from autoprune.search.evaluate.candidate import Candidate
+from autoprune.search.evaluate.supervisor import Limits, Supervisor, kill_all
 from autoprune.storage.scratch import scratch_folder
 
 PROGRAM = "from autoprune.search.evaluate.worker import main; main()"
@@ -47,21 +48,32 @@ class Processes:
     """So many worker processes.
 
     A worker that dies is replaced, and its candidate is tried again until its attempts are used up;
-    one that had to be ended because its work hung has left word of it, and is not (see `attempt`).
+    one that had to be ended because its work hung, or went beyond its limits, has left word of it
+    and is not (see `attempt`). A record that a worker wrote before it died is not made again.
 
     Args:
         bench: The study; each worker gets a copy that measures nothing.
         count: Workers.
         threads: Of each.
         listener: Hears the stages, from the thread that waits.
+        limits: Of one candidate.
 
     Raises:
         CannotStart: A worker does not come up.
         OSError, RuntimeError, PicklingError: The copy for the workers cannot be written.
     """
 
-    def __init__(self, bench: Informed, count: int, threads: int, listener: SearchListener) -> None:
-        self.count, self.listener = count, listener
+    def __init__(
+        self,
+        bench: Informed,
+        count: int,
+        threads: int,
+        listener: SearchListener,
+        limits: Limits | None = None,
+    ) -> None:
+        self.count, self.listener, self.study = count, listener, bench.folder
+        self.limits = limits or Limits()
+        self._supervisor = Supervisor(self.limits.most_bytes)
         self._own = scratch_folder("workers")
         self._events: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="autoprune-worker")
@@ -109,16 +121,26 @@ class Processes:
     def _ask(
         self, work: Callable[..., TrialRecord], candidate: Candidate, more: tuple[Any, ...]
     ) -> TrialRecord:
-        worker = self._idle.get()
+        worker, folder = self._idle.get(), candidate.folder(self.study)
+        most_s, before = self.limits.seconds(work, more), _written(folder)
         try:
             for left in reversed(range(MAX_ATTEMPTS + 1)):
                 try:
-                    return worker.do(work, candidate, more)
+                    with self._supervisor.watching(worker.pid, folder, most_s, worker.kill):
+                        return worker.do(work, candidate, more)
                 except _Died as death:
-                    if worker.ended or not left:
-                        raise TooManyFailures(f"workers die one after another: {death}") from death
+                    if worker.ended:
+                        raise TooManyFailures(f"the search ends: {death}") from death
+                    note_death(folder, str(death))
                     worker.start_again()
+                    if (record := _written(folder)) not in (None, before):
+                        forget_attempts(folder)
+                        return record
+                    if not left:
+                        raise TooManyFailures(f"workers die one after another: {death}") from death
             raise AssertionError("the last attempt returns or raises")
+        except CannotStart as error:
+            raise TooManyFailures(f"a worker that died cannot be replaced: {error}") from error
         finally:
             self._idle.put(worker)
 
@@ -145,6 +167,15 @@ class _Worker:
         )
         self._tasks = cast(IO[bytes], self._process.stdin)
         self._answers = cast(IO[bytes], self._process.stdout)
+
+    @property
+    def pid(self) -> int:
+        """Of its process now."""
+        return self._process.pid
+
+    def kill(self, _why: str) -> None:
+        """End its process and those it started; whoever waits for its answer hears that it died."""
+        kill_all(self._process.pid)
 
     def started(self) -> None:
         """Wait until the worker is ready.
@@ -194,7 +225,7 @@ class _Worker:
         while True:
             try:
                 kind, content = pickle.load(self._answers)  # noqa: S301 (our own process)
-            except (EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+            except Exception as error:  # the end, or half of an answer
                 raise _Died(self._epitaph()) from error
             if kind == "event":
                 self.heard(content)
@@ -226,6 +257,14 @@ class _Worker:
         for stream in (self._answers, self._complaint):
             with contextlib.suppress(OSError, ValueError):
                 stream.close()
+
+
+def _written(folder: Path) -> TrialRecord | None:
+    """A candidate's record, as a worker may have written it just before it died."""
+    try:
+        return TrialRecord.load(folder / "record.json")
+    except ConfigError:
+        return None
 
 
 def _for_workers(bench: Informed) -> Informed:

@@ -42,13 +42,13 @@ def rebuild(bench: Informed, study: optuna.Study, listener: SearchListener) -> b
             return False
         study.set_user_attr(_REBUILT, True)
     for number in range(entered, max(filter(None, records), default=0) + 1):
-        study.add_trial(_trial(bench, records.get(number)))
+        study.add_trial(trial_of(bench, records.get(number)))
     listener.say(f"{len(records)} trials are known from their records.")
     return True
 
 
-def _trial(bench: Informed, record: TrialRecord | None) -> FrozenTrial:
-    """A gap in the numbers counts as failed."""
+def trial_of(bench: Informed, record: TrialRecord | None) -> FrozenTrial:
+    """A record as Optuna's finished trial; a gap in the numbers counts as failed."""
     params = None if record is None or record.failure else params_of(bench, record)
     if record is None or params is None:
         reason = record.failure.reason if record and record.failure else "exception"

@@ -12,15 +12,15 @@ import psutil
 
 from autoprune.domain.config import MOST_WORKERS
 from autoprune.domain.record import TrialRecord
-from autoprune.evaluation.device import count_idle_cores
+from autoprune.evaluation.device import available_bytes, count_idle_cores
+from autoprune.evaluation.watchdog import end_paused
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.evaluate.processes import CannotStart, Processes
+from autoprune.search.evaluate.supervisor import LEAST_BYTES, NEEDED, Limits, Supervisor
 
 FEWEST_TRIALS = 8  # starting processes takes as long as scoring a few plans
-_MEMORY = 1.5  # times what this process takes now, for one that trains
-_LEAST_BYTES = 1_000_000_000
 
 Work = Callable[..., TrialRecord]
 """(bench, candidate, listener, more ...) -> the candidate's record, written to disk."""
@@ -46,20 +46,33 @@ class Workers(Protocol):
 class Here:
     """The one worker that is this process.
 
+    Beyond its limits it ends, as a search that is paused; the next one records the failure.
+
     Args:
         bench: The study.
         listener: Hears the stages.
+        limits: Of one candidate.
     """
 
     count = 1
 
-    def __init__(self, bench: Informed, listener: SearchListener) -> None:
+    def __init__(
+        self, bench: Informed, listener: SearchListener, limits: Limits | None = None
+    ) -> None:
         self.bench, self.listener = bench, listener
+        self.limits = limits or Limits()
+        self._supervisor = Supervisor(self.limits.most_bytes)
 
     def begin(self, work: Work, candidate: Candidate, *more: Any) -> Future[TrialRecord]:
         """See `Workers.begin`."""
         future: Future[TrialRecord] = Future()
-        future.set_result(work(self.bench, candidate, self.listener, *more))
+        folder, most_s = candidate.folder(self.bench.folder), self.limits.seconds(work, more)
+
+        def end(why: str) -> None:
+            end_paused(f"{candidate.name}: {why}; the same command continues without it")
+
+        with self._supervisor.watching(os.getpid(), folder, most_s, end):
+            future.set_result(work(self.bench, candidate, self.listener, *more))
         return future
 
     def wait(self, futures: Collection[Future[TrialRecord]]) -> None:
@@ -76,14 +89,17 @@ def workers_for(bench: Informed, listener: SearchListener) -> Workers:
     """
     asked = bench.config.workers_local
     count = useful_workers(bench) if asked is None else asked
+    own_bytes = _own_bytes()
+    alone = Limits.of(bench, 1, own_bytes)
     if count == 1:
-        return Here(bench, listener)
+        return Here(bench, listener, alone)
     try:
-        workers = Processes(bench, count, threads_of_one(), listener)
+        limits = Limits.of(bench, count, own_bytes)
+        workers = Processes(bench, count, threads_of_one(), listener, limits)
     except (CannotStart, OSError, RuntimeError, pickle.PicklingError) as error:
         reason = " ".join(str(error).split())[:200]
         listener.say(f"Worker processes do not start ({reason}): this process works alone.")
-        return Here(bench, listener)
+        return Here(bench, listener, alone)
     listener.say(f"{count} processes score and train side by side; none while latency is measured.")
     return workers
 
@@ -93,9 +109,12 @@ def useful_workers(bench: Informed) -> int:
     limit = bench.trial_limit
     if bench.device != "cpu" or (limit is not None and limit < FEWEST_TRIALS):
         return 1
-    own = psutil.Process().memory_info().rss
-    by_memory = psutil.virtual_memory().available // max(_LEAST_BYTES, int(_MEMORY * own))
+    by_memory = available_bytes() // max(LEAST_BYTES, int(NEEDED * _own_bytes()))
     return max(1, min(MOST_WORKERS, count_idle_cores() // threads_of_one(), by_memory))
+
+
+def _own_bytes() -> int:
+    return int(psutil.Process().memory_info().rss)
 
 
 def threads_of_one() -> int:

@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from autoprune.domain.record import Failure
-from autoprune.search.evaluate.attempts import MAX_ATTEMPTS, attempt
+from autoprune.search.evaluate.attempts import MAX_ATTEMPTS, attempt, note_death, note_end
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -31,8 +32,33 @@ def test_a_candidate_that_took_workers_down_is_refused(tmp_path: Path) -> None:
         _die(tmp_path)
     with attempt(tmp_path) as refused:
         assert refused is not None
-        assert refused.reason == "exception"
+        assert refused.reason == "crash"
         assert f"its worker died {MAX_ATTEMPTS} times" in refused.detail
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [("exit status -11, Segmentation fault", "crash"), ("exit status -9, no message", "oom")],
+)
+def test_how_the_last_worker_died_is_told(tmp_path: Path, how: str, reason: str) -> None:
+    note_death(tmp_path, how)  # of a worker that died before it began
+    assert list(tmp_path.iterdir()) == []
+    for _ in range(MAX_ATTEMPTS):
+        _die(tmp_path)
+        note_death(tmp_path, how)
+    with attempt(tmp_path) as refused:
+        assert refused is not None
+        assert refused.reason == reason
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("reason", ["timeout", "oom"])
+def test_a_worker_that_was_ended_is_known_to_the_next_one(tmp_path: Path, reason: Any) -> None:
+    _die(tmp_path)
+    note_end(tmp_path, Failure(reason=reason, detail="not done after 600 s"))
+    with attempt(tmp_path) as refused:
+        assert refused == Failure(reason=reason, detail="not done after 600 s")
+    assert list(tmp_path.iterdir()) == []
 
 
 _HANGS = """

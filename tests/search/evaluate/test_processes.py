@@ -25,6 +25,8 @@ from autoprune.search.evaluate import processes
 from autoprune.search.evaluate.attempts import attempt
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.evaluate.processes import CannotStart, Processes
+from autoprune.search.evaluate.supervisor import Limits
+from autoprune.storage.study_folder import StudyFolder
 from tests.search.fakes import failed, scored
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -59,10 +61,39 @@ def wrong(bench: Any, given: Candidate, listener: SearchListener, own: bool) -> 
 
 
 def deadly(bench: Any, given: Candidate, listener: SearchListener) -> TrialRecord:
-    with attempt(Path(bench.root) / given.name) as refused:
+    with attempt(given.folder(bench.folder)) as refused:
         if refused is None:
             os.kill(os.getpid(), signal.SIGKILL)
-        return failed(given)
+        return failed(given).model_copy(update={"failure": refused})
+
+
+def done_and_dead(bench: Any, given: Candidate, listener: SearchListener) -> TrialRecord:
+    """Die after the record is written, before the search is told."""
+    with attempt(given.folder(bench.folder)):
+        bench.folder.save_record(scored(given.number or 0, 4.0, 0.5, started=str(os.getpid())))
+        os._exit(3)
+
+
+def endless(bench: Any, given: Candidate, listener: SearchListener) -> TrialRecord:
+    """Compute for ever, in a process of its own too."""
+    with attempt(given.folder(bench.folder)) as refused:
+        if refused is not None:
+            return failed(given).model_copy(update={"failure": refused})
+        child = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        (Path(bench.root) / "child").write_text(str(child.pid))
+        while True:
+            pass
+
+
+def greedy(bench: Any, given: Candidate, listener: SearchListener) -> TrialRecord:
+    """Take ever more memory."""
+    with attempt(given.folder(bench.folder)) as refused:
+        if refused is not None:
+            return failed(given).model_copy(update={"failure": refused})
+        taken = []
+        while True:
+            taken.append(b"x" * 50_000_000)
+            time.sleep(0.02)
 
 
 def hang(bench: Any, given: Candidate, listener: SearchListener) -> TrialRecord:
@@ -118,7 +149,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def two(root: Path) -> Iterator[Processes]:
-    bench: Any = SimpleNamespace(untrained=0.25, root=str(root))
+    bench: Any = SimpleNamespace(untrained=0.25, root=str(root), folder=StudyFolder(root))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(processes, "_for_workers", lambda bench: bench)
         made = Processes(bench, 2, 1, Told())
@@ -163,6 +194,8 @@ def test_a_worker_that_dies_is_replaced_until_its_candidate_is_given_up(two: Pro
     deaths, other = two.begin(deadly, candidate(20)), two.begin(score, candidate(21))
     made = _all(two, [deaths, other])
     assert [record.state for record in made] == ["failed", "scored"]
+    assert made[0].failure is not None
+    assert made[0].failure.reason == "oom"  # nobody else kills a process by itself
     assert _all(two, [two.begin(score, candidate(22))])[0].state == "scored"
 
 
@@ -178,6 +211,41 @@ def test_a_hang_that_ends_a_worker_is_recorded_with_its_file_and_not_repeated(
     assert _all(two, [two.begin(score, candidate(26))])[0].state == "scored"
 
 
+def test_a_record_written_before_the_death_is_not_made_again(two: Processes, root: Path) -> None:
+    (made,) = _all(two, [two.begin(done_and_dead, candidate(40))])
+    assert made == StudyFolder(root).reread(made)
+    assert int(made.started) not in (worker.pid for worker in two._all)
+    assert not list(root.rglob("trials/*/.*"))
+
+
+@pytest.mark.parametrize(
+    ("work", "limits", "reason", "detail"),
+    [
+        (endless, Limits(score_s=6.0), "timeout", "not done after 6 s"),
+        (greedy, Limits(most_bytes=10**9), "oom", "GB of 1.00 GB"),
+    ],
+)
+def test_beyond_its_limits_a_worker_is_ended_with_all_it_started(
+    two: Processes,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    work: Any,
+    limits: Limits,
+    reason: str,
+    detail: str,
+) -> None:
+    monkeypatch.setattr(two, "limits", limits)
+    monkeypatch.setattr(two._supervisor, "most_bytes", limits.most_bytes)
+    (made,) = _all(two, [two.begin(work, candidate(50 + len(reason)))])
+    assert made.failure is not None
+    assert made.failure.reason == reason
+    assert detail in made.failure.detail
+    if work is endless:
+        assert not psutil.pid_exists(int((root / "child").read_text()))
+    assert _all(two, [two.begin(score, candidate(51))])[0].state == "scored"
+    assert not list(root.rglob("trials/*/.*"))
+
+
 def test_workers_that_die_for_no_candidates_sake_end_the_search_with_their_last_words(
     two: Processes,
 ) -> None:
@@ -191,14 +259,16 @@ def test_a_worker_that_does_not_come_up_says_why(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(processes, "_for_workers", lambda bench: bench)
     monkeypatch.setattr(processes, "PROGRAM", "raise SystemExit('no such module')")
     with pytest.raises(CannotStart, match="exit status 1, no such module"):
-        Processes(SimpleNamespace(), 1, 1, Told())  # type: ignore[arg-type]
+        Processes(SimpleNamespace(folder=None), 1, 1, Told())  # type: ignore[arg-type]
 
 
 _SEARCH = """
 import sys
 from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 from autoprune.search.evaluate import processes
+from autoprune.storage.study_folder import StudyFolder
 from tests.search.evaluate.test_processes import Told, candidate, sleep
 
 class Shown(Told):
@@ -206,7 +276,8 @@ class Shown(Told):
         print(text, flush=True)
 
 processes._for_workers = lambda bench: bench
-with closing(processes.Processes(SimpleNamespace(), 1, 1, Shown())) as workers:
+bench = SimpleNamespace(folder=StudyFolder(Path("x")))
+with closing(processes.Processes(bench, 1, 1, Shown())) as workers:
     workers.wait([workers.begin(sleep, candidate())])
 """
 

@@ -27,9 +27,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(workers, "count_idle_cores", lambda: made.idle)
     monkeypatch.setattr(workers.os, "cpu_count", lambda: made.cores)
     monkeypatch.setattr(workers.psutil, "Process", lambda: memory)
-    monkeypatch.setattr(
-        workers.psutil, "virtual_memory", lambda: SimpleNamespace(available=made.free)
-    )
+    monkeypatch.setattr(workers, "available_bytes", lambda: made.free)
     return made
 
 

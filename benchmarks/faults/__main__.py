@@ -1,0 +1,54 @@
+"""Inject faults, print the figures, keep them in results/faults.json and in docs/faults.md.
+
+    python -m benchmarks.faults [NAME ...]     # all of them; --list says what there is
+
+Each name is a module of this package with a function `run`. Exit status 1 when one does not hold.
+Times are of whatever else the machine did: the load average is kept beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import time
+
+from rich.console import Console
+
+from benchmarks.faults.finding import keep
+from benchmarks.faults.page import PAGE, page
+
+NAMES = (
+    "kills", "writes", "disk", "signals", "litter", "exact_plans", "not_finite", "limits",
+    "same_plan", "seeds", "two_searches", "fronts", "broken_files", "bombs", "weights",
+    "odd_places", "offline", "soak",
+)  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="all if none is given")
+    parser.add_argument("--list", action="store_true", help="print the names and end")
+    asked = parser.parse_args()
+    console, wrong = Console(width=110), 0
+    for name in asked.names or NAMES:
+        if name not in NAMES:
+            parser.error(f"no fault is called {name!r}; there are {', '.join(NAMES)}")
+        script = importlib.import_module(f"benchmarks.faults.{name}")
+        if asked.list:
+            console.print(f"{name}: {script.__doc__.splitlines()[0]}")
+            continue
+        began = time.monotonic()
+        found = script.run()
+        keep(name, found)
+        PAGE.write_text(page())
+        wrong += bool(found.wrong)
+        seconds = time.monotonic() - began
+        console.print(f"{name}: {found.injected} times, {seconds:.0f} s: {found.found}")
+        for sentence in found.wrong[:10]:
+            console.print(f"  WRONG: {sentence}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""F1, F39: a real search killed 20 times and continued: nothing lost, no process or litter left."""
+
+from __future__ import annotations
+
+import random
+import re
+import tempfile
+import time
+from pathlib import Path
+
+from autoprune.domain.record import TrialRecord
+from benchmarks.faults.finding import Finding
+from benchmarks.faults.real_search import TRIALS, RealSearch
+
+KILLS = 20
+LIVES_S = (0.0, 20.0)
+YOUNG_S = 61.0  # a temporary folder younger than a minute may just be in the making
+LISTED = re.compile(
+    r"study\.(yaml|db)|space\.yaml|(profile|latency_predictor|calibration|verdict|stages)\.json"
+    r"|outcome\.yaml|progress\.jsonl|report/(report\.html|(pareto|progress)\.png|(trials|pareto)\.csv)"
+    r"|best\.(yaml|pt|onnx)|(dense|baselines/[^/]+|trials/\d{4})/"
+    r"(plan\.yaml|record\.json|model\.(pt|onnx)|log\.txt)|latency/.*|data/.*"
+)
+
+
+def run(kills: int = KILLS) -> Finding:
+    """Kill the search alone, as the system would, and look after each time."""
+    dice, wrong, known = random.Random(0), [], {}
+    with tempfile.TemporaryDirectory() as folder:
+        search = RealSearch(Path(folder))
+        killed = orphans = 0
+        for killed in range(1, kills + 1):
+            process = search.begin()
+            if killed % 4:  # else also while it loads and checks
+                search.wait_until_at_work(process)
+            time.sleep(dice.uniform(*LIVES_S))
+            process.kill()
+            process.communicate()
+            orphans += _orphans(search)
+            now = {each.name: each for each in search.study.trial_records()}
+            wrong += [
+                f"kill {killed}: {name} lost" for name in known if _less(now.get(name), known[name])
+            ]
+            known = now
+        time.sleep(YOUNG_S)
+        last = search.begin()
+        _, said = last.communicate()
+        if last.returncode not in (0, 3):
+            wrong.append(f"the last run: exit {last.returncode}: {said[-300:]}")
+        records = search.study.trial_records()
+        if [each.number for each in records] != list(range(TRIALS)):
+            wrong.append(f"{len(records)} records of {TRIALS} trials")
+        left, odd = _bytes(search.root / "tmp"), _unlisted(search.study.root)
+        wrong += [f"{left} bytes in the temporary folder"] * bool(left)
+        wrong += [f"not in README's list: {name}" for name in odd]
+        wrong += [f"{orphans} processes outlived their search"] * bool(orphans)
+    return Finding(killed, {"bytes left": left, "files not listed": len(odd), "orphans": orphans,
+                            "trials": len(records)}, wrong)  # fmt: skip
+
+
+def _less(now: TrialRecord | None, before: TrialRecord) -> bool:
+    """Whether something that was known is known no more."""
+    return now is None or len(now.rungs) < len(before.rungs)
+
+
+def _orphans(search: RealSearch, patience_s: float = 15.0) -> int:
+    until = time.monotonic() + patience_s
+    while (alive := search.processes()) and time.monotonic() < until:
+        time.sleep(0.2)
+    for process in alive:
+        process.kill()
+    return len(alive)
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _unlisted(study: Path) -> list[str]:
+    names = [str(path.relative_to(study)) for path in study.rglob("*") if path.is_file()]
+    return [name for name in names if not LISTED.fullmatch(name) and Path(name).name != ".lock"]
