@@ -93,6 +93,7 @@ class Ready:
             "threads": self.options.threads,
             "provider": self.options.provider or self.options.row.provider,
             "channels_last": self.options.channels_last,
+            "precision": self.options.computes_in,
             "target": config.target,
             "budget_ms": limits.budget_ms,
             "speedup": limits.speedup,
