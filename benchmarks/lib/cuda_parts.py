@@ -66,6 +66,8 @@ def measure(place: Place, add: Add) -> None:
     from autoprune.latency.self_test import self_test, smallest_difference
 
     target, timing = LocalTarget(), TimingSettings(dense_s=1.0, cap_s=5.0)
+    if place.small:
+        timing = TimingSettings(min_blocks=8, min_s=0.1, dense_s=0.2, cap_s=0.5)
     providers = {"torch": place.device, "onnxruntime": "CUDAExecutionProvider", "tensorrt": None}
     if place.small:
         providers = {"torch": "cpu", "onnxruntime": None}
@@ -88,7 +90,7 @@ def measure(place: Place, add: Add) -> None:
                         fingerprint=own.fingerprint.model_dump(),
                     )  # fmt: skip
                     if runtime == "torch" and precision == "fp32":
-                        burdens, rounds = (0.0, 0.05), 2 if place.small else 4
+                        burdens, rounds = (0.0, 0.05), 1 if place.small else 4
                         tested = self_test(target, dense, options, timing, rounds, burdens)
                         add(
                             self_test={f"{each.burden:.2f}": each.errors for each in tested},
