@@ -30,9 +30,12 @@ from autoprune.search.learn.calibration import calibrate
 DEVICE = os.environ.get("AUTOPRUNE_TEST_DEVICE", "cuda:0")
 SIDE = 64
 QUICK = TimingSettings(min_blocks=8, min_s=0.1, cap_s=4.0, dense_s=0.2)
-pytestmark = pytest.mark.skipif(
-    DEVICE != "cpu" and not torch.cuda.is_available(), reason="no CUDA GPU here"
-)
+pytestmark = [
+    pytest.mark.filterwarnings("default"),  # of operations that are not deterministic there
+    pytest.mark.skipif(
+        DEVICE != "cpu" and not torch.cuda.is_available(), reason="no CUDA GPU here"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -212,7 +212,7 @@ def _notes(
     if not ready.runs_here:
         notes.append(
             f"mAP of the file was not validated through {ready.options.runtime}, which does not run"
-            " on this machine: it is torch's, whose outputs the file gave on the target"
+            " like that on this machine: it is torch's, whose outputs the file gave on the target"
         )
     if not all(each.steady for each in latencies):
         notes.append("the machine was not steady while latency was measured")

@@ -277,3 +277,19 @@ def test_an_output_may_be_as_far_from_torchs_as_its_precision_rounds(asked, tole
         answer = FakeTarget(overrides={"checks": [check]})
         with contextlib.nullcontext() if right else pytest.raises(TrialFailed, match="differs"):
             check_answers(answer, model, options)
+
+
+def test_a_runtime_that_builds_engines_gets_time_for_each_model(tmp_path):
+    limits = []
+
+    class Timed(FakeTarget):
+        def run(self, job, files, timeout_s):
+            limits.append(timeout_s)
+            return super().run(job, files, timeout_s)
+
+    for runtime in ("onnxruntime", "tensorrt"):
+        made = [ExportedModel.of_file(write_onnx(tmp_path / f"{n}.onnx", n)) for n in (1, 2)]
+        made = [replace(one, runtime=runtime) for one in made]
+        compare(Timed(), made, RuntimeOptions(runtime, made[0].imgsz), SETTINGS)
+    usual, building = limits
+    assert building == usual + 2 * 300
