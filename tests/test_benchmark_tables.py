@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 
 import pytest
@@ -14,3 +15,45 @@ def test_the_page_is_generated_from_the_committed_results(monkeypatch: pytest.Mo
     monkeypatch.syspath_prepend(BENCHMARKS.parent)  # the checkout's root, as for `python -m`
     page = importlib.import_module("benchmarks.lib.make_readme").page()
     assert (BENCHMARKS / "README.md").read_text() == page
+
+
+def test_what_was_found_on_a_gpu_and_what_failed_there_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS.parent)
+    timed = {"model": "demo", "width": "half", "imgsz": 192, "apart": 2e-4}
+    parts = {
+        "environment": {"rows": [{"versions": {"torch": "2"}}, {"card": "H100", "cuda": "13"}]},
+        "latency": {
+            "rows": [
+                timed | {"way": "eager", "ms": 1.5},
+                timed | {"way": "graph", "error": "no graph"},
+            ]
+        },
+        "tests": {"rows": [], "error": "exit status 1\nImportError: no pytest"},
+    }
+    page = importlib.import_module("benchmarks.lib.cuda_table").render({"parts": parts})
+    assert "**H100** (torch 2, CUDA 13)" in page
+    assert "| eager | 1.500 (2e-04) |" in page
+    assert "- latency: demo graph: no graph" in page
+    assert "- tests: exit status 1: ImportError: no pytest" in page
+
+
+def test_every_plan_is_shown_in_every_runtime(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS.parent)
+    steps = importlib.import_module("benchmarks.lib.runtimes_steps")
+    known = {"ms": 5.0, "low": 0.5, "high": 0.7, "steady": True}
+    ratios = {"a": {"dense": 1.0, "0.6-a": 0.6, "0.6-b": 0.7}, "b": {"dense": 1.0, "0.6-a": 0.5}}
+    for runtime, found in ratios.items():
+        times = {label: known | {"ratio": ratio} for label, ratio in found.items()}
+        steps.file_of(tmp_path, ["times", "demo", runtime]).write_text(json.dumps(times))
+    score = {"float": 0.72, "file": 0.71, "images": 8}
+    steps.file_of(tmp_path, ["scores", "demo", "0.6-a", "b"]).write_text(json.dumps(score))
+    content = steps.collected(tmp_path, ["demo"], [0.6], ["a", "b"])
+    assert len(content["rows"]) == 5, "what is missing is left out"
+    page = steps.render(content | {"runtimes": ["a", "b"], "search_s": 60.0})
+    assert "| demo | 0.6 | a | 0.600 | 0.500, 0.710 |" in page
+    assert "| demo | 0.6 | b | 0.700 | - |" in page
+    assert "| demo | 0.6 | a | 5.00 | 0.600 (0.500 to 0.700) | - | - |" in page

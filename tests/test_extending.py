@@ -110,7 +110,7 @@ def test_help_lists_what_the_tables_hold_with_what_packages_add(installed: str) 
     )
     said = " ".join(run.stdout.split()).replace("- ", "-")  # lines end after a hyphen, too
     runtimes = ", ".join(row.name for row in RUNTIMES.shipped())
-    assert f"What runs the model: {runtimes} or reference." in said
+    assert f"What runs the model: {runtimes} or reference (not tried: tensorrt)." in said
     assert "What draws plans: profile, tpe, nsga2, random or qmc." in said
     assert "bn_scale, l2_bn, taylor, random or readers_l2." in said
     assert "local or ssh://user@host[:port] or venv://..." in said

@@ -120,6 +120,16 @@ def test_channels_last_without_torch_is_refused_before_anything_is_loaded(
     _refused(_run(*command, "--channels-last"), said)
 
 
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, ("export", "missing.pt", "-o", "a.onnx")], ids=lambda each: each[0]
+)
+def test_a_precision_that_the_runtime_lacks_is_refused_before_anything_is_loaded(
+    command: tuple[str, ...],
+) -> None:
+    said = "--precision: got 'fp16', expected fp32 with --runtime onnxruntime"
+    _refused(_run(*command, "--precision", "fp16"), said)
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "a\x1b[1m", "x" * 101])
 def test_a_name_that_no_provider_has_is_refused_before_anything_is_loaded(
@@ -132,9 +142,11 @@ def test_measure_passes_both_on_and_the_result_says_so(tmp_path: Path) -> None:
     model, target = tmp_path / "model.pt2", FakeTarget()
     model.write_bytes(b"program")
     asked: Any = {"runtime": "torch", "provider": "cuda:0", "channels_last": True}
+    asked["precision"] = "fp16"
     (result,) = measure([model], imgsz=64, target=target, **asked).values()
     assert [{key: job[key] for key in asked} for job in target.jobs] == [asked]
     assert result.fingerprint.provider == "cuda:0 channels_last"
+    assert result.fingerprint.precision == "fp16"
 
 
 def test_a_recipe_may_ask_for_both_and_a_flag_takes_it_back(
@@ -168,6 +180,8 @@ def test_a_recipe_may_ask_for_both_and_a_flag_takes_it_back(
         ({"runtime": "torch", "provider": "cpu"}, "-torch-1t"),
         ({"runtime": "torch", "provider": "cuda:1"}, "-torch-cuda-1-1t"),
         ({"runtime": "torch", "channels_last": True}, "-torch-channels-last-1t"),
+        ({"runtime": "torch", "precision": "fp32"}, "-torch-1t"),
+        ({"runtime": "openvino", "precision": "bf16"}, "-openvino-bf16-1t"),
         ({"provider": "../" * 30}, "-onnxruntime-" + ("..-" * 30)[:40] + "-1t"),
     ],
 )

@@ -45,7 +45,8 @@ def apply(
         say: Told each step, and how far it is.
         command: The command for the card; by default made of what is given here.
         **settings: Of `StudyConfig`: model, data, imgsz, runtime, threads, provider,
-            channels_last, target_python, nms, trust_checkpoint, allow_broken, allow_unlabelled.
+            channels_last, precision, target_python, nms, trust_checkpoint, allow_broken,
+            allow_unlabelled.
 
     Returns:
         The card; its `met` says whether the file is within the limits.

@@ -23,6 +23,7 @@ def export(
     *,
     imgsz: int | tuple[int, int] | None = None,
     runtime: str = "onnxruntime",
+    precision: str | None = None,
     data: str | Path | None = None,
     nms: bool | None = None,
     trust_checkpoint: bool = False,
@@ -38,6 +39,7 @@ def export(
         output: The file to write, with the runtime's suffix; its folder is created.
         imgsz: Side, or (height, width), in pixels; by default what the model was trained at.
         runtime: A name in the table of runtimes.
+        precision: What the file is run in before it counts; the file itself is the same.
         data: Data YAML whose training images an INT8 runtime's file is calibrated on; needed for
             those runtimes, and of no use for others.
         nms: False for the end-to-end branch of a head that has one; None: as the model says.
@@ -55,7 +57,9 @@ def export(
     from autoprune.latency.options import RuntimeOptions
 
     size = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
-    options = RuntimeOptions(runtime=runtime, imgsz=size or (640, 640))  # checked before loading
+    options = RuntimeOptions(  # checked before loading
+        runtime=runtime, imgsz=size or (640, 640), precision=precision
+    )
     target = Path(output)
     if target.suffix.lower() != options.row.suffix:
         expected = f"a {options.row.suffix} file for --runtime {runtime}"

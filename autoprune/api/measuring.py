@@ -28,6 +28,7 @@ def measure(
     threads: int = 1,
     provider: str | None = None,
     channels_last: bool = False,
+    precision: str | None = None,
     imgsz: int | tuple[int, int] | None = None,
     target: LatencyTarget | str = "local",
     target_python: str = DEFAULT_TARGET_PYTHON,
@@ -41,6 +42,7 @@ def measure(
         threads: Threads of one forward pass.
         provider: What the runtime runs on, as it calls it; None for the CPU.
         channels_last: Memory layout, where the runtime lets it be chosen.
+        precision: What the runtime computes in, one of its row's; None for the first of them.
         imgsz: Side, or (height, width), in pixels; by default what the first model was trained at.
         target: Where: "local", "ssh://user@host[:port]", a form that a package adds, or an object
             that measures.
@@ -55,7 +57,7 @@ def measure(
         TrialFailed: A model cannot be exported or measured.
         TargetUnreachable: The device does not answer.
     """
-    options = _options(runtime, threads, provider, channels_last)
+    options = _options(runtime, threads, provider, channels_last, precision)
     where = _target(target, target_python)
     with scratch_folder("measure") as folder:
         exported, options = _exported(models, options, imgsz, Path(folder), say)
@@ -77,6 +79,7 @@ def measure_self_test(
     threads: int = 1,
     provider: str | None = None,
     channels_last: bool = False,
+    precision: str | None = None,
     imgsz: int | tuple[int, int] | None = None,
     target: LatencyTarget | str = "local",
     target_python: str = DEFAULT_TARGET_PYTHON,
@@ -95,7 +98,7 @@ def measure_self_test(
     Raises:
         ConfigError, TrialFailed, TargetUnreachable: As `measure`.
     """
-    options = _options(runtime, threads, provider, channels_last)
+    options = _options(runtime, threads, provider, channels_last, precision)
     where = _target(target, target_python)
     with scratch_folder("measure") as folder:
         exported, options = _exported([model], options, imgsz, Path(folder))
@@ -105,7 +108,7 @@ def measure_self_test(
 
 
 def _options(
-    runtime: str, threads: int, provider: str | None, channels_last: bool
+    runtime: str, threads: int, provider: str | None, channels_last: bool, precision: str | None
 ) -> RuntimeOptions:
     """What was asked for, checked before anything heavy is loaded; the image size comes later."""
     from autoprune.latency.options import RuntimeOptions
@@ -116,6 +119,7 @@ def _options(
         imgsz=(640, 640),
         provider=provider,
         channels_last=channels_last,
+        precision=precision,
     )
 
 

@@ -102,6 +102,7 @@ def probe(
     threads: int = 1,
     provider: str | None = None,
     channels_last: bool = False,
+    precision: str | None = None,
     nms: bool | None = None,
     target: LatencyTarget | str = "local",
     target_python: str = DEFAULT_TARGET_PYTHON,
@@ -122,6 +123,7 @@ def probe(
         threads: Threads of one forward pass.
         provider: What the runtime runs on, as it calls it; None for the CPU.
         channels_last: Memory layout, where the runtime lets it be chosen.
+        precision: What the runtime computes in, one of its row's; None for the first of them.
         nms: False for the end-to-end branch of a head that has one; None: as the model says.
         target: Where: "local", "ssh://user@host[:port]", a form that a package adds, or an object
             that measures.
@@ -155,6 +157,7 @@ def probe(
         "threads": threads,
         "provider": provider,
         "channels_last": channels_last,
+        "precision": precision,
         "nms": nms,
         "protect": protect,
         **({"target": target, "target_python": target_python} if isinstance(target, str) else {}),

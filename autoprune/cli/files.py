@@ -41,6 +41,7 @@ def measure(
     threads: options.Threads = 1,
     provider: options.Provider = None,
     channels_last: options.ChannelsLast = False,
+    precision: options.Precision = None,
     imgsz: options.Imgsz = None,
     target: options.Target = "local",
     target_python: options.TargetPython = options.TARGET_PYTHON,
@@ -66,6 +67,7 @@ def measure(
             "threads": threads,
             "provider": provider,
             "channels_last": channels_last,
+            "precision": precision,
             "imgsz": (size[0], size[-1]) if size else None,
             "target": target,
             "target_python": target_python,
@@ -93,6 +95,7 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
     imgsz: options.Imgsz = None,
     runtime: options.Runtime = "onnxruntime",
+    precision: options.Precision = None,
     data: Annotated[
         Optional[Path], typer.Option(help="Data YAML, whose training images INT8 needs.")
     ] = None,
@@ -111,6 +114,7 @@ def export(
             output,
             imgsz=(size[0], size[-1]) if size else None,
             runtime=runtime,
+            precision=precision,
             data=data,
             nms=nms,
             trust_checkpoint=trust_checkpoint,

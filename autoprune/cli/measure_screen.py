@@ -67,5 +67,6 @@ def _steadiness(latency: LatencyResult) -> str:
 def _how(mark: Fingerprint) -> str:
     return (
         f"One forward pass, batch 1, {mark.imgsz[0]}x{mark.imgsz[1]} px, {mark.runtime}"
-        f" {mark.runtime_version}, {mark.provider}, {mark.threads} thread(s), {mark.cpu}"
+        f" {mark.runtime_version}, {mark.provider}, {mark.precision}, {mark.threads} thread(s),"
+        f" {mark.cpu}"
     )

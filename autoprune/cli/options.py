@@ -93,6 +93,10 @@ Provider = Annotated[
 _LAYOUT = f"Memory layout, for --runtime {CHOICES['channels_last']}."
 MaybeChannelsLast = Annotated[Optional[bool], typer.Option(help=_LAYOUT)]
 ChannelsLast = Annotated[bool, typer.Option(help=_LAYOUT)]
+Precision = Annotated[
+    Optional[str],
+    typer.Option(help="What the runtime computes in: fp32, fp16, bf16. Default: its own."),
+]
 _WHERE = f"Where latency is measured: {CHOICES['target']}."
 MaybeTarget = Annotated[Optional[str], typer.Option(help=_WHERE)]
 Target = Annotated[str, typer.Option(help=_WHERE)]

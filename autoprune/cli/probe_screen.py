@@ -24,7 +24,7 @@ def probe_page(result: ProbeResult) -> Group:
     height, width = result.imgsz
     where = (
         f"One forward pass, batch 1, {height}x{width} px, {place.runtime} {place.runtime_version},"
-        f" {place.provider}, {place.threads} thread(s), {place.cpu}"
+        f" {place.provider}, {place.precision}, {place.threads} thread(s), {place.cpu}"
     )
     return Group(
         _options(result),

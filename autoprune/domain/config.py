@@ -68,6 +68,7 @@ class StudyConfig(BaseModel):
     threads: int = Field(default=1, ge=1, le=1024)
     provider: str | None = None  # what the runtime runs on, as it calls it; None: the CPU
     channels_last: bool = False  # memory layout, where the runtime lets it be chosen
+    precision: str | None = None  # what the runtime computes in; None: its row's first
     target: str = Field(default="local", min_length=1, max_length=500)
     target_python: str = Field(default=DEFAULT_TARGET_PYTHON, min_length=1, max_length=500)
     sampler: str = "profile"

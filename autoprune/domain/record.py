@@ -62,6 +62,7 @@ class Fingerprint(Noun):
     runtime: str  # a name in the table of runtimes
     runtime_version: str
     provider: str  # what the runtime ran on, as it calls it
+    precision: str = "fp32"  # what it computed in
     threads: int
     cpu: str
     isa: str  # widest vector extension seen, e.g. "avx512", "avx2", "neon"

@@ -72,7 +72,8 @@ def denormals_note(found: Denormals | None, options: RuntimeOptions) -> str | No
 
     A sentence without its full stop. GPUs compute denormals as fast as other numbers.
     """
-    if found is None or options.provider not in (None, options.row.provider):
+    row = options.row
+    if found is None or row.on_gpu or options.provider not in (None, row.provider):
         return None
     return (
         f"{found.share:.1%} of the numbers that {found.layer} reads are denormal (below"

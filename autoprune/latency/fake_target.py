@@ -60,6 +60,7 @@ class FakeTarget:
             "provider": job["provider"],
             "providers": [job["provider"]],
             "layout": "channels_last" if job.get("channels_last") else "contiguous",
+            "precision": job.get("precision", "fp32"),
             "threads": job["threads"],
             "imgsz": job["imgsz"],
             "batch": job["batch"],

@@ -244,16 +244,16 @@ def _measured(
     files += [path for model in checked for path in model.reference or ()]
     files += options.files
     limit_s = settings.limit_s(len(models)) if settings else TimingSettings().load_s
+    limit_s += options.row.compile_s * len(models)
     content = target.run(job, list(dict.fromkeys(files)), limit_s)
     output = checked_output(content, len(models) if settings else 0, len(checks))
     for (model, _), check in zip(checks, output.checks, strict=True):
         if check.problem is not None:
             raise TrialFailed("export", f"{model.path.name}: {check.problem}")
-        row = options.row
-        differs = check.max_rel_diff if row.quantize is None else check.spread_diff
-        if differs is None or not differs <= row.tolerance:
+        differs = check.max_rel_diff if options.row.quantize is None else check.spread_diff
+        if differs is None or not differs <= options.tolerance:
             detail = f"{model.path.name} differs from torch by {differs}"
-            raise TrialFailed("export", f"{detail}, expected at most {row.tolerance}")
+            raise TrialFailed("export", f"{detail}, expected at most {options.tolerance}")
     return output
 
 
@@ -325,6 +325,7 @@ def _fingerprint(output: RunnerOutput) -> Fingerprint:
         runtime=output.runtime,
         runtime_version=output.runtime_version,
         provider=output.provider + (" channels_last" if output.layout == "channels_last" else ""),
+        precision=output.precision,
         threads=output.threads,
         cpu=output.cpu,
         isa=output.isa,

@@ -28,10 +28,11 @@ class RuntimeOptions:
         imgsz: Height and width in pixels.
         provider: What the runtime runs on, as it calls it; None for the CPU.
         channels_last: Memory layout, where the runtime lets it be chosen.
+        precision: What it computes in, one of its row's; None for the first of them.
 
     Raises:
-        ConfigError: An unknown runtime, threads below 1, a provider that cannot be meant, or
-            channels_last with a runtime that chooses layouts itself.
+        ConfigError: An unknown runtime, threads below 1, a provider that cannot be meant,
+            channels_last with a runtime that chooses layouts itself, or a precision that it lacks.
     """
 
     runtime: str
@@ -39,9 +40,11 @@ class RuntimeOptions:
     threads: int = 1
     provider: str | None = None
     channels_last: bool = False
+    precision: str | None = None
 
     def __post_init__(self) -> None:
         row = RUNTIMES.row(self.runtime, "--runtime")
+        row.refuse_precision(self.precision)
         if self.threads < 1:
             raise ConfigError.of("latency", "threads", self.threads, "a whole number from 1")
         if self.provider is not None and not is_provider_name(self.provider):
@@ -53,6 +56,17 @@ class RuntimeOptions:
     def row(self) -> Runtime:
         """The runtime's row."""
         return RUNTIMES.row(self.runtime, "--runtime")
+
+    @property
+    def computes_in(self) -> str:
+        """The precision, whether it was asked for or not."""
+        return self.precision or self.row.precisions[0]
+
+    @property
+    def tolerance(self) -> float:
+        """How far an output may be from torch's in float32 on a CPU; see `Runtime.tolerance`."""
+        row, elsewhere = self.row, self.provider not in (None, self.row.provider)
+        return row.tolerance_in(self.computes_in, on_gpu=elsewhere or row.on_gpu)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -70,6 +84,7 @@ class RuntimeOptions:
             "imgsz": list(self.imgsz),
             "batch": BATCH,
             "channels_last": self.channels_last,
+            "precision": self.computes_in,
         }
 
 

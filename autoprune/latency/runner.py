@@ -4,14 +4,15 @@ A stand-alone program: it is copied to devices, so it imports nothing of autopru
 Python >= 3.9, numpy and the runtime asked for. Everything but the answer goes to stderr.
 
 Job (paths as this machine sees them, `_s` in seconds):
-    runtime          "onnxruntime" or "onnxruntime-int8" (.onnx files), "torch" (.pt2 files, run
-                     eagerly), or the name of another that comes with a loader
+    runtime          "onnxruntime", "onnxruntime-int8" or "tensorrt" (.onnx files), "torch" (.pt2
+                     files, run eagerly), or the name of another that comes with a loader
     packages         optional: modules that must import here
     loader           optional: path of a Python file whose `load(path, job)` returns a model as the
                      classes below do: version, provider, providers (the one in use first),
                      single_threaded, output(image) and timed_run(). An exception of its may have
                      the attribute `kind`, one of those of RunnerError
     provider         ONNX Runtime's execution provider, or torch's device ("cpu", "cuda", "cuda:1")
+    precision        optional: what it computes in, "fp32" by default, "fp16" or "bf16"
     threads          threads inside one operator; operators run one after another
     imgsz, batch     [height, width] in pixels; images per run
     channels_last    torch only
@@ -59,6 +60,7 @@ SCRUBBED_VARIABLES = (
     "VECLIB_",
     "NUMEXPR_",
     "ORT_",
+    "CUBLAS_",
 )
 _PR_SET_PDEATHSIG = 1
 MAX_RUNS_PER_BLOCK = 50  # bounds the size of the answer for models of microseconds
@@ -77,6 +79,12 @@ _T_95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 _UNKNOWN = 0.5  # half-width, on the log scale, of what was seen once
 _LEAST_SPREAD = 0.01  # of a channel's largest value
 _FEWEST_RUNS = 3  # the quantile of a block needs a choice; very slow models do without
+_TENSORRT = "TensorrtExecutionProvider"
+_NEEDED = {  # what a provider of ONNX Runtime takes
+    "CUDAExecutionProvider": " (it takes NVIDIA's driver and onnxruntime-gpu)",
+    _TENSORRT: " (it takes NVIDIA's driver, TensorRT and onnxruntime-gpu)",
+}
+_TORCH_DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 _DTYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -84,7 +92,7 @@ _DTYPES = {
 }
 
 
-_KINDS = ("job", "runtime", "provider", "model", "memory")
+_KINDS = ("job", "runtime", "provider", "precision", "model", "memory")
 
 
 class RunnerError(Exception):
@@ -216,6 +224,9 @@ def time_models(
     Returns:
         Per model its times in ms, and why it stopped: "tight", "max_blocks" or "cap".
     """
+    # A GPU's first run chooses kernels, for seconds: that is neither a time nor a part of the cap.
+    for model in [*models, *([] if reference_again is None else [reference_again])]:
+        model.timed_run()
     deadline = time.perf_counter() + timing["cap_s"]
     best_s, *_ = [_warm_up(model, timing["warmup_s"], deadline) for model in models]
     fewest = _FEWEST_RUNS if best_s < timing["block_s"] * 10 else 1
@@ -283,6 +294,8 @@ class OnnxModel:
         self.provider: str = job["provider"]
         self.single_threaded = self.provider == "CPUExecutionProvider" and job["threads"] == 1
         _refuse_provider(self.provider, onnxruntime.get_available_providers(), "available")
+        if gpu_of(self.provider) is not None and hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()  # CUDA's libraries that pip installed, as torch's are
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = job["threads"]
@@ -298,7 +311,7 @@ class OnnxModel:
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         try:
             self._session = onnxruntime.InferenceSession(
-                path, sess_options=options, providers=[self.provider]
+                path, sess_options=options, providers=[(self.provider, _provider_options(job))]
             )
         except Exception as error:
             raise RunnerError("model", f"{path}: ONNX Runtime cannot load it: {error}") from None
@@ -335,6 +348,7 @@ class TorchModel:
         self.single_threaded = self.provider == "cpu" and job["threads"] == 1
         cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
         _refuse_provider(self.provider, ["cpu", *(["cuda", *cuda] if cuda else [])], "available")
+        self._dtype = getattr(torch, _TORCH_DTYPES[job.get("precision", "fp32")])
         if self.provider == "cpu":  # before torch's threads start: they inherit it from this one
             torch.set_flush_denormal(True)
         torch.set_num_threads(job["threads"])
@@ -347,6 +361,8 @@ class TorchModel:
                 passes = __import__("torch.export.passes", fromlist=["move_to_device_pass"])
                 program = passes.move_to_device_pass(program, self.provider)
             self._module = program.module().to(memory_format=self._layout)
+            if self._dtype != torch.float32:
+                self._module = self._module.to(self._dtype)
             channels = program.example_inputs[0][0].shape[1]
         except Exception as error:
             raise RunnerError("model", f"{path}: torch cannot load it: {error}") from None
@@ -357,7 +373,7 @@ class TorchModel:
         with self._torch.inference_mode():
             result = self._module(self._tensor(image))
         one = result[number] if isinstance(result, (tuple, list)) else result
-        return np.asarray(one.cpu().numpy())
+        return np.asarray(one.float().cpu().numpy())
 
     def timed_run(self) -> tuple[float, float]:
         """(wall, processor) seconds of one forward pass; on CUDA the time between two events."""
@@ -374,13 +390,14 @@ class TorchModel:
             return time.perf_counter() - began, time.process_time() - busy
 
     def _tensor(self, image: Array) -> Any:
-        tensor = self._torch.from_numpy(image).to(self.provider)
+        tensor = self._torch.from_numpy(image).to(self.provider, self._dtype)
         return tensor.contiguous(memory_format=self._layout)
 
 
 RUNTIMES: dict[str, Any] = {
     "onnxruntime": OnnxModel,
     "onnxruntime-int8": OnnxModel,
+    "tensorrt": OnnxModel,
     "torch": TorchModel,
 }
 
@@ -406,6 +423,20 @@ def unreported(name: str) -> Any:
             del modules[_REPORTER]
         else:
             modules[_REPORTER] = before
+
+
+def _provider_options(job: Job) -> dict[str, str]:
+    """TensorRT's: half precision where asked for, and a file that makes the next engines quick."""
+    if job["provider"] != _TENSORRT:
+        return {}
+    options = {"trt_fp16_enable": "1" if job.get("precision") == "fp16" else "0"}
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    folder = os.path.join(cache, "autoprune", "tensorrt")
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    except OSError:
+        return options
+    return {**options, "trt_timing_cache_enable": "1", "trt_timing_cache_path": folder}
 
 
 def _import(module: str) -> Any:
@@ -450,7 +481,8 @@ def loader_of(job: Job) -> Any:
 def _refuse_provider(asked: str, names: list[str], what: str) -> None:
     """A silent fallback would time another device than the one asked for."""
     if asked not in names:
-        raise RunnerError("provider", f"asked for {asked}, but {what}: {', '.join(names)}")
+        needed = _NEEDED.get(asked, "")
+        raise RunnerError("provider", f"asked for {asked}, but {what}: {', '.join(names)}{needed}")
 
 
 def _test_image(job: Job, channels: int) -> Array:
@@ -548,12 +580,23 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
+def gpu_of(provider: str) -> int | None:
+    """Which of the NVIDIA GPUs that CUDA sees a provider means; None where it means none."""
+    name, _, index = provider.lower().partition(":")
+    if not name.startswith(("cuda", "tensorrt", "nvtensorrt")):
+        return None
+    return int(index) if index.isdigit() else 0
+
+
 def gpu_name(provider: str) -> str | None:
     """What a provider other than the CPU runs on, where NVIDIA's tool tells."""
-    if provider.lower().startswith("cpu"):
+    index = gpu_of(provider)
+    if index is None:
         return None
-    index = provider.partition(":")[2] or "0"
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader", "-i", index]
+    # CUDA counts the devices that it may see, in this order; the tool counts all of them
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").replace(" ", "").split(",")
+    which = visible[index] if index < len(visible) and visible[index] else str(index)
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader", "-i", which]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
     except (OSError, subprocess.SubprocessError):
@@ -660,6 +703,7 @@ def run_job(job: Job) -> dict[str, Any]:
         "provider": dense.provider,
         "providers": dense.providers,
         "layout": "channels_last" if job.get("channels_last") else "contiguous",
+        "precision": job.get("precision", "fp32"),
         "threads": job["threads"],
         "imgsz": job["imgsz"],
         "batch": job["batch"],

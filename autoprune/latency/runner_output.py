@@ -64,6 +64,7 @@ class RunnerOutput(_Part):
     provider: Text
     providers: tuple[Text, ...]
     layout: Literal["contiguous", "channels_last"]
+    precision: Text = "fp32"
     threads: int
     imgsz: tuple[int, int]
     batch: int
@@ -172,14 +173,14 @@ def raise_error(error: Any) -> NoReturn:
     """Raise what the runner's {"kind", "message"} stands for.
 
     Raises:
-        ConfigError: The runtime or the provider is not there.
+        ConfigError: The runtime or the provider is not there, or not the precision.
         TrialFailed: "oom", or "latency" for anything else.
     """
     known = isinstance(error, dict)
     kind = error.get("kind") if known else None
     message = " ".join(printable_lines(str(error.get("message") if known else error)))[:500]
-    if kind == "provider":
-        raise ConfigError(f"--provider: {message}")
+    if kind in ("provider", "precision"):
+        raise ConfigError(f"--{kind}: {message}")
     if kind == "runtime":
         raise ConfigError(message)
     raise TrialFailed("oom" if kind == "memory" else "latency", message)

@@ -41,9 +41,14 @@ class Runtime:
             times a plan without pruning and export.
         rewritten: Whether its files are exported from the rewritten copy (`latency.rewrites`).
             Only where measured to be faster.
-        precisions: What its files may compute in.
+        precisions: What its files may compute in, as `--precision` says; the first where nothing
+            is asked for.
         tolerance: How far an output may be from torch's, of a channel's largest value, at least
-            of 1. In INT8 it bounds the root mean square, of a channel's spread, instead.
+            of 1, in the first of the precisions. In INT8 it bounds the root mean square, of a
+            channel's spread, instead.
+        on_gpu: Whether `provider` is a GPU.
+        compile_s: Seconds that loading one model may take, beyond what others do.
+        tried: Whether it was ever run; where not, that is said wherever it is named.
         loader: A Python file that is sent to the target and defines `load(path, job)`; see
             docs/extending.md. None for the runtimes that the runner itself knows.
     """
@@ -64,6 +69,31 @@ class Runtime:
     makers: tuple[str, ...] = ()
     extra: str | None = None
     tolerance: float = 1e-3  # torch and ONNX Runtime differ by 1e-6
+    on_gpu: bool = False
+    compile_s: float = 0.0
+    tried: bool = True
+
+    def refuse_precision(self, asked: str | None) -> None:
+        """Say which precisions there are, where another is asked for.
+
+        Raises:
+            ConfigError: As said.
+        """
+        if asked is not None and asked not in self.precisions:
+            *first, last = self.precisions
+            expected = f"{', '.join(first)} or {last}" if first else last
+            raise ConfigError.of("--precision", "", asked, f"{expected} with --runtime {self.name}")
+
+    def tolerance_in(self, precision: str, *, on_gpu: bool) -> float:
+        """How far an output may be from torch's, which computes in float32 on a CPU.
+
+        GPUs round what convolutions read to 10 bits in float32 too, as torch, ONNX Runtime and
+        TensorRT use TF32 unless told otherwise: as far off as in float16.
+        """
+        if precision == "int8":
+            return self.tolerance
+        rounded = "fp16" if on_gpu and precision == "fp32" else precision
+        return max(self.tolerance, _OF_PRECISION[rounded])
 
     def refuse_without_makers(self) -> None:
         """Say what is missing on this machine to write its files.
@@ -79,6 +109,13 @@ class Runtime:
                     f" files: pip install {what}"
                 )
 
+
+_OF_PRECISION = {"fp32": 0.0, "fp16": 0.02, "bf16": 0.1}
+"""What rounding alone may change of an output, as a share of a channel's largest value.
+
+Seen on the demo: 9.8e-4 in fp16 (torch on a CPU; 3.8e-4 in ncnn), in bf16 9.8e-3 (torch) and 5.8e-3
+(OpenVINO). The rest is room for other networks, and for sums in 16 bits.
+"""
 
 ONNX_WRITERS: tuple[tuple[str, Writer], ...] = (
     ("dynamo", later("autoprune.latency.export:write_dynamo")),
@@ -108,15 +145,17 @@ RUNTIMES = Table(
             writers=(("torch.export", later("autoprune.latency.export:write_program")),),
             provider="cpu",
             channels_last=True,
+            precisions=("fp32", "fp16", "bf16"),
         ),
         Runtime(
             name="openvino",
-            summary="OpenVINO on a .onnx file, in float32.",
+            summary="OpenVINO on a .onnx file, in float32 unless told otherwise.",
             packages=("openvino",),
             suffix=".onnx",
             writers=ONNX_WRITERS,
             provider="CPU",
             can_slim=True,
+            precisions=("fp32", "fp16", "bf16"),
             loader=_LOADERS / "openvino_loader.py",
             extra="openvino",
         ),
@@ -163,12 +202,32 @@ RUNTIMES = Table(
             extra="openvino-int8",
             tolerance=0.75,
         ),
+        Runtime(
+            name="tensorrt",
+            summary="TensorRT on a .onnx file, by ONNX Runtime's TensorrtExecutionProvider on the"
+            " target; not tried.",
+            packages=("onnxruntime",),
+            suffix=".onnx",
+            writers=ONNX_WRITERS,
+            provider="TensorrtExecutionProvider",
+            can_slim=True,
+            precisions=("fp32", "fp16"),
+            on_gpu=True,
+            compile_s=300.0,  # an engine is built as the file is loaded
+            tried=False,
+        ),
     ],
 )
 DEFAULT_RUNTIME = "onnxruntime"
 
 
 TIMING_ONLY = "INT8 with noise in place of images: right for the time, not for mAP"
+
+
+def not_tried() -> str:
+    """The shipped runtimes that were never run, as an addition to a list of all; may be empty."""
+    names = [row.name for row in RUNTIMES.shipped() if not row.tried]
+    return f" (not tried: {', '.join(names)})" if names else ""
 
 
 def with_layouts() -> str:

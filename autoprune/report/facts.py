@@ -136,7 +136,8 @@ def _runtime(study: Study) -> str:
     if mark is None:
         return ""
     threads = wording.plural(mark.threads, "thread")
-    return f"{mark.runtime} {mark.runtime_version}, {mark.provider}, {threads}, batch {mark.batch}"
+    runs = f"{mark.runtime} {mark.runtime_version}, {mark.provider}, {mark.precision}"
+    return f"{runs}, {threads}, batch {mark.batch}"
 
 
 def _machine(study: Study) -> str:

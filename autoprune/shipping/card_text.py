@@ -39,7 +39,8 @@ def card_text(card: ModelCard) -> str:
             if card.validated
             else f"mAP is that of {shipped.final.through}, not of the exported files.",
             f"Latency: one forward pass at batch 1, {machine.runtime} {machine.runtime_version}"
-            f" ({machine.provider}, {machine.threads} thread{'s' * (machine.threads > 1)},"
+            f" ({machine.provider}, {machine.precision},"
+            f" {machine.threads} thread{'s' * (machine.threads > 1)},"
             f" {card.imgsz[0]}x{card.imgsz[1]} px), on {machine.cpu} ({machine.isa},"
             f" {machine.system}), in {shipped.latency.processes} fresh processes, interleaved with"
             " the dense file.",

@@ -13,14 +13,16 @@ zipfile.ZipFile(FILE).extractall(FOLDER)
 """
 _LOADERS = {  # first package of the runtime, or suffix of its file -> how one is opened and run
     "onnxruntime": """\
-session = onnxruntime.InferenceSession(str(FILE), providers=["{provider}"])
+session = onnxruntime.InferenceSession(str(FILE), providers=[{session_provider}])
 run = lambda image: session.run(None, {{session.get_inputs()[0].name: image}})[0][0]""",
     "openvino": """\
-model = openvino.Core().compile_model(str(FILE), "{provider}")
+PRECISION = {{"INFERENCE_PRECISION_HINT": "{hint}"}}
+model = openvino.Core().compile_model(str(FILE), "{provider}", PRECISION)
 run = lambda image: model(image)[0][0]""",
     ".openvino": _UNPACKED
     + """\
-model = openvino.Core().compile_model(str(FOLDER / "{graph}"), "{provider}")
+PRECISION = {{"INFERENCE_PRECISION_HINT": "{hint}"}}
+model = openvino.Core().compile_model(str(FOLDER / "{graph}"), "{provider}", PRECISION)
 run = lambda image: model(image)[0][0]""",
     ".ncnn": _UNPACKED
     + """\
@@ -32,10 +34,18 @@ def run(image):
     extractor.input(net.input_names()[0], ncnn.Mat(planes))  # it does not copy them
     return np.array(extractor.extract(net.output_names()[0])[1])""",
     "torch": """\
-model = torch.export.load(FILE).module()
+{torch_model}
 first = lambda outputs: outputs[0] if isinstance(outputs, (tuple, list)) else outputs
-run = lambda image: first(model(torch.from_numpy(image)))[0].detach().numpy()""",
+ready = lambda image: torch.from_numpy(image).to("{provider}", {dtype})
+run = lambda image: first(model(ready(image)))[0].detach().float().cpu().numpy()""",
 }
+
+_ON_CPU = "model = torch.export.load(FILE).module()"
+_ON_CUDA = """\
+from torch.export.passes import move_to_device_pass
+model = move_to_device_pass(torch.export.load(FILE), "{provider}").module()"""
+_HINTS = {"fp16": "f16", "bf16": "bf16"}
+_DTYPES = {"fp16": "torch.float16", "bf16": "torch.bfloat16"}
 
 _PROGRAM = '''"""Draws boxes: python predict.py IMAGE ...; writes IMAGE-boxes.jpg here. {about}"""
 import sys
@@ -131,7 +141,7 @@ def predict_program(
         about=f"Needs numpy, opencv-python, {options.row.packages[0]}. {about}".strip(),
         file=file,
         loader=loader.format(
-            provider=options.provider or options.row.provider,
+            **_of_precision(options),
             graph=GRAPH,
             param=PARAM,
             weights=WEIGHTS,
@@ -141,3 +151,20 @@ def predict_program(
         decode=decode,
         draw=_DRAW_TURNED if turned else _DRAW,
     )
+
+
+def _of_precision(options: RuntimeOptions) -> dict[str, str]:
+    """How the loaders name the device and what is computed in, as it was timed."""
+    provider, precision = options.provider or options.row.provider, options.computes_in
+    half = provider == "TensorrtExecutionProvider" and precision == "fp16"
+    dtype = _DTYPES.get(precision, "torch.float32")
+    torch_model = (_ON_CPU if provider == "cpu" else _ON_CUDA).format(provider=provider)
+    return {
+        "provider": provider,
+        "session_provider": f'("{provider}", {{"trt_fp16_enable": "1"}})'
+        if half
+        else f'"{provider}"',
+        "hint": _HINTS.get(precision, "f32"),
+        "dtype": dtype,
+        "torch_model": torch_model + (f".to({dtype})" if precision in _DTYPES else ""),
+    }

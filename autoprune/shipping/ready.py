@@ -93,6 +93,7 @@ class Ready:
             "threads": self.options.threads,
             "provider": self.options.provider or self.options.row.provider,
             "channels_last": self.options.channels_last,
+            "precision": self.options.computes_in,
             "target": config.target,
             "budget_ms": limits.budget_ms,
             "speedup": limits.speedup,
@@ -157,8 +158,6 @@ def checked(request: Request, target: LatencyTarget | None, say: Callable[[str],
     trust = config.trust_checkpoint
     weights = request.weights if _fit(request.weights, plan, base, trust, say) else None
     elsewhere = target is None and config.target != "local"
-    chosen = options.provider not in (None, options.row.provider)
-    runs_here = all(map(importlib.util.find_spec, options.row.packages))
     return Ready(
         request=request,
         plan=plan,
@@ -170,9 +169,24 @@ def checked(request: Request, target: LatencyTarget | None, say: Callable[[str],
         target=where,
         device=device,
         weights=weights,
-        runs_here=runs_here and not (elsewhere and chosen),
+        runs_here=runs_here(options, elsewhere=elsewhere),
         full_range=bool(greeting.int8 and describe_machine()["int8"]),
     )
+
+
+def runs_here(options: RuntimeOptions, *, elsewhere: bool) -> bool:
+    """Whether a file can be validated by its runtime on this machine.
+
+    Args:
+        options: The runtime.
+        elsewhere: Latency is measured on another machine. Of this one only the CPU is relied on, in
+            the runtime's own precision.
+    """
+    row = options.row
+    if not all(map(importlib.util.find_spec, row.packages)):
+        return False
+    as_usual = options.provider in (None, row.provider) and options.computes_in == row.precisions[0]
+    return not elsewhere or (as_usual and not row.on_gpu)
 
 
 def branch_of(ready: Ready) -> str | None:

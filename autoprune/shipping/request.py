@@ -13,10 +13,10 @@ from autoprune.errors import ConfigError
 from autoprune.storage.study_folder import StudyFolder
 
 _OF_THE_STUDY = (
-    "runtime", "threads", "provider", "channels_last", "target", "target_python",
+    "runtime", "threads", "provider", "channels_last", "precision", "target", "target_python",
     "trust_checkpoint", "allow_broken", "allow_unlabelled",
 )  # fmt: skip
-_OF_THE_RUNTIME = ("provider", "channels_last")
+_OF_THE_RUNTIME = ("provider", "channels_last", "precision")
 _OF_THE_TARGET = ("target_python",)
 _NO_GOAL = {"kind": "max_drop", "value": 100}  # stands for none
 

@@ -6,12 +6,12 @@ import platform
 import shlex
 import shutil
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from autoprune.domain.card import WORSE_POINTS, ModelCard, Score, Side, Timed, WorseClass
 from autoprune.domain.record import LatencyResult
+from autoprune.domain.versions import version_of
 from autoprune.latency.export import ExportedModel
 from autoprune.pruning.size import model_size
 from autoprune.shipping import steps
@@ -116,7 +116,7 @@ def _made(ready: Ready, shop: Workshop, hands: Hands, command: list[str]) -> Mod
         fine_tune=ready.train_args,
         data=_data(ready),
         fingerprint=latencies[1].fingerprint,
-        versions={"python": platform.python_version()} | {n: version(n) for n in _VERSIONED},
+        versions={"python": platform.python_version()} | {n: version_of(n) for n in _VERSIONED},
         dense=sides[DENSE],
         shipped=sides[SHIPPED],
         worse=_worse(sides[DENSE].final, sides[SHIPPED].final),
@@ -212,7 +212,7 @@ def _notes(
     if not ready.runs_here:
         notes.append(
             f"mAP of the file was not validated through {ready.options.runtime}, which does not run"
-            " on this machine: it is torch's, whose outputs the file gave on the target"
+            " like that on this machine: it is torch's, whose outputs the file gave on the target"
         )
     if not all(each.steady for each in latencies):
         notes.append("the machine was not steady while latency was measured")

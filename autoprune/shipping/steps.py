@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from autoprune.domain.card import Score
 from autoprune.domain.record import LatencyResult
+from autoprune.domain.versions import UNKNOWN, version_of
 from autoprune.evaluation.branches import choose_branch
 from autoprune.evaluation.class_head import in_order_of
 from autoprune.evaluation.images import load_batch
@@ -210,11 +210,10 @@ def _opened(ready: Ready, file: Path) -> PrunedYOLO:
 def _through(ready: Ready) -> str:
     """What computes the outputs on this machine, with its version."""
     if not ready.runs_here:
-        return f"torch {version('torch')}"
-    try:
-        return f"{ready.options.runtime} {version(ready.options.row.packages[0])}"
-    except (PackageNotFoundError, IndexError):  # a module that is named otherwise than its package
-        return ready.options.runtime
+        return f"torch {version_of('torch')}"
+    packages = ready.options.row.packages
+    known = version_of(packages[0]) if packages else UNKNOWN
+    return ready.options.runtime if known == UNKNOWN else f"{ready.options.runtime} {known}"
 
 
 def _scored(ready: Ready, module: Any, exported: ExportedModel, images: tuple[Path, ...]) -> Scores:

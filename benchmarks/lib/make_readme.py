@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.lib import exported_file, first_run_table
+from benchmarks.lib import cuda_table, exported_file, first_run_table, runtimes_steps
 from benchmarks.lib.markdown_table import table
 from benchmarks.search_quality import tables as quality_tables
 
@@ -497,6 +497,12 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
         "python benchmarks/claims/other_families.py yolo11n yolo26n --timeout 280 --save",
         _other_families,
     ),
+    "runtimes_table": (
+        "A search per runtime",
+        "python benchmarks/claims/runtimes_table.py --folder DIR --save",
+        runtimes_steps.render,
+    ),
+    "cuda": ("On a GPU", "python benchmarks/claims/cuda.py", cuda_table.render),
     "prune_speed": ("Time of one prune", "python benchmarks/claims/prune_speed.py", _prune_speed),
     "side_by_side": (
         "Plans scored side by side",

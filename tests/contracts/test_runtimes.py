@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -50,6 +51,8 @@ def row_of(name: str) -> Runtime:
     for package in (*row.packages, *row.makers):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"runtime {name} needs {package}")
+    if row.on_gpu and row.provider not in onnxruntime.get_available_providers():
+        pytest.skip(f"runtime {name} needs {row.provider}")
     return row
 
 
@@ -68,7 +71,7 @@ def test_the_row_says_what_the_target_needs(name: str) -> None:
     assert re.fullmatch(r"\.[a-z0-9]{1,8}", row.suffix)  # as files are named on an ssh target
     assert row.writers
     assert row.precisions
-    assert set(row.precisions) <= {"fp32", "fp16", "int8"}
+    assert set(row.precisions) <= {"fp32", "fp16", "bf16", "int8"}
     assert ("int8" in row.precisions) == (row.quantize is not None)
     assert row.summary.endswith(".")
     assert "\n" not in row.summary
@@ -103,6 +106,27 @@ def test_a_lighter_model_is_faster(name: str, target: LocalTarget, tmp_path: Pat
     )
     _, lighter = compare(target, [heavy, light], options(name), QUICK)
     assert 0 < lighter.ratio_low <= lighter.ratio <= lighter.ratio_high < 1
+
+
+def test_each_precision_runs_and_is_told_or_is_refused_in_one_line(
+    name: str, target: LocalTarget, tmp_path: Path
+) -> None:
+    row = row_of(name)
+    exported = export_model(Net(8), tmp_path / f"a{row.suffix}", SIZE, name)
+    for precision in row.precisions:
+        asked = replace(options(name), precision=precision)
+        try:
+            (result,) = compare(target, [exported], asked, QUICK)
+        except ConfigError as error:  # the device does not compute in it
+            refused = str(error)
+        else:
+            assert result.fingerprint.precision == precision
+            continue
+        assert precision != row.precisions[0]
+        said = rf"--precision: asked for {precision}, but .* computes in: .*fp32.*"
+        assert re.fullmatch(said, refused)
+    with pytest.raises(ConfigError, match=rf"--precision: got 'fp8', .* with --runtime {name}$"):
+        replace(options(name), precision="fp8")
 
 
 def test_several_threads_are_passed_on(name: str, target: LocalTarget, tmp_path: Path) -> None:

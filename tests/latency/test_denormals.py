@@ -98,5 +98,6 @@ def test_on_a_gpu_and_without_denormals_there_is_nothing_to_say() -> None:
     cuda = RuntimeOptions("onnxruntime", SIZE, provider="CUDAExecutionProvider")
     cpu = RuntimeOptions("onnxruntime", SIZE, provider="CPUExecutionProvider")
     assert denormals_note(FOUND, cuda) is None
+    assert denormals_note(FOUND, RuntimeOptions("tensorrt", SIZE)) is None
     assert denormals_note(None, cpu) is None
     assert denormals_note(FOUND, cpu) is not None

@@ -1,3 +1,4 @@
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,7 +194,7 @@ def test_every_file_named_in_the_job_is_handed_to_the_target(models):
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
-        ({"runtime": "tensorrt"}, "runtime"),
+        ({"runtime": "tflite"}, "runtime"),
         ({"threads": 0}, "threads"),
         ({"channels_last": True}, "channels-last"),
         ({"provider": "two\nlines"}, "provider"),
@@ -250,3 +251,45 @@ def test_slow_models_get_the_time_that_their_fewest_blocks_take():
     usual = TimingSettings(cap_s=10, load_s=60, least_blocks=10, run_s=0.01)
     assert usual.limit_s(2) == 70
     assert replace(usual, run_s=10.0).limit_s(7) == 60 + 2 * 10 * 10 * 7
+
+
+@pytest.mark.parametrize(
+    ("asked", "tolerance"),
+    [
+        ({"runtime": "onnxruntime"}, 1e-3),
+        ({"runtime": "onnxruntime", "provider": "CPUExecutionProvider"}, 1e-3),
+        ({"runtime": "onnxruntime", "provider": "CUDAExecutionProvider"}, 0.02),
+        ({"runtime": "torch", "provider": "cuda:0"}, 0.02),
+        ({"runtime": "torch", "precision": "bf16"}, 0.1),
+        ({"runtime": "openvino", "precision": "fp16"}, 0.02),
+        ({"runtime": "tensorrt"}, 0.02),
+        ({"runtime": "ncnn"}, 0.02),
+        ({"runtime": "onnxruntime-int8"}, 0.75),
+    ],
+)
+def test_an_output_may_be_as_far_from_torchs_as_its_precision_rounds(asked, tolerance, tmp_path):
+    options = RuntimeOptions(imgsz=(64, 64), **asked)
+    file = tmp_path / f"a{options.row.suffix}"
+    file.write_bytes(b"model")
+    model = ExportedModel(file, options.runtime, (64, 64), "dynamo", (file, file))
+    for apart, right in ((0.99 * tolerance, True), (1.01 * tolerance, False)):
+        check = {"max_abs_diff": 1.0, "max_rel_diff": apart, "spread_diff": apart, "problem": None}
+        answer = FakeTarget(overrides={"checks": [check]})
+        with contextlib.nullcontext() if right else pytest.raises(TrialFailed, match="differs"):
+            check_answers(answer, model, options)
+
+
+def test_a_runtime_that_builds_engines_gets_time_for_each_model(tmp_path):
+    limits = []
+
+    class Timed(FakeTarget):
+        def run(self, job, files, timeout_s):
+            limits.append(timeout_s)
+            return super().run(job, files, timeout_s)
+
+    for runtime in ("onnxruntime", "tensorrt"):
+        made = [ExportedModel.of_file(write_onnx(tmp_path / f"{n}.onnx", n)) for n in (1, 2)]
+        made = [replace(one, runtime=runtime) for one in made]
+        compare(Timed(), made, RuntimeOptions(runtime, made[0].imgsz), SETTINGS)
+    usual, building = limits
+    assert building == usual + 2 * 300

@@ -104,6 +104,28 @@ def test_timing_stops_at_the_cap():
     assert (stopped, len(times[1]["wall_ms"])) == ("cap", 8)
 
 
+def test_a_slow_first_run_as_of_a_gpu_that_chooses_kernels_is_no_part_of_the_measurement(
+    monkeypatch,
+):
+    now = [0.0]
+
+    class FirstSlow:
+        single_threaded = False
+
+        def __init__(self):
+            self.next_s = 30.0
+
+        def timed_run(self):
+            spent, self.next_s = self.next_s, 0.001
+            now[0] += spent
+            return spent, 0.0
+
+    monkeypatch.setattr(runner.time, "perf_counter", lambda: now[0])
+    times, stopped = runner.time_models([FirstSlow(), FirstSlow()], TIMING, FirstSlow())
+    assert stopped == "tight", "the cap of 5 s does not hold the 90 s of the first runs"
+    assert max(map(max, times[0]["wall_ms"])) == pytest.approx(1.0)
+
+
 def test_blocks_are_as_long_as_wall_time_says_where_processor_time_does_not_count():
     class Waiting:  # as a GPU's provider that sleeps until the GPU is done
         single_threaded = False
@@ -246,6 +268,67 @@ def test_a_silent_fallback_to_another_provider_is_refused(tmp_path, monkeypatch)
     error = runner.answer(json.dumps(job(path, provider="CUDAExecutionProvider")))["error"]
     assert error["kind"] == "provider"
     assert "asked for CUDAExecutionProvider, but in use: CPUExecutionProvider" in error["message"]
+
+
+def test_cudas_libraries_that_pip_installed_are_loaded_for_a_gpus_provider_alone(
+    tmp_path, monkeypatch
+):
+    import onnxruntime
+
+    path, loaded = write_onnx(tmp_path / "a.onnx", 1), []
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: loaded.append(1), raising=False)
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
+    runner.answer(json.dumps(job(path)))
+    assert loaded == []
+    runner.answer(json.dumps(job(path, provider="CUDAExecutionProvider")))
+    assert loaded
+
+
+def test_tensorrt_is_told_the_precision_and_where_it_keeps_its_timings(tmp_path, monkeypatch):
+    import onnxruntime
+
+    asked = []
+
+    def session(path, sess_options, providers):
+        asked.append(providers)
+        raise OSError("no such engine")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    name = "TensorrtExecutionProvider"
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [name])
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    path = write_onnx(tmp_path / "a.onnx", 1)
+    for precision, half in (("fp16", "1"), ("fp32", "0")):
+        trt = {"runtime": "tensorrt", "provider": name, "precision": precision}
+        assert runner.answer(json.dumps(job(path, **trt)))["error"]["kind"] == "model"
+        ((provider, options),) = asked.pop()
+        assert (provider, options["trt_fp16_enable"]) == (name, half)
+        assert Path(options["trt_timing_cache_path"]).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("visible", "provider", "index"),
+    [
+        (None, "cuda:1", "1"),
+        ("3,GPU-8a", "cuda:0", "3"),
+        ("3,GPU-8a", "cuda:1", "GPU-8a"),
+        ("", "CUDAExecutionProvider", "0"),
+        ("2", "TensorrtExecutionProvider", "2"),
+    ],
+)
+def test_the_card_is_the_one_that_cuda_means(tmp_path, monkeypatch, visible, provider, index):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text('#!/bin/sh\nfor last; do :; done\necho "card $last"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert runner.gpu_name(provider) == f"card {index}"
+    for other in ("CPUExecutionProvider", "cpu", "GPU", "CPU", "OpenVINOExecutionProvider"):
+        assert runner.gpu_name(other) is None, "an NVIDIA card beside it computes nothing"
 
 
 def test_a_missing_runtime_is_named(tmp_path, monkeypatch):

@@ -68,7 +68,7 @@ def test_a_runtime_in_one_file_is_measured_compared_and_named(
     assert heavy.ratio_low > 1
     assert light.fingerprint.runtime == "reference"
     assert light.fingerprint.provider == "numpy"
-    assert "onnxruntime-int8, openvino-int8 or reference" in RUNTIMES.listed()
+    assert "openvino-int8, tensorrt or reference" in RUNTIMES.listed()
     check_names(
         StudyConfig.of({"goal": {"kind": "speedup", "value": 2}, "runtime": "reference"}, "")
     )

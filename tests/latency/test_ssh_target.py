@@ -11,9 +11,11 @@ from pathlib import Path
 
 import filelock
 import pytest
+import torch
 
 from autoprune.errors import ConfigError, TargetUnreachable, TrialFailed
 from autoprune.latency import runner, ssh_target
+from autoprune.latency.export import export_model
 from autoprune.latency.exported_model import ExportedModel
 from autoprune.latency.measure import RuntimeOptions, TimingSettings, compare
 from autoprune.latency.ssh_session import SshSession
@@ -98,6 +100,26 @@ def test_a_measurement_describes_the_device_it_was_made_on(sshd, tmp_path):
     assert heavy.ratio_low > 1
     assert light.fingerprint.cpu == "Cortex-A72"
     assert light.fingerprint == heavy.fingerprint
+
+
+def test_openvino_runs_there_in_the_precisions_that_the_device_has(sshd, tmp_path):
+    openvino = pytest.importorskip("openvino", reason="runtime openvino needs openvino")
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.SiLU(), torch.nn.Conv2d(8, 4, 1))
+    exported = export_model(net, tmp_path / "a.onnx", (32, 48), "openvino")
+    quick = TimingSettings(min_blocks=8, max_blocks=20, min_s=0.05, cap_s=2.0, dense_s=0.1)
+    target = sshd.target(python=sys.executable)
+    can = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    for precision in ("fp32", "bf16", "fp16"):
+        options = RuntimeOptions("openvino", (32, 48), precision=precision)
+        if precision.upper() in can:
+            (found,) = compare(target, [exported], options, quick)  # it compares the outputs
+            mark = found.fingerprint
+            assert (mark.runtime, mark.provider, mark.precision) == ("openvino", "CPU", precision)
+        else:
+            with pytest.raises(ConfigError, match=f"--precision: asked for {precision}, but CPU"):
+                compare(target, [exported], options, quick)
+    assert [name for name in sshd.sent() if name.endswith(".py")], "the loader travels too"
 
 
 def test_files_are_sent_once_and_named_by_content(target, sessions, sshd, tmp_path):

@@ -46,7 +46,7 @@ def test_provider_layout_and_clock_are_said(
     measured = dense.latency.model_copy(update={"fingerprint": mark})
     dense = dense.model_copy(update={"latency": measured})
     said = dict(facts(load_study(fake.write_study(tmp_path, [dense], content=fake.settings()))))
-    assert f"{runtime} 1.32.0, {provider}, 1 thread" in said["Runtime"]
+    assert f"{runtime} 1.32.0, {provider}, fp32, 1 thread" in said["Runtime"]
     assert said["Clock"].startswith(clock)
 
 

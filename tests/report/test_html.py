@@ -294,7 +294,7 @@ def test_the_meaning_of_ms_and_the_way_of_measuring_are_said(busy: tuple[str, Pa
     for said in (
         "forward pass of the network at batch 1",
         "pre- and post-processing) are not included",
-        "onnxruntime 1.32.0, CPUExecutionProvider, 1 thread, batch 1",
+        "onnxruntime 1.32.0, CPUExecutionProvider, fp32, 1 thread, batch 1",
         "avx512",
         "256 x 256 px",
         "±1.2 %",

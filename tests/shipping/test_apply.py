@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,12 @@ from autoprune.evaluation.checkpoint import load_yolo, model_hash
 from autoprune.evaluation.inside.trainer import conv_shapes
 from autoprune.latency import export as export_module
 from autoprune.latency.fake_target import FakeTarget
+from autoprune.latency.targets import SSH_VARIABLE
 from autoprune.pruning.prune import uniform_plan, widths_of
 from autoprune.shipping import ready as ready_module
 from autoprune.shipping import steps
 from autoprune.storage.yaml_io import dump_yaml
+from tests.latency.sshd import running_sshd
 
 QUICK = ("epochs=1", "imgsz=64", "batch=4", "workers=0", "device=cpu", "optimizer=SGD", "lr0=1e-6")
 
@@ -246,3 +250,25 @@ def test_wrong_input_is_one_line_before_any_work(
     assert len(said.output.strip().splitlines()) == 1
     assert not (tmp_path / "new").exists()
     assert [file.name for file in full.iterdir()] == ["precious.txt"]
+
+
+def test_a_device_behind_ssh_times_the_file_and_the_card_names_it(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = "openvino" if find_spec("openvino") else "onnxruntime"
+    for name, value in (("PROCESSES", 1), ("LEAST_S", 0.2), ("MOST_S", 1.0)):
+        monkeypatch.setattr(steps, name, value)
+    quick_export(monkeypatch)
+    with running_sshd(tmp_path) as sshd:
+        monkeypatch.setenv(SSH_VARIABLE, shlex.join(sshd.ssh_command))
+        plan, output = str(made.study / "best.yaml"), str(tmp_path / "bundle")
+        where = ("--target", sshd.url, "--target-python", sys.executable, "--runtime", runtime)
+        asked = ("apply", "--plan", plan, "-o", output, "--imgsz", "64", *where)
+        said = CliRunner().invoke(app, [*asked, "--max-drop", "100"])
+        assert said.exit_code == 0, said.output
+        assert [name for name in sshd.sent() if name.endswith(".onnx")]
+    card = ModelCard.load(tmp_path / "bundle" / "card.json")
+    assert (card.fingerprint.runtime, card.fingerprint.precision) == (runtime, "fp32")
+    assert card.request["target"] == sshd.url
+    assert card.shipped.latency.processes == 1
+    assert sshd.url in card.command

@@ -10,7 +10,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from autoprune.latency.export import write_program
 from autoprune.latency.options import RuntimeOptions
 from autoprune.latency.runtimes import RUNTIMES
 from autoprune.shipping.predicting import predict_program
@@ -39,6 +42,18 @@ LISTS = {
     "pose": np.array([[(*CORNERS, 0.9, 1.0, 5.0, 5.0, 1.0)]], np.float32),
     "obb": np.array([[(*CENTRE, 0.9, 1.0, 0.0), (*CENTRE, 0.2, 1.0, 0.0)]], np.float32),
 }
+
+
+class Constant(nn.Module):
+    """Finds the box whatever it sees; fails on an image of another precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 1, 1)
+        self.found = nn.Parameter(torch.from_numpy(OUTPUTS["detect"].copy()))  # not a view
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.found + 0 * self.conv(image).mean()
 
 
 @pytest.mark.parametrize(
@@ -95,3 +110,36 @@ def test_every_shipped_runtime_has_one_that_is_python() -> None:
         compile(text, "predict.py", "exec")
         assert f"import {row.packages[0]}" in text
         assert predict_program(f"m{row.suffix}", options, NAMES, "detect", False, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"runtime": "openvino"}, '{"INFERENCE_PRECISION_HINT": "f32"}'),
+        ({"runtime": "openvino", "precision": "bf16"}, '{"INFERENCE_PRECISION_HINT": "bf16"}'),
+        ({"runtime": "openvino-int8"}, '{"INFERENCE_PRECISION_HINT": "f32"}'),
+        ({"runtime": "torch", "precision": "bf16"}, ".module().to(torch.bfloat16)"),
+        ({"runtime": "torch", "precision": "fp16", "provider": "cuda:0"}, '"cuda:0").module()'),
+        ({"runtime": "tensorrt", "precision": "fp16"}, '{"trt_fp16_enable": "1"}'),
+    ],
+)
+def test_it_computes_where_and_in_what_it_was_timed(asked: dict[str, Any], said: str) -> None:
+    options = RuntimeOptions(imgsz=(64, 64), **asked)
+    text = predict_program("m", options, NAMES, "detect", False, 3)
+    assert text is not None
+    compile(text, "predict.py", "exec")
+    assert said in text
+
+
+def test_the_text_for_torch_runs_in_another_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = RuntimeOptions(runtime="torch", imgsz=(64, 96), precision="bf16")
+    write_program(Constant(), torch.zeros(1, 3, 64, 96), tmp_path / "m.pt2")
+    text = predict_program("m.pt2", options, NAMES, "detect", False, 3)
+    assert text is not None
+    cv2.imwrite(str(tmp_path / "p.png"), np.full((100, 200, 3), (0, 0, 255), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["predict.py", "p.png"])
+    exec(compile(text, "predict.py", "exec"), {"__file__": str(tmp_path / "predict.py")})
+    assert capsys.readouterr().out.startswith('p.png a "dog" 0.9')

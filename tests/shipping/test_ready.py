@@ -15,10 +15,11 @@ from autoprune.domain.plan import PruningPlan
 from autoprune.evaluation.checkpoint import load_yolo, model_hash
 from autoprune.evaluation.regrowth_guard import sealed_info
 from autoprune.latency.fake_target import FakeTarget
+from autoprune.latency.options import RuntimeOptions
 from autoprune.pruning.prune import uniform_plan, widths_of
 from autoprune.shipping import ready as module
 from autoprune.shipping import steps
-from autoprune.shipping.ready import checked
+from autoprune.shipping.ready import checked, runs_here
 from autoprune.shipping.request import Asked, Request, completed
 from autoprune.shipping.workshop import Workshop
 
@@ -94,3 +95,20 @@ def test_an_int8_file_is_made_with_training_images(
     assert quantizing.full_range is bool(int8)
     assert {each.parent.name for each in quantizing.images.files} == {"train"}
     assert [each.shape for each in quantizing.images] == [(1, 3, 64, 96)] * 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "here", "there"),
+    [
+        ({"runtime": "onnxruntime"}, True, True),
+        ({"runtime": "onnxruntime", "provider": "CUDAExecutionProvider"}, True, False),
+        ({"runtime": "torch", "precision": "fp32"}, True, True),
+        ({"runtime": "torch", "precision": "bf16"}, True, False),
+        ({"runtime": "tensorrt"}, True, False),
+    ],
+)
+def test_of_a_file_for_another_machine_only_what_every_cpu_does_is_validated_here(
+    asked: dict[str, Any], here: bool, there: bool
+) -> None:
+    options = RuntimeOptions(imgsz=(64, 64), **asked)
+    assert [runs_here(options, elsewhere=each) for each in (False, True)] == [here, there]

@@ -19,6 +19,7 @@ STUDY: dict[str, Any] = {
         "threads": 2,
         "channels_last": True,
         "provider": "cuda:0",
+        "precision": "fp16",
         "target": "ssh://pi@pi",
         "target_python": "/usr/bin/python3",
         "model": None,
@@ -45,6 +46,7 @@ def test_the_study_says_what_the_user_does_not(study: Path) -> None:
     assert (config.model, config.data, config.imgsz) == (Path("best.pt"), Path("my.yaml"), (64, 96))
     assert (config.runtime, config.threads, config.provider) == ("torch", 2, "cuda:0")
     assert (config.channels_last, config.target) == (True, "ssh://pi@pi")
+    assert config.precision == "fp16"
     assert found.limits == Limits(speedup=2.0)
     assert found.limits.latency_ms(10.0) == 5.0
     assert (found.study, found.weights) == (study, study / "best.pt")
@@ -56,6 +58,7 @@ def test_what_is_given_wins_and_takes_what_hangs_on_it_along(study: Path) -> Non
     config = found.config
     assert (config.runtime, config.threads, config.target) == ("onnxruntime", 1, "local")
     assert (config.provider, config.channels_last) == (None, False), "they are torch's"
+    assert config.precision is None, "torch's too"
     assert config.target_python == "python3"
     assert found.limits == Limits(max_drop=1.5), "one limit replaces the study's goal"
 

@@ -1,4 +1,4 @@
-"""OpenVINO for the runner: one stream, the threads asked for; what is not INT8 in float32.
+"""OpenVINO for the runner: one stream, the threads asked for; what is not INT8 as asked for.
 
 A file is a .onnx, or a .zip that holds `model.xml` and `model.bin`.
 
@@ -18,12 +18,19 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 GRAPH, WEIGHTS = "model.xml", "model.bin"
+_HINTS = {"fp16": "f16", "bf16": "bf16"}  # what else stays in float32
 
 
 class NoSuchDevice(Exception):
     """OpenVINO knows no device of that name here."""
 
     kind = "provider"
+
+
+class NoSuchPrecision(Exception):
+    """The device does not compute in it."""
+
+    kind = "precision"
 
 
 class BrokenModel(Exception):
@@ -45,9 +52,16 @@ class OpenVinoModel:
         there = core.available_devices
         if self.provider.partition(".")[0] not in {each.partition(".")[0] for each in there}:
             raise NoSuchDevice(f"asked for {self.provider}, but available: {', '.join(there)}")
+        precision = job.get("precision", "fp32")
+        if precision in _HINTS:
+            can = core.get_property(self.provider, "OPTIMIZATION_CAPABILITIES")
+            if precision.upper() not in can:
+                known = [each for each in ("fp32", *_HINTS) if each.upper() in can]
+                message = f"asked for {precision}, but {self.provider} there computes in"
+                raise NoSuchPrecision(f"{message}: {', '.join(known)}")
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": _HINTS.get(precision, "f32"),
         }
         if on_cpu:
             settings["INFERENCE_NUM_THREADS"] = job["threads"]

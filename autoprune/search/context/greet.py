@@ -53,6 +53,8 @@ def greet(
     if found.cores is not None and options.threads > found.cores:
         cores = f"{found.cores} core{'' if found.cores == 1 else 's'}"
         say(f"Note: {options.threads} threads will share {cores} of the target.")
+    if not options.row.tried:
+        say(f"Note: --runtime {options.runtime} was written without such a device: not tried.")
     if options.row.quantize is not None and not found.int8:
         say(
             "Note: the target's CPU has none of avx512_vnni, avx_vnni and asimddp, by which INT8"

@@ -170,7 +170,8 @@ def needs_calibration(config: StudyConfig) -> bool:
 def default_name(config: StudyConfig) -> str:
     """Model, goal, runtime and device: `demo-5ms-onnxruntime-1t-on-pi-raspberrypi.local`.
 
-    A provider or layout other than the default follows the runtime: `torch-cuda-channels-last`;
+    What is not the default of provider, layout and precision follows the runtime:
+    `torch-cuda-channels-last-fp16`;
     classes that are kept follow the model.
     """
     stem = "demo" if config.model is None else config.model.stem
@@ -182,6 +183,8 @@ def default_name(config: StudyConfig) -> str:
         runtime += f"-{_plain(config.provider)}"
     if config.channels_last:
         runtime += "-channels-last"
+    if config.precision not in (None, RUNTIMES.row(config.runtime, "--runtime").precisions[0]):
+        runtime += f"-{config.precision}"
     place = _plain(config.target.removeprefix("ssh://"))
     target = "" if config.target == "local" else f"-on-{place}"
     if config.classes is not None:
@@ -210,6 +213,7 @@ def runtime_options(config: StudyConfig, imgsz: tuple[int, int]) -> RuntimeOptio
         threads=config.threads,
         provider=config.provider,
         channels_last=config.channels_last,
+        precision=config.precision,
     )
 
 

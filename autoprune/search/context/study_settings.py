@@ -6,11 +6,11 @@ import hashlib
 import os
 import platform
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from autoprune.domain.schema import stamped
+from autoprune.domain.versions import version_of
 from autoprune.errors import StudyMismatch
 from autoprune.evaluation.branches import deployed_branch
 from autoprune.families import family_of, space_file
@@ -42,6 +42,7 @@ _COMPARED_BELOW = (
     "fine_tune",
     "provider",
     "channels_last",
+    "precision",
 )
 _VERSIONED = ("autoprune", "torch", "ultralytics", "optuna", "onnxruntime")
 
@@ -82,7 +83,7 @@ def settings_of(bench: Checked) -> dict[str, Any]:
         "importance": bench.config.importance,
         "compensate": bench.config.compensate,
         "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in _VERSIONED},
+        | {name: version_of(name) for name in _VERSIONED},
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
             "cores": os.cpu_count(),
@@ -149,10 +150,12 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
     ignored = (*_FREE_SETTINGS, *_COMPARED_BELOW)
     asked = {key: value for key, value in given.items() if key not in ignored}
     provider, runtime = given.get("provider"), RUNTIMES.known(str(asked.get("runtime")))
+    precision = given.get("precision")
     return {
         **asked,
         "provider": None if runtime and provider == runtime.provider else provider,
         "channels_last": bool(given.get("channels_last")),
+        "precision": None if runtime and precision == runtime.precisions[0] else precision,
         "imgsz": settings.get("imgsz"),
         "device": settings.get("device"),
         "model": part("model").get("hash"),

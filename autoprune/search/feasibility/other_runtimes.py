@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -57,10 +57,11 @@ def likely_here(asked: RuntimeOptions) -> int:
     found = 0
     for name in RUNTIMES.names():
         try:
-            RUNTIMES.row(name, "--runtime").refuse_without_makers()
+            row = RUNTIMES.row(name, "--runtime")
+            row.refuse_without_makers()
         except ConfigError:
             continue
-        found += name != asked.runtime
+        found += name != asked.runtime and not row.on_gpu
     return found
 
 
@@ -81,7 +82,7 @@ def other_runtimes(
         TargetUnreachable: The device does not answer.
     """
     asked = bench.options
-    if asked.provider not in (None, asked.row.provider):
+    if asked.row.on_gpu or asked.provider not in (None, asked.row.provider):
         return ()
     found = []
     for name in RUNTIMES.names():
@@ -90,8 +91,11 @@ def other_runtimes(
         listener.stage(f"latency in {name}")
         latency, precision, missing = None, "", ""
         try:
-            precision = RUNTIMES.row(name, "--runtime").precisions[0]
-            options = replace(asked, runtime=name, provider=None, channels_last=False)
+            row = RUNTIMES.row(name, "--runtime")
+            if row.on_gpu:
+                continue
+            precision = row.precisions[0]
+            options = RuntimeOptions(name, asked.imgsz, asked.threads)
             exported = bench.export(module, folder / name, runtime=name)
             latency = measure_dense(bench.target, exported, options, GLANCE)
         except (ConfigError, TrialFailed) as reason:  # not there, broken, or not for this model

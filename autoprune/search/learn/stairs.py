@@ -146,7 +146,8 @@ def steps_comment(place: Fingerprint, imgsz: tuple[int, int], block: int) -> str
     """Where the widths of a space on a target's steps come from: the head of its YAML."""
     return (
         "Widths on the steps of one target, for one model, found by measurement:\n"
-        f"{place.runtime} {place.runtime_version}, {place.provider}, {place.threads} thread(s),"
+        f"{place.runtime} {place.runtime_version}, {place.provider}, {place.precision},"
+        f" {place.threads} thread(s),"
         f" {place.cpu}, {imgsz[0]}x{imgsz[1]} px; channels count in blocks of {block}."
     )
 

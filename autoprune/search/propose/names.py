@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autoprune.domain.config import StudyConfig
 from autoprune.errors import ConfigError
-from autoprune.latency.runtimes import RUNTIMES, with_layouts
+from autoprune.latency.runtimes import RUNTIMES, not_tried, with_layouts
 from autoprune.latency.targets import forms, target_from
 from autoprune.pruning.importance import CRITERIA
 from autoprune.search.propose.samplers import SAMPLERS
@@ -17,6 +17,7 @@ def check_names(config: StudyConfig) -> None:
         ConfigError: One is not there, or does not fit the other settings; it lists those there are.
     """
     runtime = RUNTIMES.row(config.runtime, "--runtime")
+    runtime.refuse_precision(config.precision)
     SAMPLERS.row(config.sampler, "--sampler")
     CRITERIA.row(config.importance, "--importance")
     target_from(config.target, config.target_python)
@@ -27,7 +28,7 @@ def check_names(config: StudyConfig) -> None:
 def choices() -> dict[str, str]:
     """Setting -> what it may be, in a sentence, for help texts; imports no package's module."""
     return {
-        "runtime": RUNTIMES.listed(),
+        "runtime": RUNTIMES.listed() + not_tried(),
         "channels_last": with_layouts(),
         "sampler": SAMPLERS.listed(),
         "importance": CRITERIA.listed(),

@@ -63,6 +63,7 @@ def _resume(folder: Path, settings: dict[str, Any]) -> None:
         ("asked.threads", 2, "threads"),
         ("asked.provider", "CUDAExecutionProvider", "provider"),
         ("asked.channels_last", True, "channels_last"),
+        ("asked.precision", "bf16", "precision"),
         ("asked.target", "ssh://pi@raspberrypi", "target"),
         ("asked.target_python", "venv/bin/python", "target_python"),
         ("asked.importance", "l1", "importance"),
@@ -96,6 +97,7 @@ def test_a_changed_setting_is_refused_by_name(
         ("asked.timeout_s", 60.0),
         ("asked.provider", "CPUExecutionProvider"),
         ("asked.channels_last", False),
+        ("asked.precision", "fp32"),  # the runtime's own; a study from before has no such key
         ("asked.allow_broken", 10.0),
         ("asked.allow_unlabelled", 95.0),  # a study from before has no such key
         ("asked.model", "moved/a.pt"),

@@ -229,7 +229,7 @@ def test_the_dense_model_is_timed_under_every_other_runtime_of_the_target(
 
     target = WithoutOpenVino(lambda path: float(json.loads(path.read_text())), noise=0.002)
     found = {each.name: each for each in _probe(target=target).runtimes}
-    assert found.keys() == set(RUNTIMES.names()) - {"torch"}
+    assert found.keys() == set(RUNTIMES.names()) - {"torch", "tensorrt"}, "on the target's CPU"
     timed = found["onnxruntime"].latency
     assert timed is not None
     assert timed.fingerprint.runtime == "onnxruntime"

@@ -14,7 +14,12 @@ from autoprune.errors import ConfigError
 from autoprune.search.propose.names import check_names
 
 WRONG = [
-    ({"runtime": "tensorrt"}, "--runtime: got 'tensorrt', expected one of onnxruntime, torch"),
+    ({"runtime": "tflite"}, "--runtime: got 'tflite', expected one of onnxruntime, torch"),
+    ({"precision": "fp8"}, "--precision: got 'fp8', expected fp32 with --runtime onnxruntime"),
+    (
+        {"runtime": "torch", "precision": "int8"},
+        "--precision: got 'int8', expected fp32, fp16 or bf16 with --runtime torch",
+    ),
     ({"sampler": "grid"}, "--sampler: got 'grid', expected one of profile, tpe, nsga2, random"),
     ({"importance": "loud"}, "--importance: got 'loud', expected one of obs, l1, l2, bn_scale"),
     ({"target": "adb://x"}, "--target: got 'adb://x', expected local or ssh://user@host[:port]"),
