@@ -33,6 +33,11 @@ def attempt(folder: Path) -> Iterator[Failure | None]:
             file.unlink(missing_ok=True)
 
 
+def note_deaths(folder: Path, deaths: int) -> None:
+    """Take over how many workers died of a candidate elsewhere."""
+    write_atomic(folder / ".attempts", str(max(deaths, _deaths(folder / ".attempts"))))
+
+
 def _refused(marker: Path, hung: Path) -> Failure | None:
     if hung.exists():
         return Failure(reason="timeout", detail=hung.read_text("utf-8", "replace"))

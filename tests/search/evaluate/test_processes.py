@@ -54,6 +54,10 @@ def meet(bench: Any, given: Candidate, listener: SearchListener) -> TrialRecord:
     return scored(given.number or 0, 4.0, len(list(folder.glob("trial *"))) / 2)
 
 
+def sees(bench: Any, given: Candidate, listener: SearchListener) -> TrialRecord:
+    return scored(given.number or 0, 4.0, 0.5, started=os.environ[processes.VISIBLE])
+
+
 def wrong(bench: Any, given: Candidate, listener: SearchListener, own: bool) -> TrialRecord:
     raise TrialFailed("nan", "not finite") if own else ConfigError("data.yaml: names: got 3")
 
@@ -121,7 +125,7 @@ def two(root: Path) -> Iterator[Processes]:
     bench: Any = SimpleNamespace(untrained=0.25, root=str(root))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(processes, "_for_workers", lambda bench: bench)
-        made = Processes(bench, 2, 1, Told())
+        made = Processes(bench, 2, 1, Told(), (3, 5))
     yield made
     made.close()
 
@@ -145,6 +149,11 @@ def test_records_come_back_and_what_a_worker_tells_is_passed_on(two: Processes) 
 def test_two_work_side_by_side(two: Processes) -> None:
     made = _all(two, [two.begin(meet, candidate(number)) for number in (10, 11)])
     assert [record.untrained_map50_95 for record in made] == [1.0, 1.0]
+
+
+def test_each_worker_sees_a_gpu_of_its_own(two: Processes) -> None:
+    seen = [_all(two, [two.begin(sees, candidate(40 + place))])[0] for place in range(2)]
+    assert {record.started for record in seen} == {"3", "5"}
 
 
 def test_an_error_that_is_no_candidates_fault_comes_back(two: Processes) -> None:
@@ -196,7 +205,6 @@ def test_a_worker_that_does_not_come_up_says_why(monkeypatch: pytest.MonkeyPatch
 
 _SEARCH = """
 import sys
-from contextlib import closing
 from types import SimpleNamespace
 from autoprune.search.evaluate import processes
 from tests.search.evaluate.test_processes import Told, candidate, sleep
