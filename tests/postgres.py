@@ -8,8 +8,9 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote
 
 PASSWORD = "s3cret word"  # with a space, which URLs write as %20
@@ -22,16 +23,18 @@ class Postgres:
     Args:
         programs: Folder of initdb and pg_ctl.
         folder: Its data and its socket, removed by whoever made it.
+        settings: Of the server, over those of the tests.
     """
 
-    def __init__(self, programs: Path, folder: Path) -> None:
+    def __init__(self, programs: Path, folder: Path, settings: Mapping[str, str]) -> None:
         self.programs, self.folder = programs, folder
+        own = {"unix_socket_directories": str(folder)}
+        self.settings = _SETTINGS | own | dict(settings)
         self.made = 0
         self.tables: str | None = None
 
     def start(self) -> None:
-        settings = _SETTINGS | {"unix_socket_directories": str(self.folder)}
-        given = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
+        given = " ".join(f"-c {name}='{value}'" for name, value in self.settings.items())
         self._run("pg_ctl", "-w", "-s", "-l", str(self.folder / "log"), "-o", given, "start")
 
     def stop(self, mode: str = "immediate") -> None:
@@ -96,12 +99,12 @@ def missing() -> str | None:
 
 
 @contextlib.contextmanager
-def running_server() -> Iterator[Postgres]:
-    """A server that is stopped and removed at the end."""
+def running_server(settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[Postgres]:
+    """A server that is stopped and removed at the end; `settings` change those of the tests."""
     programs = _programs()
     assert programs is not None
     folder = Path(tempfile.mkdtemp(prefix="pg-"))  # short: a socket's path has 107 characters
-    server = Postgres(programs, folder)
+    server = Postgres(programs, folder, settings)
     try:
         server.initialise()
         server.start()

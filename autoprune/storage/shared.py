@@ -75,6 +75,12 @@ class SharedStudy(Protocol):
     def send_weights(self, root: Path, folder: Path) -> None:
         """Keep a candidate's weights and exported file, where there is a place for them."""
 
+    def send_statistics(self, file: Path) -> None:
+        """Keep a file of calibration statistics, by its name, which is a hash."""
+
+    def fetch_statistics(self, file: Path) -> None:
+        """Bring a file of calibration statistics of that name, where it is kept and not here."""
+
     def fetch_weights(self, root: Path, folder: Path) -> None:
         """Bring a candidate's weights and exported file, where they are kept and not here."""
 

@@ -12,28 +12,29 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.artifacts import upload_artifact
 from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage
 
 from autoprune.domain.record import TrialRecord
 from autoprune.errors import ConfigError, StorageFailed, StudyMismatch
 from autoprune.search.context.advisory_locks import AdvisoryLocks
-from autoprune.search.context.artifacts import ArtifactPlace, artifact_place
+from autoprune.search.context.artifacts import ArtifactPlace
+from autoprune.search.context.kept_weights import KeptWeights
 from autoprune.search.context.optuna_inside import database_storage, set_trial_attribute
 from autoprune.storage.database_url import DatabaseUrl
-from autoprune.storage.shared import MARK, MOST_BYTES, files_of_the_study, is_weights, place_of
+from autoprune.storage.shared import MARK, MOST_BYTES, files_of_the_study, place_of
 from autoprune.storage.yaml_io import write_atomic
 
 Direction = Literal["minimize", "maximize"]
 FRESH_S = 1.0  # how old the records of other workers' trials may be
 RECORD = "record"  # attribute of a trial
-_FILE, _WEIGHTS = "file ", "weights "  # attributes of the study begin so
-_IDENTITY, _ARTIFACTS = "identity", "artifacts"  # further ones
+_FILE = "file "  # attributes of the study begin so
+_IDENTITY = "identity"  # another one
 
 
 class DatabaseStudy:
@@ -56,21 +57,29 @@ class DatabaseStudy:
         """Open it.
 
         Raises:
-            ConfigError: There is no study of that name.
+            ConfigError: There is no study of that name, or the tables are of another Optuna.
             StorageFailed: The database cannot be reached.
         """
-        self.shown, self.artifacts = url.shown, artifacts
+        self.shown = url.shown
         self.locks = AdvisoryLocks(url, name)
         self._sent: dict[str, str] = {}  # name -> hash of what is in the database and here
         self._fresh_until = 0.0
-        self._dropped: set[Path] = set()  # folders without kept weights
         self._guard = threading.RLock()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with self._errors():
+        with ExitStack() as opened, self._errors():
+            opened.callback(self.locks.close)
             with self.alone("/tables", None, None):  # they are made once
-                self.storage, self._close = database_storage(url)
+                self.storage, self._close = self._tables(url)
+            opened.callback(self._close)
             self.study = self._opened(name, directions)
-        self._agree_on_artifacts()
+            self.weights = KeptWeights(self.study, artifacts)
+            opened.pop_all()
+
+    def _tables(self, url: DatabaseUrl) -> tuple[BaseStorage, Callable[[], None]]:
+        try:
+            return database_storage(url)
+        except RuntimeError as error:  # what Optuna says of tables that it does not know
+            raise ConfigError(f"--storage: {self.shown}: {' '.join(str(error).split())}") from None
 
     def _opened(self, name: str, directions: Sequence[Direction] | None) -> optuna.Study:
         if directions is not None:
@@ -81,16 +90,7 @@ class DatabaseStudy:
             return optuna.load_study(study_name=name, storage=self.storage)
         except KeyError:
             known = ", ".join(sorted(optuna.get_all_study_names(self.storage))) or "none"
-            self.close()
             raise ConfigError.of("--study", "", name, f"one in {self.shown}: {known}") from None
-
-    def _agree_on_artifacts(self) -> None:
-        """Workers that join need not be told where weights go."""
-        noted = self._attributes().get(_ARTIFACTS)
-        if self.artifacts is None and isinstance(noted, str):
-            self.artifacts = artifact_place(noted)
-        elif self.artifacts is not None and noted is None:
-            self._set(_ARTIFACTS, self.artifacts.shown)
 
     def alone(
         self, name: str, when_held: Callable[[], None] | None, timeout_s: float | None
@@ -158,33 +158,28 @@ class DatabaseStudy:
 
     def send_weights(self, root: Path, folder: Path) -> None:
         """See `SharedStudy.send_weights`."""
-        if self.artifacts is None:
-            return
-        self._dropped.discard(folder)
-        for file in sorted(folder.glob("model.*")):
-            name = file.relative_to(root).as_posix()
-            if is_weights(name) and not name.endswith(".part"):
-                self._upload(name, file)
+        with self._errors():
+            self.weights.send(root, folder)
 
     def fetch_weights(self, root: Path, folder: Path) -> None:
         """See `SharedStudy.fetch_weights`."""
-        if self.artifacts is None:
-            return
-        for name, facts in self._weights(root, folder).items():
-            file = root / name
-            if not file.exists() or _hash_of(file) != facts["sha256"]:
-                self._download(facts, file)
+        with self._errors():
+            self.weights.fetch(root, folder)
 
     def drop_weights(self, root: Path, folder: Path) -> None:
         """See `SharedStudy.drop_weights`."""
-        if self.artifacts is None or folder in self._dropped:
-            return
-        self._dropped.add(folder)
-        for name, facts in self._weights(root, folder).items():
-            with suppress(Exception):  # gone already, or left behind: no reason to stop
-                self.artifacts.store.remove(facts["artifact"])
-            self._set(_WEIGHTS + name, None)
-            self._sent.pop(name, None)
+        with self._errors():
+            self.weights.drop(root, folder)
+
+    def send_statistics(self, file: Path) -> None:
+        """See `SharedStudy.send_statistics`."""
+        with self._errors():
+            self.weights.send_statistics(file)
+
+    def fetch_statistics(self, file: Path) -> None:
+        """See `SharedStudy.fetch_statistics`."""
+        with self._errors():
+            self.weights.fetch_statistics(file)
 
     def _take(self, root: Path, name: str, text: object) -> None:
         """Write one file that the database holds, unless what is here goes further."""
@@ -230,54 +225,6 @@ class DatabaseStudy:
         with self._errors():
             return set_trial_attribute(self.study, int(file.parent.name), RECORD, text)
 
-    def _upload(self, name: str, file: Path) -> None:
-        found = _hash_of(file)
-        if self._sent.get(name) == found or self.artifacts is None:
-            return
-        before = self._attributes().get(_WEIGHTS + name)
-        with self._errors():
-            key = upload_artifact(
-                artifact_store=self.artifacts.store,
-                file_path=str(file),
-                study_or_trial=self.study,
-                storage=self.storage,
-            )
-        facts = {"artifact": key, "sha256": found, "bytes": file.stat().st_size}
-        self._set(_WEIGHTS + name, facts)
-        self._sent[name] = found
-        if (old := _facts(before)) is not None:
-            with suppress(Exception):  # as above
-                self.artifacts.store.remove(old["artifact"])
-
-    def _download(self, facts: dict[str, Any], file: Path) -> None:
-        if self.artifacts is None:
-            return
-        draft = file.with_name(f"{file.name}.part")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            kept = self.artifacts.store.open_reader(facts["artifact"])
-            with kept, draft.open("wb") as stream:
-                while block := kept.read(1 << 20):
-                    stream.write(block)
-        except Exception as error:
-            draft.unlink(missing_ok=True)
-            reason = " ".join(str(error).split())
-            raise StorageFailed(f"{self.artifacts.shown}: {file.name}: {reason}") from None
-        if _hash_of(draft) != facts["sha256"]:
-            draft.unlink()
-            raise StorageFailed(f"{self.artifacts.shown}: {file.name} is not as it was written")
-        draft.replace(file)
-
-    def _weights(self, root: Path, folder: Path) -> dict[str, dict[str, Any]]:
-        """Name -> what is known of the files of one candidate that are kept."""
-        beginning = _WEIGHTS + folder.relative_to(root).as_posix() + "/"
-        found = {}
-        for key, value in self._attributes().items():
-            name, facts = key.removeprefix(_WEIGHTS), _facts(value)
-            if key.startswith(beginning) and is_weights(name) and facts is not None:
-                found[name] = facts
-        return found
-
     def _attributes(self) -> dict[str, Any]:
         with self._errors():
             return self.study.user_attrs
@@ -303,15 +250,6 @@ def _identity_in(mark: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _facts(value: object) -> dict[str, Any] | None:
-    """What an attribute says of a kept file; None where it says none."""
-    if not isinstance(value, dict):
-        return None
-    texts = [value.get("artifact"), value.get("sha256")]
-    plain = all(isinstance(each, str) and each.replace("-", "").isalnum() for each in texts)
-    return value if plain else None
-
-
 def _goes_further(text: str, other: str, place: Path) -> bool:
     """Whether a record knows more than another version of it; no broken one does."""
     try:
@@ -332,11 +270,3 @@ def _known(text: str, place: Path) -> tuple[int, bool, bool, bool]:
 
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _hash_of(file: Path) -> str:
-    found = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()

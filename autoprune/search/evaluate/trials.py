@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -285,7 +286,8 @@ class TrialLoop:
 
     def _tell(self, trial: Trial, record: TrialRecord) -> None:
         """Tell a result, unless a worker that took this one for lost was faster."""
-        with suppress(UpdateFinishedTrialError):
+        with suppress(UpdateFinishedTrialError), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a dead worker had set the constraint
             if record.failure is not None:
                 trial.set_user_attr("failure", record.failure.reason)
                 self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)

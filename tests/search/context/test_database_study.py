@@ -161,6 +161,17 @@ def test_weights_that_are_trained_on_replace_what_was_kept(tmp_path: Path, datab
     assert len(list(kept.iterdir())) == 1
 
 
+def test_calibration_is_done_on_one_machine(tmp_path: Path, database: str) -> None:
+    one, two = (shared_folder(tmp_path / name, database, str(tmp_path / "kept")) for name in "ab")
+    here, there = (tmp_path / name / f"{'0a' * 12}.pt" for name in ("one", "two"))
+    here.parent.mkdir()
+    of_database(one).send_statistics(here)  # a disk that could not keep them
+    here.write_bytes(b"statistics")
+    of_database(one).send_statistics(here)
+    of_database(two).fetch_statistics(there)
+    assert there.read_bytes() == b"statistics"
+
+
 def _trained_saved(folder: StudyFolder) -> TrialRecord:
     made = _trained(4)
     folder.save_record(made)

@@ -13,8 +13,12 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
+from autoprune.domain.record import TrialRecord
 from autoprune.search.evaluate import trials
-from tests.search.fakes import FakeEvaluation, fake_loop
+from autoprune.search.evaluate.attempts import attempt
+from autoprune.search.evaluate.candidate import Candidate
+from autoprune.search.evaluate.trial_queue import TrialQueue
+from tests.search.fakes import FakeEvaluation, failed, fake_loop
 from tests.search.shared import of_database, shared_bench, shared_folder
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -37,6 +41,73 @@ def test_a_folder_is_made_again_from_the_database(
     other.fetch()
     assert other.trial_records() == bench.folder.trial_records()
     assert len(other.trial_records()) == 6
+
+
+def test_a_worker_that_was_taken_for_lost_changes_nothing_when_it_wakes_up(
+    tmp_path: Path, database: str, evaluation: FakeEvaluation
+) -> None:
+    """Its lock was gone; another worker finished the trial, and its record counts."""
+    slow, fast = (shared_bench(tmp_path / name, database, trials=1) for name in ("a", "b"))
+    loop = fake_loop(slow)
+
+    def sleeps(candidate: Candidate) -> TrialRecord:
+        of_database(slow.folder).locks.close()
+        evaluation.answer = FakeEvaluation.by_kept_share
+        fake_loop(fast).run()
+        return FakeEvaluation.by_kept_share(candidate).model_copy(update={"seconds": 99.0})
+
+    evaluation.answer = sleeps
+    loop.run()
+    (told,) = loop.study.get_trials(deepcopy=False)
+    (made,) = fast.folder.trial_records()
+    assert told.state == TrialState.COMPLETE
+    assert made.seconds == 1.0
+    third = shared_bench(tmp_path / "c", database, trials=1)
+    assert len(third.folder.trial_records()) == 1
+    assert len(evaluation.plans) == 2
+
+
+def test_a_plan_that_kills_workers_on_two_machines_is_given_up(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that dies writes nothing: the next one, elsewhere, knows from the database."""
+    tried: list[int] = []
+
+    def deadly(bench: Any, candidate: Candidate, listener: Any) -> TrialRecord:
+        with attempt(candidate.folder(bench.folder)) as refused:
+            if refused is None:
+                tried.append(1)
+                raise _Killed
+            made = failed(candidate).model_copy(update={"failure": refused})
+            bench.folder.save_record(made)
+            return made
+
+    class _Killed(BaseException):
+        pass
+
+    monkeypatch.setattr(trials, "evaluate_untrained", deadly)
+    monkeypatch.setattr(TrialQueue, "note_attempts", _only_upwards(TrialQueue.note_attempts))
+    for name in ("a", "b"):
+        bench = shared_bench(tmp_path / name, database, trials=1)
+        with pytest.raises(_Killed):
+            fake_loop(bench).run()
+        of_database(bench.folder).locks.close()
+    bench = shared_bench(tmp_path / "c", database, trials=1)
+    fake_loop(bench).run()
+    (made,) = bench.folder.trial_records()
+    assert made.failure is not None
+    assert made.failure.detail == "its worker died 2 times while working on it"
+    assert len(tried) == 2
+
+
+def _only_upwards(note: Any) -> Any:
+    """A process that is killed has no time to take its attempt back."""
+
+    def noted(self: Any, trial: Any, attempts: int) -> None:
+        if attempts > trial.user_attrs.get("attempts", 0):
+            note(self, trial, attempts)
+
+    return noted
 
 
 _WORKER = """
