@@ -12,7 +12,7 @@ from typing import Any
 from autoprune.domain.outcome import Outcome
 from autoprune.domain.record import TrialRecord
 from autoprune.domain.schema import load_json, save_json, unstamped
-from autoprune.errors import BrokenContent, ConfigError
+from autoprune.errors import BrokenContent, ConfigError, StorageFailed
 from autoprune.storage.leftovers import clear_leftovers, leftovers_in
 from autoprune.storage.locks import Held, alone
 from autoprune.storage.records import load_record
@@ -273,7 +273,7 @@ class StudyFolder:
         Args:
             locks: Names of the locks under which searches work in candidates' folders.
         """
-        with contextlib.suppress(Held, OSError), contextlib.ExitStack() as held:
+        with contextlib.suppress(Held, OSError, StorageFailed), contextlib.ExitStack() as held:
             for name in locks:
                 held.enter_context(self.alone(name, timeout_s=0))
             for folder in (self.dense, *self.root.glob("baselines/*"), *self.root.glob("trials/*")):

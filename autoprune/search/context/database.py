@@ -26,6 +26,12 @@ _NOT_NOW = re.compile(r"too many|remaining connection slots|starting up|shutting
 Found = TypeVar("Found")
 
 
+class _Waiting:
+    """Of this process."""
+
+    in_vain = False
+
+
 def connect(url: DatabaseUrl) -> psycopg.Connection[Any]:
     """One more connection.
 
@@ -73,6 +79,9 @@ def patiently(
 ) -> Found:
     """Do what needs the database, again until it answers.
 
+    Once that was in vain, or the user has interrupted it, nothing waits until it answers again:
+    what a search does at its end takes no longer for it.
+
     Args:
         work: May be done twice, where the answer to the first time was lost.
         most_s: Seconds until the error is raised all the same.
@@ -81,14 +90,25 @@ def patiently(
     Raises:
         Exception: Of `work`: one that does not pass, or the last one.
     """
-    ends, pause_s = time.monotonic() + most_s, _PAUSES_S[0]
+    ends = time.monotonic() + (0.0 if _Waiting.in_vain else most_s)
+    pause_s = _PAUSES_S[0]
     while True:
         try:
-            return work()
+            found = work()
         except Exception as error:
-            if not (passes or is_operational)(error) or time.monotonic() + pause_s > ends:
+            if not (passes or is_operational)(error):
                 raise
-        time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 (not all at once)
+            if time.monotonic() + pause_s > ends:
+                _Waiting.in_vain = True
+                raise
+        else:
+            _Waiting.in_vain = False
+            return found
+        try:
+            time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 (not all at once)
+        except KeyboardInterrupt:
+            _Waiting.in_vain = True
+            raise
         pause_s = min(2 * pause_s, _PAUSES_S[1])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,20 @@ def test_a_folder_is_of_one_study(tmp_path: Path, database: str, postgres: Postg
     other.send()
     with pytest.raises(StudyMismatch, match="belongs to another study"):
         fetch_study(shared_folder(folder.root, elsewhere))
+
+
+def test_workers_wait_for_a_server_that_restarts(
+    tmp_path: Path, database: str, postgres: Postgres
+) -> None:
+    one, two = (shared_folder(tmp_path / name, database) for name in "ab")
+    one.save_record(_trained(0))
+    postgres.stop()
+    back = threading.Timer(1.0, postgres.start)
+    back.start()
+    one.save_record(_trained(1))
+    two.fetch()
+    back.join()
+    assert two.trial_records() == [_trained(0), _trained(1)]
 
 
 def test_a_lost_database_is_filled_from_a_folder(
