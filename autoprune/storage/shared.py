@@ -47,6 +47,10 @@ class SharedStudy(Protocol):
     def shown(self) -> str:
         """Where it is kept, for the user; without a password."""
 
+    @property
+    def note(self) -> str | None:
+        """What the user should know of it, without full stop; None where all is well."""
+
     def claim(self, root: Path) -> None:
         """Make a folder a cache of this study, if it is not one of another study.
 

@@ -44,8 +44,12 @@ class ArtifactPlace:
     store: Any = field(repr=False)
 
 
-def artifact_place(text: str) -> ArtifactPlace:
+def artifact_place(text: str, *, make: bool = True) -> ArtifactPlace:
     """What `--artifacts` names, reached once.
+
+    Args:
+        text: A folder, or a bucket and a prefix.
+        make: Make the folder where it is missing.
 
     Raises:
         ConfigError: It is no such place, the package is missing, or the bucket is.
@@ -57,7 +61,8 @@ def artifact_place(text: str) -> ArtifactPlace:
         raise ConfigError.of("--artifacts", "", text, EXPECTED)
     folder = Path(text).absolute()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--artifacts: {text}: {error.strerror or error}") from None
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -98,6 +98,11 @@ class DatabaseStudy:
         """See `SharedStudy.alone`."""
         return self.locks.alone(name, when_held, timeout_s)
 
+    @property
+    def note(self) -> str | None:
+        """See `SharedStudy.note`."""
+        return self.weights.note
+
     def close(self) -> None:
         """See `SharedStudy.close`."""
         self.locks.close()

@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 from optuna.artifacts import upload_artifact
 
-from autoprune.errors import StorageFailed
+from autoprune.errors import ConfigError, StorageFailed
 from autoprune.search.context.artifacts import ArtifactPlace, artifact_place
 from autoprune.storage.shared import is_weights
 
@@ -26,17 +26,21 @@ class KeptWeights:
         study: The Optuna study.
         place: Where they go; None: where the study says, or nowhere.
 
-    Raises:
-        ConfigError, StorageFailed: As `artifact_place`.
+    Attributes:
+        note: Why they are not kept, though the study says where; None where all is well.
     """
 
     def __init__(self, study: optuna.Study, place: ArtifactPlace | None) -> None:
         self.study, self.place = study, place
+        self.note: str | None = None
         self._sent: dict[str, str] = {}  # name -> hash of what is kept
         self._dropped: set[Path] = set()  # folders of which nothing is kept
         noted = study.user_attrs.get(_PLACE)
         if place is None and isinstance(noted, str):
-            self.place = artifact_place(noted)
+            try:
+                self.place = artifact_place(noted, make=False)
+            except (ConfigError, StorageFailed) as error:  # a report needs none
+                self.note = f"weights stay here, and others' are not brought: {error}"
         elif place is not None and noted is None:
             study.set_user_attr(_PLACE, place.shown)
 

@@ -133,6 +133,8 @@ def check(
         yolo.model = ordered
     else:
         notes += _other_names(yolo, data)
+    if folder.shared is not None and folder.shared.note is not None:
+        notes.append(folder.shared.note)
     images = calibration_images(max(trained_size))
     checked = Checked(
         config=config,

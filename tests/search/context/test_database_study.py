@@ -11,10 +11,11 @@ import pytest
 from autoprune.domain.record import TrialRecord
 from autoprune.errors import ConfigError, StorageFailed, StudyMismatch
 from autoprune.search.context.fetching import fetch_study
+from autoprune.search.context.greet import refuse_other_place
 from autoprune.search.evaluate.storage import Storage
 from autoprune.storage.study_folder import StudyFolder
 from tests.postgres import PASSWORD, Postgres
-from tests.search.fakes import record, score, scored
+from tests.search.fakes import DENSE, FINGERPRINT, record, score, scored
 from tests.search.shared import of_database, shared_folder
 
 
@@ -148,6 +149,7 @@ def test_weights_come_to_whoever_needs_them(tmp_path: Path, database: str) -> No
     file.write_bytes(b"weights")
     one.save_record(_trained(4))
     two = shared_folder(tmp_path / "b", database)  # is told where by the study
+    assert of_database(two).note is None
     two.fetch()
     two.fetch_weights(_trained(4))
     assert (two.trial(4) / "model.pt").read_bytes() == b"weights"
@@ -174,6 +176,33 @@ def test_weights_that_are_trained_on_replace_what_was_kept(tmp_path: Path, datab
         two.fetch_weights(_trained(4))
         assert (two.trial(4) / "model.pt").read_bytes() == content
     assert len(list(kept.iterdir())) == 1
+
+
+def test_a_place_that_is_not_on_this_machine_is_said_and_not_made(
+    tmp_path: Path, database: str
+) -> None:
+    kept = tmp_path / "kept"
+    shared_folder(tmp_path / "a", database, str(kept))
+    kept.rmdir()
+    other = shared_folder(tmp_path / "b", database)
+    assert "weights stay here" in str(of_database(other).note)
+    other.save_record(_trained(4))
+    other.fetch_weights(_trained(4))
+    other.drop_weights(_trained(4))
+    assert not kept.exists()
+
+
+def test_a_worker_of_another_kind_of_machine_is_refused_in_an_empty_folder(
+    tmp_path: Path, database: str
+) -> None:
+    shared_folder(tmp_path / "a", database).save_record(DENSE)
+    other = shared_folder(tmp_path / "b", database)
+    fetch_study(other)
+    refuse_other_place(other.dense_record(), FINGERPRINT)
+    with pytest.raises(StudyMismatch, match="another cpu"):
+        refuse_other_place(
+            other.dense_record(), FINGERPRINT.model_copy(update={"cpu": "another cpu"})
+        )
 
 
 def test_calibration_is_done_on_one_machine(tmp_path: Path, database: str) -> None:
