@@ -106,6 +106,7 @@ class TrialLoop:
     def _repeat_lost(self) -> None:
         """Score again the plans of trials that Optuna knows as done and that have no record."""
         done = self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        self.bench.folder.fetch()
         known = {record.number for record in self._records()}  # each was there before it was told
         for number in [trial.number for trial in done if trial.number not in known]:
             if not self.allowance.allows(0.0):

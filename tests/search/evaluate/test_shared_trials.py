@@ -18,7 +18,7 @@ from autoprune.search.evaluate import trials
 from autoprune.search.evaluate.attempts import attempt
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.evaluate.trial_queue import TrialQueue
-from tests.search.fakes import FakeEvaluation, failed, fake_loop
+from tests.search.fakes import FakeEvaluation, Heard, failed, fake_loop
 from tests.search.shared import of_database, shared_bench, shared_folder
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,6 +41,20 @@ def test_a_folder_is_made_again_from_the_database(
     other.fetch()
     assert other.trial_records() == bench.folder.trial_records()
     assert len(other.trial_records()) == 6
+
+
+def test_what_others_have_just_finished_is_not_scored_again(
+    tmp_path: Path, database: str, evaluation: FakeEvaluation
+) -> None:
+    late = shared_bench(tmp_path / "a", database, trials=3)
+    late.folder.fetch_records()  # and a moment later, when that still counts as fresh:
+    fake_loop(shared_bench(tmp_path / "b", database, trials=3)).run()
+    heard = Heard()
+    loop = fake_loop(late)
+    loop.listener = heard
+    loop.run()
+    assert heard.said == []
+    assert len(evaluation.plans) == len(late.folder.trial_records()) == 3
 
 
 def test_a_worker_that_was_taken_for_lost_changes_nothing_when_it_wakes_up(
