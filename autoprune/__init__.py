@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # for type checkers; a test compares it with _HOMES
     from autoprune.api.pruning import load, prune_detection_model
     from autoprune.api.reporting import write_report
     from autoprune.api.searching import probe, search
+    from autoprune.api.sharing import fetch_study, join_study
     from autoprune.domain.config import StudyConfig
     from autoprune.domain.goal import Goal
     from autoprune.domain.outcome import Outcome
@@ -67,7 +68,9 @@ __all__ = [
     "UnsupportedModel",
     "apply",
     "export",
+    "fetch_study",
     "inspect",
+    "join_study",
     "load",
     "measure",
     "probe",
@@ -81,6 +84,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "apply": "autoprune.api.applying",
     "export": "autoprune.api.exporting",
+    "fetch_study": "autoprune.api.sharing",
+    "join_study": "autoprune.api.sharing",
     "inspect": "autoprune.api.inspecting",
     "load": "autoprune.api.pruning",
     "measure": "autoprune.api.measuring",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +23,7 @@ prepare_environment()
 import pytest  # noqa: E402
 
 from tests.forks import Forks  # noqa: E402
+from tests.postgres import Postgres, missing, running_server  # noqa: E402
 from tests.tiers import is_slow, turn, unit  # noqa: E402
 
 
@@ -77,6 +79,27 @@ def forks() -> Iterator[Forks]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real server, started when a test first asks for it."""
+    if (why := missing()) is not None:
+        pytest.skip(why)
+    from autoprune.search.context import advisory_locks
+
+    with pytest.MonkeyPatch.context() as patch, running_server() as server:
+        patch.setattr(advisory_locks, "RECONNECT_S", 0.0)  # it has just been started
+        yield server
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[str]:
+    """The URL of a database without studies, its password in it."""
+    from tests.search.shared import close_all
+
+    yield postgres.database_with_tables()
+    close_all()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     from autoprune.search.learn import calibration, learn_latency
@@ -103,7 +126,8 @@ def _quick_databases() -> Iterator[None]:
         return
 
     def quick(connection: Any, _record: object) -> None:
-        connection.execute("PRAGMA synchronous = OFF")
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
 
     load = _VersionManager._create_alembic_script
     loaded: list[Any] = []

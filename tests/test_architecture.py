@@ -45,7 +45,14 @@ DOORS: dict[str, set[str]] = {
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "pandas": {"report"},
-    "typer": {"cli/main", "cli/files", "cli/applying", "cli/options", "cli/exit_codes"},
+    "typer": {
+        "cli/main",
+        "cli/files",
+        "cli/applying",
+        "cli/working",
+        "cli/options",
+        "cli/exit_codes",
+    },
     "rich": {"cli"},
     "torch": {
         "pruning",

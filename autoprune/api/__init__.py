@@ -13,13 +13,16 @@ from autoprune.api.measuring import measure, measure_self_test
 from autoprune.api.pruning import fine_tune_pruned, load, prune_detection_model
 from autoprune.api.reporting import write_report
 from autoprune.api.searching import SearchResult, probe, search
+from autoprune.api.sharing import fetch_study, join_study
 
 __all__ = [
     "SearchResult",
     "apply",
     "export",
+    "fetch_study",
     "fine_tune_pruned",
     "inspect",
+    "join_study",
     "load",
     "measure",
     "measure_self_test",

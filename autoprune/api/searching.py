@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,6 +44,8 @@ def search(
     config: StudyConfig,
     *,
     studies: Path | str = "studies",
+    storage: str | None = None,
+    artifacts: str | None = None,
     listener: SearchListener | None = None,
     target: LatencyTarget | None = None,
 ) -> SearchResult:
@@ -52,6 +56,10 @@ def search(
     Args:
         config: What is asked; `StudyConfig(goal=Goal(kind="budget_ms", value=5))` runs the demo.
         studies: Folder in which the study gets a folder of its own.
+        storage: URL of a PostgreSQL database, in which workers in other folders and on other
+            machines share the study; by default its folder is all there is.
+        artifacts: With `storage`, where trained weights go for all workers: a folder, or
+            "s3://bucket/prefix"; by default they stay with the worker that trained them.
         listener: Hears progress; silent by default.
         target: Where latency is measured, instead of what `config.target` names.
 
@@ -63,7 +71,7 @@ def search(
         UnsupportedModel: The model cannot be pruned.
         StudyMismatch: The study exists with other settings or widths.
         TargetUnreachable: The device does not answer; repeat the call to continue.
-        StorageFailed: The disk is full; likewise.
+        StorageFailed: The disk is full, or the database cannot be reached; likewise.
         TooManyFailures: Several candidates failed one after another.
         TrialFailed: The target cannot run even a network of one layer.
         KeyboardInterrupt: After the report of what is finished has been written.
@@ -72,23 +80,29 @@ def search(
     from autoprune.search.propose.names import check_names
 
     check_names(config)
+    from autoprune.search.evaluate.storage import Storage
+
+    place = Storage.asked(storage, artifacts)
+    if config.devices:  # before torch looks for GPUs; each process of ours gets one of them
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, config.devices))
     from autoprune.search.context.listener import SearchListener
     from autoprune.search.run import prepare_search, run_search
     from autoprune.search.select.stopped import note_stop
 
     listener = listener or SearchListener()
-    prepared = prepare_search(config, Path(studies), listener, target, began)
+    prepared = prepare_search(config, Path(studies), listener, target, began, place)
     folder = prepared.checked.folder
-    try:
-        outcome = run_search(prepared, listener, partial(write_report, folder.root))
-    except BaseException as error:
-        note_stop(prepared.checked, error)
-        if folder.dense_record() is not None:
-            write_report(folder.root)
-        raise
-    with prepared.journal.stage(REPORT):
-        page = write_report(folder.root)
-    return SearchResult(folder, outcome, page)
+    with closing(folder):
+        try:
+            outcome = run_search(prepared, listener, partial(write_report, folder.root))
+        except BaseException as error:
+            note_stop(prepared.checked, error)
+            if folder.dense_record() is not None:
+                write_report(folder.root)
+            raise
+        with prepared.journal.stage(REPORT):
+            page = write_report(folder.root)
+    return SearchResult(StudyFolder(folder.root), outcome, page)
 
 
 @no_traces()

@@ -73,9 +73,18 @@ def class_list(text: str | None) -> tuple[int | str, ...] | None:
 
 def layer_indices(text: str | None) -> tuple[int, ...] | None:
     """`0,22` as numbers."""
+    return _numbers(text, "--protect", "layer indices such as 0,22")
+
+
+def device_numbers(text: str | None) -> tuple[int, ...] | None:
+    """`0,1` as numbers of GPUs."""
+    return _numbers(text, "--devices", "numbers of GPUs such as 0,1")
+
+
+def _numbers(text: str | None, flag: str, expected: str) -> tuple[int, ...] | None:
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdecimal() for part in parts):
-        raise ConfigError.of("--protect", "", text, "layer indices such as 0,22")
+        raise ConfigError.of(flag, "", text, expected)
     return tuple(int(part) for part in parts)

@@ -21,6 +21,7 @@ from autoprune.errors import (
     TrialFailed,
     UnsupportedModel,
 )
+from autoprune.storage.database_url import masked
 
 OK = 0
 UNEXPECTED = 1
@@ -64,7 +65,7 @@ def exit_codes(command: str, *, debug: bool = False) -> Iterator[Running]:
     except (TargetUnreachable, StorageFailed) as error:
         _fail(f"paused: {error}; the same command continues", PAUSED)
     except TrialFailed as error:  # outside a trial: the model given cannot be measured
-        if error.reason == "timeout" and command == "search":
+        if error.reason == "timeout" and command in ("search", "worker"):
             _fail(f"paused: {error.detail}; the same command continues", PAUSED)
         _fail(str(error), WRONG_INPUT)
     except AutopruneError as error:
@@ -77,7 +78,7 @@ def exit_codes(command: str, *, debug: bool = False) -> Iterator[Running]:
         _note(running.study)
         shown = debug or bool(os.environ.get(TRACEBACK_VARIABLE))
         if shown:
-            traceback.print_exc()
+            print(masked(traceback.format_exc()), file=sys.stderr, end="")
         of_libraries = isinstance(error, (MemoryError, RuntimeError))  # torch and Ultralytics
         said = _one_line(error)
         hint = "" if shown else "; --debug shows where"
@@ -98,12 +99,12 @@ def _note(study: Path | None) -> None:
         return
     try:
         with (study / ERROR_LOG).open("a", encoding="utf-8") as log:
-            log.write(traceback.format_exc())
+            log.write(masked(traceback.format_exc()))
     except OSError:
         return
 
 
 def _fail(message: str, code: int) -> None:
-    line = " ".join(message.split()).encode("utf-8", "backslashreplace").decode()
+    line = masked(" ".join(message.split())).encode("utf-8", "backslashreplace").decode()
     print(f"autoprune: {line}", file=sys.stderr)
     sys.exit(code)

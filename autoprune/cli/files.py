@@ -123,13 +123,28 @@ def export(
 
 
 def report(
-    study: Annotated[Path, typer.Argument(help="Folder of a study.")],
+    folder: Annotated[
+        Optional[Path], typer.Argument(metavar="[STUDY]", help="Folder of a study.")
+    ] = None,
+    storage: options.Storage = None,
+    name: Annotated[
+        Optional[str], typer.Option("--study", help="Or: a study's name in --storage.")
+    ] = None,
+    studies: options.Studies = Path("studies"),
     debug: options.Debug = False,
 ) -> None:
-    """Write a study's report again, finished or not."""
+    """Write a study's report again, finished or not; here or from a database."""
     with exit_codes.exit_codes("report", debug=debug) as running:
-        running.study = study
         from autoprune import api
+        from autoprune.errors import ConfigError
+
+        if (folder is None) == (name is None):
+            raise ConfigError("report: expected the folder of a study, or --storage and --study")
+        if name is not None and storage is None:
+            raise ConfigError.of("report", "--storage", None, "where the study is kept")
+        if name is not None and storage is not None:
+            folder = api.fetch_study(storage, name, studies=studies)
+        running.study = study = Path(folder or "")
         from autoprune.report.answer import read_answer
         from autoprune.storage.study_folder import StudyFolder
 

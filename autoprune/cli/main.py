@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
-from autoprune.cli import applying, exit_codes, files, options
+from autoprune.cli import applying, exit_codes, files, options, working
+from autoprune.cli.working import on_screen
 from autoprune.domain.config import ALLOW_BROKEN, ALLOW_UNLABELLED
+from autoprune.storage.database_url import VARIABLE, without_password
 
 app = typer.Typer(
     help="Find which channels of a YOLO can go: size, measured latency and mAP.",
@@ -54,11 +59,14 @@ def search(
     protect: options.Protect = None,
     classes: options.Classes = None,
     workers_local: options.WorkersLocal = None,
+    devices: options.Devices = None,
     keep: Annotated[Optional[str], typer.Option(help="Weights kept: front or all.")] = None,
     reuse: Annotated[
         Optional[bool], typer.Option(help="Start from studies that differ in the goal alone.")
     ] = None,
-    studies: Annotated[Path, typer.Option(help="Folder that holds the studies.")] = Path("studies"),
+    studies: options.Studies = Path("studies"),
+    storage: options.Storage = None,
+    artifacts: options.Artifacts = None,
     trust_checkpoint: options.Trust = False,
     allow_broken: options.MaybeAllowBroken = None,
     allow_unlabelled: options.MaybeAllowUnlabelled = None,
@@ -68,6 +76,7 @@ def search(
     with exit_codes.exit_codes("search", debug=debug) as running:
         from autoprune.cli.arguments import (
             class_list,
+            device_numbers,
             image_size,
             layer_indices,
             split_overrides,
@@ -101,6 +110,7 @@ def search(
                 "protect": layer_indices(protect),
                 "classes": class_list(classes),
                 "workers_local": workers_local,
+                "devices": device_numbers(devices),
                 "keep": keep,
                 "reuse": reuse,
                 "trust_checkpoint": trust_checkpoint or None,
@@ -110,21 +120,9 @@ def search(
             fine_tune=pairs,
         )
         from autoprune import api
-        from autoprune.cli.ending import print_ending, print_so_far
-        from autoprune.cli.screen import Screen
-        from autoprune.demo.bundle import NOTICE
 
-        screen = Screen(config.goal.text(), NOTICE)
-        try:
-            with screen:
-                result = api.search(config, studies=studies, listener=screen)
-        except KeyboardInterrupt:
-            print_so_far(screen.study)
-            raise
-        finally:
-            running.study = screen.study
-        if not print_ending(result, config.model):
-            raise typer.Exit(exit_codes.NOT_MET)
+        work = partial(api.search, config, studies=studies, storage=storage, artifacts=artifacts)
+        on_screen(work, config.goal.text(), running, config.model)
 
 
 @app.command()
@@ -266,14 +264,29 @@ def prune(
         print_pruned(pruned, output, how, tuned=data is not None)
 
 
-for _command in (applying.apply, files.inspect, files.measure, files.export, files.report):
+for _command in (
+    working.worker,
+    applying.apply,
+    files.inspect,
+    files.measure,
+    files.export,
+    files.report,
+):
     app.command()(_command)
 
 
 def main() -> None:
     """Entry point of the `autoprune` command."""
+    _hide_password()
     signal.signal(signal.SIGTERM, _interrupt)
     app()
+
+
+def _hide_password() -> None:
+    """Begin again with the database's URL in the environment, where everybody could read it."""
+    shown, url = without_password(sys.orig_argv)
+    if url is not None and os.name == "posix":
+        os.execve(sys.executable, shown, {**os.environ, VARIABLE: url})  # noqa: S606 (ourselves)
 
 
 def _interrupt(_number: int, _frame: Any) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from autoprune.domain.config import DEFAULT_TARGET_PYTHON
 from autoprune.search.propose.names import choices
+from autoprune.storage.database_url import VARIABLE
 
 CHOICES = choices()
 
@@ -54,6 +55,22 @@ Nms = Annotated[
     ),
 ]
 
+# Several machines
+Storage = Annotated[
+    Optional[str],
+    typer.Option(
+        envvar=VARIABLE,
+        show_default=False,
+        help="PostgreSQL database that workers share the study in:"
+        " postgresql+psycopg://user:password@host/database. Default: a file in its folder.",
+    ),
+]
+Artifacts = Annotated[
+    Optional[str],
+    typer.Option(help="Where trained weights go for all workers: a folder or s3://bucket/prefix."),
+]
+Studies = Annotated[Path, typer.Option(help="Folder that holds the studies.")]
+
 # What is pruned, and how
 Classes = Annotated[
     Optional[str],
@@ -70,7 +87,14 @@ Importance = Annotated[
 Sampler = Annotated[Optional[str], typer.Option(help=f"What draws plans: {CHOICES['sampler']}.")]
 WorkersLocal = Annotated[
     Optional[int],
-    typer.Option(help="Processes that score and train side by side, 1 to 4. Default: idle cores."),
+    typer.Option(
+        "--workers-local",
+        "--workers",
+        help="Processes that score and train side by side, 1 to 4. Default: idle cores.",
+    ),
+]
+Devices = Annotated[
+    Optional[str], typer.Option(help="GPUs, a process on each: 0,1,2. Default: the first, if any.")
 ]
 Compensate = Annotated[
     Optional[bool], typer.Option(help="Let the channels that stay take over for those removed.")

@@ -81,6 +81,7 @@ class StudyConfig(BaseModel):
     fine_tune: dict[str, Any] = Field(default_factory=dict)
     keep: Literal["front", "all"] = "front"
     workers_local: int | None = Field(default=None, ge=1, le=MOST_WORKERS)  # None: by idle cores
+    devices: tuple[int, ...] = Field(default=(), max_length=MOST_WORKERS)  # GPUs, a worker each
     reuse: bool = True  # trials of earlier studies that differ in the goal alone
     trust_checkpoint: bool = False
     allow_broken: float = Field(default=ALLOW_BROKEN, ge=0, le=100)
@@ -119,6 +120,13 @@ class StudyConfig(BaseModel):
             or set(value) & set('/\\:*?"<>|')
         ):
             raise ValueError('a name for a folder: not empty, without / \\ : * ? " < > |')
+        return value
+
+    @field_validator("devices")
+    @classmethod
+    def _each_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) < len(value) or any(number < 0 for number in value):
+            raise ValueError("numbers of GPUs from 0, each once")
         return value
 
     @field_validator("provider")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from autoprune.domain.plan import PruningPlan
-from autoprune.domain.schema import load_json, save_json
+from autoprune.domain.schema import load_json, parse_json, save_json
 from autoprune.domain.task import BOX_METRIC
 from autoprune.domain.validation import config_error
 from autoprune.errors import BrokenContent, FailureReason
@@ -42,6 +42,15 @@ class FileNoun(Noun):
             BrokenContent: Not JSON, or something else; names the key.
         """
         return cls.checked(load_json(cls.kind_of_file, path), path)
+
+    @classmethod
+    def parsed(cls, text: str, path: Path) -> Self:
+        """Read the content of a file as `load` does.
+
+        Raises:
+            ConfigError: As `load`; `path` names it.
+        """
+        return cls.checked(parse_json(cls.kind_of_file, text, str(path)), path)
 
     @classmethod
     def checked(cls, content: dict[Any, Any], path: Path) -> Self:

@@ -18,7 +18,7 @@ VERSIONS = {
     "study.yaml": 1,
     "space.yaml": 1,
     "outcome.yaml": 1,
-    "record.json": 5,  # 5: reason crash; 4: float beside INT8; 3: metric, notes; 2: a checksum
+    "record.json": 5,  # 5: crash, frozen norms; 4: float beside INT8; 3: metric, notes; 2: a checksum
     "verdict.json": 1,
     "calibration.json": 1,
     "profile.json": 1,
@@ -83,16 +83,28 @@ def load_json(kind: str, path: Path) -> dict[str, Any]:
         BrokenContent: Not a JSON object, or changed since.
     """
     try:
-        content = json.loads(path.read_bytes())
+        text = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return parse_json(kind, text, str(path))
+
+
+def parse_json(kind: str, text: str | bytes, where: str) -> dict[str, Any]:
+    """The content of a file that `save_json` wrote; `where` is its path, for messages.
+
+    Raises:
+        ConfigError: Of a newer version.
+        BrokenContent: Not a JSON object, or changed since.
+    """
+    try:
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BrokenContent(f"{path}: not valid JSON: {error}") from None
-    content = unstamped(kind, content, str(path))
+        raise BrokenContent(f"{where}: not valid JSON: {error}") from None
+    content = unstamped(kind, content, where)
     noted = content.pop(CHECKSUM, None) if kind in _SEALED else None
     if noted is not None and noted != _checksum(content):
         expected = f"{noted}: the content as the search wrote it"
-        raise BrokenContent.of(str(path), CHECKSUM, _checksum(content), expected)
+        raise BrokenContent.of(where, CHECKSUM, _checksum(content), expected)
     return content
 
 

@@ -13,6 +13,7 @@ import psutil
 import torch
 
 from autoprune.errors import ConfigError
+from autoprune.storage.measuring import wait_for_measurements
 
 LOOK_AGAIN_S = 10.0  # counting takes 0.2 s
 _lent: list[int] = []  # threads that this process may use, where another one shares them out
@@ -52,14 +53,16 @@ def idle_cores() -> Iterator[Callable[..., None]]:
     second training, 2 threads were 14 to 30 times slower than 1).
 
     Yields:
-        A function to call once Ultralytics has chosen its device and number of threads, and from
-        time to time after that: it looks again every LOOK_AGAIN_S seconds.
+        A function to call once Ultralytics has chosen its device and number of threads, and before
+        each batch: it looks again every LOOK_AGAIN_S seconds, and waits while another process
+        measures latency on this machine.
     """
     before = threads = torch.get_num_threads()
     due = 0.0
 
     def use(*_: object) -> None:
         nonlocal threads, due
+        wait_for_measurements()
         if _lent:
             threads = _lent[-1]
         elif time.monotonic() >= due:

@@ -21,8 +21,8 @@ from autoprune.latency import runner
 from autoprune.latency.options import LOCK_WAIT_S
 from autoprune.latency.pipe_reader import PipeReader
 from autoprune.latency.runner_output import MAX_OUTPUT_BYTES, parse_ended
-from autoprune.storage.cache import cache_folder
 from autoprune.storage.locks import Held, alone
+from autoprune.storage.measuring import measuring_lock
 
 
 class LocalTarget:
@@ -40,7 +40,7 @@ class LocalTarget:
         """
         self.python = python
         self.runner_path = runner_path
-        self.lock_path = lock_path or cache_folder() / "latency.lock"
+        self.lock_path = lock_path or measuring_lock()
 
     def run(self, job: dict[str, Any], files: Sequence[Path], timeout_s: float) -> dict[str, Any]:
         """See `LatencyTarget.run`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -21,6 +21,7 @@ from autoprune.domain.stages import Stage
 from autoprune.errors import AutopruneError, StorageFailed
 from autoprune.latency.targets import LatencyTarget
 from autoprune.search.context.budget import Allowance, Budget
+from autoprune.search.context.database_study import DatabaseStudy
 from autoprune.search.context.journal import Journal
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.prepare import check
@@ -28,6 +29,7 @@ from autoprune.search.context.workbench import Calibrated, Checked, Informed, Me
 from autoprune.search.evaluate.best_so_far import BestSoFar, publish
 from autoprune.search.evaluate.cross_check import cross_check
 from autoprune.search.evaluate.open_study import database_errors, open_study
+from autoprune.search.evaluate.storage import Storage
 from autoprune.search.evaluate.trials import TrialLoop
 from autoprune.search.evaluate.workers import Workers, workers_for
 from autoprune.search.feasibility.reasonable import easy_goal, short_of_time
@@ -49,7 +51,8 @@ from autoprune.search.select.float_twin import time_in_float
 from autoprune.search.select.lengthen import lengthen
 from autoprune.search.select.promote import Promotions, drop_weights
 from autoprune.search.select.stopped import ended_early
-from autoprune.storage.locks import Held, alone
+from autoprune.storage.leftovers import tidy
+from autoprune.storage.locks import Held
 from autoprune.storage.study_folder import StudyFolder
 
 REPORT_S = 5.0  # kept free at the end
@@ -168,6 +171,8 @@ def _promotion(bench: Searched, allowance: Allowance, listener: SearchListener) 
 
 def _finish(bench: Searched, allowance: Allowance, listener: SearchListener) -> Confirmed:
     records = bench.records()
+    for record in records:  # whose weights other workers have
+        bench.folder.fetch_weights(record)
     best = confirm_best(bench, records, allowance, listener)
     records = bench.records()
     outcome = outcome_of(bench.limit, records, best, bench.stopped_by)
@@ -224,6 +229,7 @@ def prepare_search(
     listener: SearchListener,
     target: LatencyTarget | None = None,
     began: float | None = None,
+    storage: Storage | None = None,
 ) -> Prepared:
     """Load and check everything, and open the study's folder.
 
@@ -233,6 +239,7 @@ def prepare_search(
         listener: Hears what happens.
         target: Where latency is measured, instead of what `config.target` names.
         began: When the time limit began to count, by `time.monotonic`; now if left out.
+        storage: Where workers share the study; None for its folder alone.
 
     Raises:
         ConfigError, UnsupportedModel, StudyMismatch, StorageFailed: As `check`.
@@ -241,12 +248,19 @@ def prepare_search(
     began = time.monotonic() if began is None else began
     check_names(config)
     listener.begins(stages.CHECK)
-    checked = check(config, studies, listener, target)
+    with ExitStack() as opened:
+        share = None if storage is None else partial(_opened, storage, opened)
+        checked = check(config, studies, listener, target, share)
+        opened.pop_all()  # closed by whoever runs the search
     budget = Budget(checked.config.timeout_s, began)
     budget.expect(stages.REPORT, REPORT_S)
     journal = Journal(checked.folder, listener, budget)
     journal.note(stages.CHECK, budget.now() - began)
     return Prepared(checked, journal)
+
+
+def _opened(storage: Storage, opened: ExitStack, name: str) -> DatabaseStudy:
+    return opened.enter_context(closing(storage.study(name)))
 
 
 def run_search(
@@ -269,6 +283,7 @@ def run_search(
     known: Any = prepared.checked
     folder, journal = known.folder, prepared.journal
     Outcome(status="running").save(folder.outcome)
+    folder.send(folder.outcome)
     if known.data.overlap:
         listener.say(f"Note: {known.data.overlap} of the val images are in train too.")
     if journal.budget.limited:
@@ -276,9 +291,11 @@ def run_search(
     try:
         for lock, steps in groupby(STEPS, key=lambda step: step.lock):
             with _alone(folder, lock, journal.budget, listener):
+                folder.fetch()
                 for step in steps:
                     with journal.stage(step.stage) as allowance:
                         known = step.run(known, allowance, listener)
+                        folder.send()
                     if step.shown:
                         with journal.stage(stages.REPORT), suppress(OSError, AutopruneError):
                             report()  # the last one will say what is wrong
@@ -287,7 +304,7 @@ def run_search(
     finally:
         if isinstance(known, Searched):
             known.workers.close()
-        folder.tidy(sorted({step.lock for step in STEPS if step.lock}))
+        tidy(folder, sorted({step.lock for step in STEPS if step.lock}))
     raise AssertionError("the last stage makes the outcome")
 
 
@@ -306,7 +323,7 @@ def _alone(
     waiting = "Another search works on this study; waiting for its part to finish."
     most_s = budget.left_s() if budget.limited else None
     try:
-        with alone(folder.root / name, partial(listener.say, waiting), most_s):
+        with folder.alone(name, partial(listener.say, waiting), most_s):
             yield
     except Held:
         raise StorageFailed(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,13 @@ from autoprune.domain.outcome import Outcome
 from autoprune.domain.record import TrialRecord
 from autoprune.domain.schema import load_json, save_json, unstamped
 from autoprune.errors import BrokenContent, ConfigError
-from autoprune.storage.locks import Held, alone
-from autoprune.storage.yaml_io import load_yaml, remove_drafts
+from autoprune.storage.locks import alone
+from autoprune.storage.records import load_record
+from autoprune.storage.shared import SharedStudy
+from autoprune.storage.yaml_io import load_yaml
 
 _PART = ".part"  # being written
 _SET_ASIDE = "record.broken.json"
-_OLD_S = 60.0  # a draft that nobody can still be writing
 
 
 def weights_in(folder: Path) -> list[Path]:
@@ -32,9 +32,15 @@ class StudyFolder:
     """`studies/<name>/`: study.yaml, study.db, dense/, baselines/, trials/0007/, report/, best.*.
 
     outcome.yaml beside them says how the last search ended.
+
+    Attributes:
+        root: The folder itself.
+        shared: What workers in other folders share of the study; None where this folder is all
+            there is.
     """
 
     root: Path
+    shared: SharedStudy | None = field(default=None, compare=False)
 
     @property
     def settings(self) -> Path:
@@ -50,6 +56,11 @@ class StudyFolder:
     def database(self) -> Path:
         """study.db: the Optuna study in SQLite."""
         return self.root / "study.db"
+
+    @property
+    def asked_space(self) -> Path:
+        """asked_space.yaml: a copy of --space, for workers on other machines."""
+        return self.root / "asked_space.yaml"
 
     @property
     def calibration(self) -> Path:
@@ -132,9 +143,81 @@ class StudyFolder:
         assert record.number is not None
         return self.trial(record.number)
 
+    def alone(
+        self,
+        name: str,
+        when_held: Callable[[], None] | None = None,
+        timeout_s: float | None = None,
+    ) -> AbstractContextManager[None]:
+        """Hold a lock of the study, by its name; see `locks.alone`.
+
+        Where the study is shared, no worker on any machine holds it at the same time.
+        """
+        if self.shared is None:
+            return alone(self.root / name, when_held, timeout_s)
+        return self.shared.alone(name, when_held, timeout_s)
+
+    def hold(self, folder: Path) -> AbstractContextManager[None]:
+        """Hold a candidate, by its folder, or not at all: whoever does may work on it.
+
+        Raises:
+            Held: Another worker does.
+        """
+        name = (folder.relative_to(self.root) / ".lock").as_posix()
+        return self.alone(name, timeout_s=0)
+
+    def close(self) -> None:
+        """Let go of locks and connections, where the study is shared."""
+        if self.shared is not None:
+            self.shared.close()
+
+    def fetch(self) -> None:
+        """Take over what other workers have found, where the study is shared."""
+        if self.shared is not None:
+            self.shared.fetch(self.root)
+
+    def fetch_records(self) -> None:
+        """Take over the trials that other workers have finished, where the study is shared."""
+        if self.shared is not None:
+            self.shared.fetch_records(self.root)
+
+    def send(self, *files: Path) -> None:
+        """Let other workers have files, where the study is shared; if none are named, the study's.
+
+        What has not changed since is not sent again.
+        """
+        if self.shared is not None:
+            self.shared.send(self.root, *files)
+
+    def send_result(self, record: TrialRecord) -> None:
+        """Let other workers have a record that is on disk, and the weights beside it."""
+        if self.shared is not None:
+            folder = self.folder_of(record)
+            if record.state == "complete":
+                self.shared.send_weights(self.root, folder)  # first: a record says they are there
+            self.shared.send(self.root, folder / "record.json")
+
+    def fetch_weights(self, record: TrialRecord) -> None:
+        """Bring the weights that another worker trained, where the study is shared."""
+        if self.shared is not None and record.state == "complete":
+            self.shared.fetch_weights(self.root, self.folder_of(record))
+
+    def drop_weights(self, record: TrialRecord) -> None:
+        """Delete a record's weights and exported file, for all workers."""
+        folder = self.folder_of(record)
+        for file in weights_in(folder):
+            file.unlink(missing_ok=True)
+        if self.shared is not None:
+            self.shared.drop_weights(self.root, folder)
+
     def save_record(self, record: TrialRecord) -> None:
-        """Write a record into its folder, atomically."""
+        """Write a record into its folder, atomically; where the study is shared, for all workers.
+
+        Raises:
+            StorageFailed: The study's database cannot be reached.
+        """
         record.save(self.folder_of(record) / "record.json")
+        self.send_result(record)
 
     def reread(self, record: TrialRecord) -> TrialRecord:
         """The record as it is on disk now."""
@@ -175,30 +258,12 @@ class StudyFolder:
     def set_broken_records_aside(self) -> list[str]:
         """Rename records that cannot be believed, so that their work is done again; says which."""
         said = []
-        with alone(self.root / ".records.lock"):  # two searches that begin at once
+        with self.alone(".records.lock"):  # two searches that begin at once
             for path, why in self.broken_records().items():
                 if path.name != _SET_ASIDE:
                     path.replace(path.with_name(_SET_ASIDE))
                     said.append(why)
         return said
-
-    def tidy(self, locks: Sequence[str]) -> None:
-        """Remove what killed work left half-done, where no other search is at work.
-
-        Args:
-            locks: Names of the locks under which searches work in candidates' folders.
-        """
-        with contextlib.suppress(Held, OSError), contextlib.ExitStack() as held:
-            for name in locks:
-                held.enter_context(alone(self.root / name, timeout_s=0))
-            for folder in (self.dense, *self.root.glob("baselines/*"), *self.root.glob("trials/*")):
-                lock = folder / ".lock"
-                free = alone(lock, timeout_s=0) if lock.exists() else contextlib.nullcontext()
-                with contextlib.suppress(Held), free:
-                    clear_leftovers(folder)
-                    (folder / ".attempts").unlink(missing_ok=True)
-            for folder in (self.root, self.report):  # where others may be writing now
-                remove_drafts(folder, _OLD_S)
 
     def load_settings(self) -> dict[str, Any]:
         """The content of study.yaml.
@@ -235,10 +300,12 @@ class StudyFolder:
 
     def add_stage_seconds(self, name: str, seconds: float) -> None:
         """Add to the seconds spent in a stage."""
-        with alone(self.root / ".stages.lock"):
+        with self.alone(".stages.lock"):
+            self.fetch()
             spent = self.stage_seconds()
             spent[name] = round(spent.get(name, 0.0) + seconds, 2)
             save_json("stages.json", self.stages, {"seconds": spent})
+            self.send(self.stages)
 
     def _load(self, path: Path) -> TrialRecord:
         """A record in its own place.
@@ -246,7 +313,7 @@ class StudyFolder:
         Raises:
             BrokenContent: It is another one's, copied here.
         """
-        record = TrialRecord.load(path)
+        record = load_record(path)
         if self.folder_of(record) != path.parent:
             expected = f"the record of {path.parent.name}"
             raise BrokenContent.of(str(path), "name", record.name, expected)
@@ -263,13 +330,3 @@ class StudyFolder:
                 if path.exists():  # else removed while we listed
                     raise
         return sorted(records, key=lambda record: (record.number or 0, record.name))
-
-
-def clear_leftovers(folder: Path) -> None:
-    """Remove what a killed worker left half-done in a candidate's folder."""
-    for pattern in ("fine-tune-*", "export-*"):
-        for leftover in folder.glob(pattern):
-            shutil.rmtree(leftover, ignore_errors=True)
-    for leftover in (*folder.glob("*.part"), *folder.glob("*.part.pt")):
-        leftover.unlink(missing_ok=True)
-    remove_drafts(folder)

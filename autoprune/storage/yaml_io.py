@@ -130,18 +130,20 @@ def write_atomic(path: Path | str, content: str | bytes) -> None:
         raise
 
 
-def remove_drafts(folder: Path, older_than_s: float = 0.0) -> None:
-    """Remove what killed writers left beside the files that they would have replaced.
+def drafts_in(folder: Path, older_than_s: float = 0.0) -> list[Path]:
+    """What killed writers left beside the files that they would have replaced.
 
     Args:
         folder: Where `write_atomic` wrote; nothing is writing there that began so long ago.
         older_than_s: Seconds since a draft was last written.
     """
+    found = []
     for draft in folder.glob(".*"):
         with contextlib.suppress(OSError):
             old = time.time() - draft.stat().st_mtime >= older_than_s
             if old and draft.is_file() and _DRAFT.fullmatch(draft.name):
-                draft.unlink()
+                found.append(draft)
+    return found
 
 
 def _one_line(error: Exception) -> str:

@@ -13,6 +13,7 @@ from autoprune.domain.outcome import Outcome
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.progress import Moment, append_moment, read_moments
 from autoprune.domain.record import TrialRecord
+from autoprune.storage.leftovers import tidy
 from autoprune.storage.study_folder import StudyFolder
 from autoprune.storage.yaml_io import load_yaml, write_atomic
 from benchmarks.faults.finding import Finding
@@ -51,7 +52,7 @@ def run(kills: int = KILLS) -> Finding:
         drafts = _drafts(study)
         for draft in drafts:
             os.utime(draft, (1, 1))  # as if the next search came a minute later
-        study.tidy([".prepare.lock"])
+        tidy(study, [".prepare.lock"])
         left = len(_drafts(study))
     wrong += [f"{left} drafts are left"] * bool(left)
     found = {"unreadable": sum(broken.values()), "drafts": len(drafts), "after tidying": left}

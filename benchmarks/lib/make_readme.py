@@ -347,6 +347,26 @@ def _side_by_side(content: dict[str, Any]) -> str:
     )
 
 
+def _throughput(content: dict[str, Any]) -> str:
+    numbers = ("median_ms", "p99_ms", "last_median_ms", "last_p99_ms")
+    rows = [
+        (
+            row["kept_in"],
+            str(row["workers"]),
+            f"{row['trials_per_s']:.1f}",
+            *(f"{row[key]:.0f}" for key in numbers),
+        )
+        for row in content["rows"]
+    ]
+    header = ("kept in", "workers", "trials/s", "median ms", "p99", "last: median ms", "p99")
+    return (
+        f"{content['trials']} trials of an evaluation that only waits, so long that all workers"
+        f" together ask for {content['rate']:g} trials a second; server and workers on this"
+        " machine. The time between the end of one evaluation and the beginning of the next in one"
+        f" worker: of all trials, and of the last {content['last']:.0%}.\n\n" + table(header, rows)
+    )
+
+
 def _renormalized_norms(content: dict[str, Any]) -> str:
     rows = [
         (
@@ -508,6 +528,11 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
         "Plans scored side by side",
         "python benchmarks/claims/side_by_side.py",
         _side_by_side,
+    ),
+    "throughput": (
+        "What a trial costs besides its evaluation",
+        "python benchmarks/claims/throughput.py",
+        _throughput,
     ),
     "renormalized_norms": (
         "Batch norms before the fine-tune",

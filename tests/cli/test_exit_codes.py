@@ -124,7 +124,7 @@ def test_a_search_knows_its_study_once_it_is_prepared(
 ) -> None:
     from autoprune.storage.study_folder import StudyFolder
 
-    def broken(_config: Any, *, studies: Path, listener: Any) -> None:
+    def broken(_config: Any, *, listener: Any, **_: Any) -> None:
         listener.prepared(StudyFolder(tmp_path), False, "mAP50-95")
         raise AssertionError("later")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import optuna
@@ -10,7 +11,12 @@ from optuna.distributions import CategoricalDistribution
 from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import TrialState, create_trial
 
-from autoprune.search.context.optuna_inside import running_trial
+from autoprune.search.context.optuna_inside import (
+    ASKED_OF_THE_DATABASE,
+    running_trial,
+    set_trial_attribute,
+    state_of,
+)
 
 WIDTHS = CategoricalDistribution([8, 16])
 
@@ -53,6 +59,41 @@ def test_a_running_trial_can_be_taken_over_by_its_private_id(
         TrialState.COMPLETE,
         TrialState.RUNNING,
     ]
+
+
+def test_an_attribute_is_set_by_number_until_the_trial_is_finished(study: optuna.Study) -> None:
+    """`_storage`, `_study_id`: another worker's trial has no `Trial` object here."""
+    trial = study.ask()
+    assert state_of(study, trial) == TrialState.RUNNING
+    assert set_trial_attribute(study, 0, "record", "first")
+    study.tell(trial, [1.0, 0.5])
+    assert state_of(study, trial) == TrialState.COMPLETE
+    assert not set_trial_attribute(study, 0, "record", "late")
+    assert not set_trial_attribute(study, 1, "record", "of none")
+    assert study.trials[0].user_attrs == {"record": "first"}
+    study.tell(trial, [2.0, 0.1], skip_if_finished=True)
+    assert study.trials[0].values == [1.0, 0.5]
+
+
+def test_all_that_optunas_cache_asks_of_a_database_waits_for_it() -> None:
+    """It calls methods of RDBStorage, also private ones: each is repeated when it is lost."""
+    import inspect
+
+    from optuna.storages._cached_storage import _CachedStorage
+
+    asked = set(re.findall(r"self\._backend\.(\w+)\(", inspect.getsource(_CachedStorage)))
+    never = {
+        "delete_study",
+        "get_study_name_from_id",
+        "get_all_studies",
+        "_get_best_trial_id",
+        "set_trial_intermediate_value",
+        "record_heartbeat",
+        "_get_stale_trial_ids",
+        "get_heartbeat_interval",
+        "get_heartbeat_stale_trial_callback",
+    }
+    assert asked - never == set(ASKED_OF_THE_DATABASE)
 
 
 def test_trials_are_listed_by_number_without_gaps(study: optuna.Study) -> None:

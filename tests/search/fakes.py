@@ -330,11 +330,12 @@ def fake_profile(bench: Any) -> Profile:
 
 
 def fake_study(bench: Any) -> optuna.Study:
-    """The Optuna study in the bench's folder."""
+    """The Optuna study in the bench's folder, or in its database."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    shared: Any = bench.folder.shared
     return optuna.create_study(
         study_name="fake",
-        storage=f"sqlite:///{bench.folder.database}",
+        storage=f"sqlite:///{bench.folder.database}" if shared is None else shared.storage,
         sampler=study_sampler(
             bench.config.sampler, Known(fake_profile(bench), 0.5, 0.8), bench.config.seed
         ),

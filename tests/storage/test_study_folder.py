@@ -7,6 +7,7 @@ import pytest
 
 from autoprune.domain.outcome import Outcome
 from autoprune.errors import ConfigError
+from autoprune.storage.leftovers import tidy
 from autoprune.storage.locks import alone
 from autoprune.storage.study_folder import StudyFolder
 from tests.domain.test_front import trial
@@ -105,10 +106,10 @@ def test_what_killed_work_left_goes_where_nobody_works(tmp_path: Path) -> None:
     os.utime(old, (1, 1))
     (folder.trial(0) / ".lock").touch()
     with alone(tmp_path / ".finish.lock"):
-        folder.tidy([".prepare.lock", ".finish.lock"])
+        tidy(folder, [".prepare.lock", ".finish.lock"])
     assert (folder.dense / "export-x").exists()
     with alone(folder.trial(1) / ".lock"):
-        folder.tidy([".prepare.lock", ".finish.lock"])
+        tidy(folder, [".prepare.lock", ".finish.lock"])
     assert (folder.trial(1) / "export-x").exists()
     assert young.exists()
     assert not old.exists()

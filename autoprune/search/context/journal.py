@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from autoprune.domain.stages import Stage
-from autoprune.errors import ConfigError
+from autoprune.errors import ConfigError, StorageFailed
 from autoprune.search.context.budget import Allowance, Budget
 from autoprune.search.context.listener import SearchListener
 from autoprune.storage.study_folder import StudyFolder
@@ -35,6 +35,6 @@ class Journal:
             self.note(stage, self.budget.now() - began)
 
     def note(self, stage: Stage, seconds: float) -> None:
-        """Add to the time a stage took; a full disk or a broken note is no reason to fail here."""
-        with contextlib.suppress(OSError, ConfigError):
+        """Add to the time a stage took; a disk or database that fails is no reason to fail here."""
+        with contextlib.suppress(OSError, ConfigError, StorageFailed):
             self.folder.add_stage_seconds(stage.name, seconds)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,14 @@ from autoprune.latency.targets import LatencyTarget, target_from
 from autoprune.pruning.importance import criterion_named
 from autoprune.pruning.prune import widths_of
 from autoprune.search.context.calibration_images import calibration_images
+from autoprune.search.context.fetching import fetch_study
 from autoprune.search.context.greet import greet, refuse_other_place
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.study_settings import compare_settings, save_settings, settings_of
 from autoprune.search.context.workbench import Checked
+from autoprune.storage.shared import SharedStudy
 from autoprune.storage.study_folder import StudyFolder
+from autoprune.storage.yaml_io import write_atomic
 
 RECALIBRATION_IMAGES = 256
 DEMO_TIMEOUT_S = 460.0
@@ -61,6 +65,7 @@ def check(
     studies: Path,
     listener: SearchListener,
     target: LatencyTarget | None = None,
+    share: Callable[[str], SharedStudy] | None = None,
 ) -> Checked:
     """Load and check model, data, space, an existing study and the target; takes seconds.
 
@@ -69,6 +74,7 @@ def check(
         studies: Folder that holds one folder per study.
         listener: Told where the study lives as soon as all is checked.
         target: Where latency is measured, instead of what `config.target` names.
+        share: Name of the study -> what workers share of it; None where its folder is all.
 
     Returns:
         The first stage; study.yaml is written.
@@ -96,8 +102,9 @@ def check(
     task = model_task(yolo.model)
     widths, family = widths_of(yolo.model), family_of(yolo.model)
     space = SearchSpace.load(config.space or space_file(family), widths, config.protect)
-    folder = StudyFolder(studies / name)
+    folder = StudyFolder(studies / name, None if share is None else share(name))
     _check_disk(folder.root)
+    fetch_study(folder)
     options = runtime_options(config, imgsz)
     data_yaml = config.data or demo_data_yaml()
     described = read_data_yaml(data_yaml)  # what is wrong with it, without reading every label
@@ -126,6 +133,8 @@ def check(
         yolo.model = ordered
     else:
         notes += _other_names(yolo, data)
+    if folder.shared is not None and folder.shared.note is not None:
+        notes.append(folder.shared.note)
     images = calibration_images(max(trained_size))
     checked = Checked(
         config=config,
@@ -147,9 +156,14 @@ def check(
         full_range=bool(greeting.int8 and describe_machine()["int8"]),
     )
     settings = settings_of(checked)
-    compare_settings(folder, settings)
-    refuse_other_place(folder.dense_record(), greeting.fingerprint)
-    save_settings(folder, settings)
+    with folder.alone(".settings.lock"):  # two that begin at once
+        folder.fetch()
+        compare_settings(folder, settings)
+        refuse_other_place(folder.dense_record(), greeting.fingerprint)
+        save_settings(folder, settings)
+        if folder.shared is not None and config.space is not None:
+            write_atomic(folder.asked_space, config.space.read_bytes())
+        folder.send()
     listener.prepared(folder, demo, task.metric)
     for why in folder.set_broken_records_aside():
         listener.say(f"Set aside, to be done again: {why}")

@@ -30,6 +30,7 @@ _FREE_SETTINGS = (
     "allow_unlabelled",
     "reuse",
     "workers_local",
+    "devices",
 )
 # What is compared in another form than it was asked in.
 _COMPARED_BELOW = (

@@ -41,6 +41,12 @@ def note_end(folder: Path, failure: Failure) -> None:
     leave_note(folder / _NOTES[failure.reason], failure.detail)
 
 
+def note_deaths(folder: Path, deaths: int) -> None:
+    """Take over how many workers died of a candidate elsewhere."""
+    known, how = _deaths(folder / _MARKER)
+    write_atomic(folder / _MARKER, f"{max(deaths, known)}\n{how}")
+
+
 def forget_attempts(folder: Path) -> None:
     """Of a candidate that is done: its attempts count no more."""
     for name in (_MARKER, *_NOTES.values()):

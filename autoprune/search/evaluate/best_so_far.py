@@ -44,7 +44,17 @@ class BestSoFar:
         publish(self.bench, best)
         self._shown = shown
         with suppress(OSError):  # a full disk: the search itself will say so
-            append_moment(self.bench.folder.progress, self._moment(best))
+            self._note(best)
+
+    def _note(self, best: Standing) -> None:
+        folder = self.bench.folder
+        if folder.shared is None:
+            append_moment(folder.progress, self._moment(best))
+            return
+        with folder.alone(".progress.lock"):
+            folder.fetch()
+            append_moment(folder.progress, self._moment(best))
+            folder.send(folder.progress)
 
     def _moment(self, best: Standing) -> Moment:
         trials, limit = self.bench.folder.trial_records(), self.bench.limit
@@ -77,11 +87,15 @@ def publish(bench: Checked, best: Standing | None) -> None:
         f"model{suffix}": bench.folder.best_export(suffix),
     }
     folder = None if best is None else bench.folder.folder_of(best.record)
-    if folder is None or best is None or not (folder / "plan.yaml").exists():
+    if folder is None or best is None:
         bench.folder.best_plan.unlink(missing_ok=True)
     else:
+        bench.folder.fetch_weights(best.record)
+        if not (folder / "plan.yaml").exists():  # scored by another worker
+            best.record.pruning_plan().save(folder / "plan.yaml")
         plan = (folder / "plan.yaml").read_text("utf-8")
         write_atomic(bench.folder.best_plan, f"# {described(best)}\n{plan}")
+        bench.folder.send(bench.folder.best_plan)
     for name, target in published.items():
         source = None if folder is None else folder / name
         if source is not None and source.exists():

@@ -26,7 +26,8 @@ from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.attempts import attempt
 from autoprune.search.evaluate.training import train_and_score
-from autoprune.storage.study_folder import StudyFolder, clear_leftovers
+from autoprune.storage.leftovers import clear_leftovers
+from autoprune.storage.study_folder import StudyFolder
 
 CLEARLY_OVER = 2.0  # times the predictor's mean error: beyond that a plan is not even scored
 

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import BaseStorage
 
 from autoprune.errors import StorageFailed, StudyMismatch
+from autoprune.search.context.database_study import DatabaseStudy
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Checked, Informed
 from autoprune.search.evaluate.rebuild import rebuild, set_broken_database_aside
@@ -35,10 +37,9 @@ def open_study(bench: Informed, listener: SearchListener) -> optuna.Study:
     profile = Profile.of(bench.pruner, bench.space, bench.predictor)
     known = Known(profile, bench.limit.latency_share, bench.limit.dense_map or 1.0)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    set_broken_database_aside(bench.folder.database, listener)
     study = optuna.create_study(
         study_name=bench.config.name,
-        storage=f"sqlite:///{bench.folder.database.resolve()}",
+        storage=_storage(bench, listener),
         sampler=study_sampler(bench.config.sampler, known, bench.config.seed),
         directions=[objective.direction for objective in OBJECTIVES],
         load_if_exists=True,
@@ -60,6 +61,14 @@ def open_study(bench: Informed, listener: SearchListener) -> optuna.Study:
     return study
 
 
+def _storage(bench: Informed, listener: SearchListener) -> BaseStorage | str:
+    """The study's database: in its folder, or the one that workers share."""
+    if isinstance(bench.folder.shared, DatabaseStudy):
+        return bench.folder.shared.storage
+    set_broken_database_aside(bench.folder.database, listener)
+    return f"sqlite:///{bench.folder.database.resolve()}"
+
+
 @contextmanager
 def database_errors(bench: Checked) -> Iterator[None]:
     """A database that cannot be read or written is the disk's fault: the study is paused.
@@ -71,7 +80,9 @@ def database_errors(bench: Checked) -> Iterator[None]:
         yield
     except StorageInternalError as error:
         reason = " ".join(str(error.__cause__ or error).split())
-        raise StorageFailed(f"{bench.folder.database}: {reason}") from error
+        shared = bench.folder.shared
+        place = str(bench.folder.database) if shared is None else shared.shown
+        raise StorageFailed(f"{place}: {reason}") from error
 
 
 def _refuse_other_widths(study: optuna.Study, bench: Informed) -> None:

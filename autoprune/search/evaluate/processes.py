@@ -13,7 +13,7 @@ import queue
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import fields
@@ -30,8 +30,10 @@ from autoprune.search.evaluate.attempts import MAX_ATTEMPTS, forget_attempts, no
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.evaluate.supervisor import Limits, Supervisor, kill_all
 from autoprune.storage.scratch import scratch_folder
+from autoprune.storage.study_folder import StudyFolder
 
 PROGRAM = "from autoprune.search.evaluate.worker import main; main()"
+VISIBLE = "CUDA_VISIBLE_DEVICES"  # a worker sees its own GPU alone, as cuda:0
 _GOODBYE_S = 5.0  # until one that does not end by itself is killed
 _LOOK_S = 0.2  # between two looks at what the workers say
 
@@ -57,6 +59,7 @@ class Processes:
         threads: Of each.
         listener: Hears the stages, from the thread that waits.
         limits: Of one candidate.
+        gpus: Numbers of GPUs, which the workers take in turn; by default all see the same.
 
     Raises:
         CannotStart: A worker does not come up.
@@ -70,6 +73,7 @@ class Processes:
         threads: int,
         listener: SearchListener,
         limits: Limits | None = None,
+        gpus: Sequence[int] = (),
     ) -> None:
         self.count, self.listener, self.study = count, listener, bench.folder
         self.limits = limits or Limits()
@@ -83,7 +87,8 @@ class Processes:
         try:
             file = Path(self._own.name) / "bench.pt"
             torch.save(_for_workers(bench), file)
-            self._all = [_Worker(file, threads, self._events.put) for _ in range(count)]
+            own = [gpus[place % len(gpus)] if gpus else None for place in range(count)]
+            self._all = [_Worker(file, threads, self._events.put, gpu) for gpu in own]
             for worker in self._all:
                 worker.started()
                 self._idle.put(worker)
@@ -149,9 +154,13 @@ class _Worker:
     """One worker process, seen from the search."""
 
     def __init__(
-        self, bench: Path, threads: int, heard: Callable[[tuple[str, tuple[Any, ...]]], None]
+        self,
+        bench: Path,
+        threads: int,
+        heard: Callable[[tuple[str, tuple[Any, ...]]], None],
+        gpu: int | None = None,
     ) -> None:
-        self.bench, self.threads, self.heard = bench, threads, heard
+        self.bench, self.threads, self.heard, self.gpu = bench, threads, heard, gpu
         self.ended = False
         self._start()
 
@@ -163,7 +172,12 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaint,
-            env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(self.bench.parent)},
+            env={
+                **os.environ,
+                "PYTHONPATH": path,
+                "TMPDIR": str(self.bench.parent),
+                **({} if self.gpu is None else {VISIBLE: str(self.gpu)}),
+            },
         )
         self._tasks = cast(IO[bytes], self._process.stdin)
         self._answers = cast(IO[bytes], self._process.stdout)
@@ -268,6 +282,6 @@ def _written(folder: Path) -> TrialRecord | None:
 
 
 def _for_workers(bench: Informed) -> Informed:
-    """What a worker needs to know: all but the connection to the target."""
+    """What a worker needs to know: all but the connections to the target and a database."""
     known = {field.name: getattr(bench, field.name) for field in fields(Informed)}
-    return Informed(**known | {"target": None})
+    return Informed(**known | {"target": None, "folder": StudyFolder(bench.folder.root)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState
 
 from autoprune.domain.config import MOST_WORKERS
@@ -19,15 +21,15 @@ from autoprune.errors import ConfigError
 from autoprune.search.context.budget import Allowance
 from autoprune.search.context.failures import FailureStreak
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.context.optuna_inside import running_trial
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.best_so_far import BestSoFar
 from autoprune.search.evaluate.candidate import Candidate, evaluate_untrained
 from autoprune.search.evaluate.reuse import count_taken
+from autoprune.search.evaluate.trial_queue import TrialQueue
 from autoprune.search.evaluate.workers import Workers
 from autoprune.search.propose.distributions import suggested
 from autoprune.search.propose.objectives import constraint_of, values_of
-from autoprune.storage.locks import Held, alone
+from autoprune.storage.locks import Held
 
 STAGNANT_TRIALS = 16  # this many without STAGNANT_GAIN more hypervolume end the trials
 STAGNANT_GAIN = 0.002
@@ -41,6 +43,7 @@ class _Open:
     plan: PruningPlan
     lock: ExitStack
     result: Future[TrialRecord]
+    attempts: int = 0
     shown: bool = False
 
 
@@ -75,7 +78,9 @@ class TrialLoop:
         self.taken = count_taken(study)  # they do not count: this goal has its own plans
         limit = bench.trial_limit
         self.limit = None if limit is None else limit + self.taken
+        self.queue = TrialQueue(study, bench.folder, self.limit)
         self._open: dict[int, _Open] = {}
+        self._signatures: dict[str, object] = {}
 
     def run(self) -> str:
         """Run trials; returns in words why it stopped.
@@ -86,11 +91,13 @@ class TrialLoop:
         try:
             self._repeat_lost()
             while (reason := self._stop_reason()) is None:
-                self._begin(self.study.ask())
+                if (trial := self.queue.next()) is not None:
+                    self._begin(trial)
             while self._open:
                 self._finish_oldest()
         finally:
             for each in self._open.values():
+                self.queue.note_attempts(each.trial, each.attempts)  # as before: no death
                 each.lock.close()
         if not self.allowance.budget.limited:
             self.listener.deadline(None)  # the estimate was of the trials alone
@@ -99,12 +106,13 @@ class TrialLoop:
     def _repeat_lost(self) -> None:
         """Score again the plans of trials that Optuna knows as done and that have no record."""
         done = self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        self.bench.folder.fetch()
         known = {record.number for record in self._records()}  # each was there before it was told
         for number in [trial.number for trial in done if trial.number not in known]:
             if not self.allowance.allows(0.0):
                 return
             folder = self.bench.folder.trial(number)
-            with suppress(Held), alone(folder / ".lock", timeout_s=0):
+            with suppress(Held), self.bench.folder.hold(folder):
                 if not (folder / "record.json").exists():
                     self._score_again(number, folder / "plan.yaml")
 
@@ -119,32 +127,32 @@ class TrialLoop:
         again = self.workers.begin(evaluate_untrained, candidate)
         while not again.done():
             self.workers.wait([again])
-        again.result()
+        self.bench.folder.send_result(again.result())
 
     def _adopt_unfinished(self) -> None:
         """Go on with trials, and their own plans, that a worker began who is gone."""
-        running = self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
-        for trial in running:
-            if trial.number not in self._open:
-                self._make_room()
-                self._begin(running_trial(self.study, trial.number))
+        for trial in self.queue.unfinished(self._open):
+            self._make_room()
+            self._begin(trial)
 
     def _begin(self, trial: Trial) -> None:
         """Evaluate a running trial unless a living worker holds it or has just finished it."""
         folder = self.bench.folder.trial(trial.number)
         lock = ExitStack()
         try:
-            # the operating system releases it when its holder dies, however it dies
-            lock.enter_context(alone(folder / ".lock", timeout_s=0))
+            # the system releases it when its holder dies, however it dies
+            lock.enter_context(self.bench.folder.hold(folder))
         except Held:
             return
         try:
-            if self.study.get_trials(deepcopy=False)[trial.number].state == TrialState.RUNNING:
+            if self.queue.is_running(trial):
                 plan = self._draw(trial)
                 self._wait_for_the_same(plan)
                 self.listener.candidate(f"trial {trial.number}", trial.number + 1, self.limit)
+                attempts = self.queue.count_attempt(trial)
                 result = self._result(trial, plan)
-                self._open[trial.number] = _Open(trial, plan, lock.pop_all(), result)
+                opened = _Open(trial, plan, lock.pop_all(), result, attempts)
+                self._open[trial.number] = opened
         finally:
             lock.close()
 
@@ -189,7 +197,9 @@ class TrialLoop:
             self.workers.wait([self._open[number].result])
         self._show_done()
         done = self._open[number]
-        self._tell(done.trial, done.result.result())
+        record = done.result.result()
+        self.bench.folder.send_result(record)  # a process of ours knows its folder alone
+        self._tell(done.trial, record)
         del self._open[number]
         done.lock.close()
 
@@ -205,10 +215,11 @@ class TrialLoop:
                 self.streak.note(record)
 
     def _stop_reason(self) -> str | None:
+        self.queue.look()
         self._adopt_unfinished()
         self._make_room()
         self._show_done()
-        started = len(self.study.get_trials(deepcopy=False, states=_STARTED))
+        started = self.queue.begun
         if self.limit is not None:
             if started >= self.limit:
                 return f"{self.limit - self.taken} trials done"
@@ -259,24 +270,31 @@ class TrialLoop:
         signature = self.bench.pruner.signature(plan)
         for record in (*self.baselines, *self._records()):
             fresh = record.same_as is None and record.state != "failed"
-            if fresh and self.bench.pruner.signature(record.pruning_plan()) == signature:
+            if fresh and self._signature(record) == signature:
                 return record
         return None
 
+    def _signature(self, record: TrialRecord) -> object:
+        """Of a record's plan, which never changes."""
+        if record.name not in self._signatures:
+            plan = record.pruning_plan()
+            self._signatures[record.name] = self.bench.pruner.signature(plan)
+        return self._signatures[record.name]
+
     def _records(self) -> list[TrialRecord]:
+        self.bench.folder.fetch_records()
         return self.bench.folder.trial_records()
 
     def _tell(self, trial: Trial, record: TrialRecord) -> None:
-        if record.failure is not None:
-            trial.set_user_attr("failure", record.failure.reason)
-            self.study.tell(trial, state=TrialState.FAIL)
-            return
-        name, value = constraint_of(record, self.bench.limit)
-        trial.set_constraint(name, value)
-        self.study.tell(trial, values_of(record))
-
-
-_STARTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
+        """Tell a result, unless a worker that took this one for lost was faster."""
+        with suppress(UpdateFinishedTrialError), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a dead worker had set the constraint
+            if record.failure is not None:
+                trial.set_user_attr("failure", record.failure.reason)
+                self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+                return
+            trial.set_constraint(*constraint_of(record, self.bench.limit))
+            self.study.tell(trial, values_of(record), skip_if_finished=True)
 
 
 def _done(record: TrialRecord) -> Future[TrialRecord]:

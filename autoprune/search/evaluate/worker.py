@@ -58,6 +58,8 @@ def main() -> None:
     from autoprune.evaluation.device import use_threads
 
     use_threads(int(sys.argv[2]))
+    if torch.cuda.is_available():
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # with the GPU that it was given: Ultralytics sets another one later
     bench = torch.load(sys.argv[1], map_location="cpu", weights_only=False, mmap=True)
     asked: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(tasks, asked), daemon=True).start()

@@ -87,15 +87,15 @@ def workers_for(bench: Informed, listener: SearchListener) -> Workers:
 
     Processes that cannot be started are said, and this one works alone.
     """
-    asked = bench.config.workers_local
-    count = useful_workers(bench) if asked is None else asked
+    asked = bench.config.workers_local or len(bench.config.devices)
+    count = asked or useful_workers(bench)
     own_bytes = _own_bytes()
     alone = Limits.of(bench, 1, own_bytes)
     if count == 1:
         return Here(bench, listener, alone)
     try:
-        limits = Limits.of(bench, count, own_bytes)
-        workers = Processes(bench, count, threads_of_one(), listener, limits)
+        limits, gpus = Limits.of(bench, count, own_bytes), bench.config.devices
+        workers = Processes(bench, count, threads_of_one(), listener, limits, gpus)
     except (CannotStart, OSError, RuntimeError, pickle.PicklingError) as error:
         reason = " ".join(str(error).split())[:200]
         listener.say(f"Worker processes do not start ({reason}): this process works alone.")

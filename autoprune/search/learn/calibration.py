@@ -60,10 +60,13 @@ def calibrated(bench: Measured, allowance: Allowance, listener: SearchListener) 
         images = known or wanted.images
         listener.candidate(f"dense model, {images} training images", None, None)
         listener.stage("calibrate")
+        size = max(trained_image_size(bench.yolo))
+        if bench.folder.shared is not None:
+            bench.folder.shared.fetch_statistics(_cached(bench, size, images, wanted.seed))
         statistics = calibrate(
             bench.yolo.model,
             bench.data,
-            max(trained_image_size(bench.yolo)),
+            size,
             images,
             wanted.seed,
             bench.device,
@@ -74,9 +77,17 @@ def calibrated(bench: Measured, allowance: Allowance, listener: SearchListener) 
         if used < min(images, len(bench.data.train)):
             listener.say(f"Time for {used} of {images} training images, to rank channels by.")
         save_json("calibration.json", bench.folder.calibration, {"images": used})
+        if bench.folder.shared is not None:
+            bench.folder.shared.send_statistics(_cached(bench, size, used, wanted.seed))
         wanted = replace(wanted, images=used)
     pruner = Pruner(bench.yolo.model, config.importance, statistics, config.compensate)
     return bench.grown(Calibrated, pruner=pruner, calibration=wanted)
+
+
+def _cached(bench: Measured, imgsz: int, images: int, seed: int) -> Path:
+    """Where the statistics of so many images are kept on this machine."""
+    count = min(images, len(bench.data.train))
+    return _file(_folder(), bench.yolo.model, bench.data, imgsz, count, seed)
 
 
 def images_of(folder: StudyFolder) -> int | None:
@@ -132,7 +143,7 @@ def calibrate(
     check_classes(module, len(data.names), str(data.path), _WITHOUT_IMAGES)
     check_channels(module, data.channels, str(data.path))
     check_keypoints(module, data.kpt_shape, str(data.path))
-    folder = cache or cache_folder() / "calibration"
+    folder = cache or _folder()
     count = min(images, len(data.train))
     statistics = _read(_file(folder, module, data, imgsz, count, seed))
     if statistics is None:
@@ -163,6 +174,10 @@ def _collect(
             )
     except FloatingPointError as error:
         raise ConfigError(f"{data.path}: {error}") from error
+
+
+def _folder() -> Path:
+    return cache_folder() / "calibration"
 
 
 def _file(

@@ -26,8 +26,7 @@ from autoprune.search.evaluate.workers import Workers
 from autoprune.search.select.costs import Costs
 from autoprune.search.select.order import misleading, order
 from autoprune.search.select.sentinel import Sentinel
-from autoprune.storage.locks import Held, alone
-from autoprune.storage.study_folder import weights_in
+from autoprune.storage.locks import Held
 
 FIRST_TRIES = 3  # measurements owed, so that a plan is trained even if the first is too slow
 WANTED = 2  # fine-tuned trials, if they can be had before what always comes
@@ -80,6 +79,7 @@ class Promotions:
 
     def _round(self) -> bool:
         """Measure plans and train those within the limit; False where nothing could be trained."""
+        self.bench.folder.fetch()
         with ExitStack() as locks:
             ready: list[_Ready] = []
             while len(ready) < self.workers.count and self._has_time(ready):
@@ -161,11 +161,12 @@ class Promotions:
         """Measure a candidate, unless it was; None where it is not to be trained."""
         folder, lock = candidate.folder(self.bench.folder), ExitStack()
         try:
-            lock.enter_context(alone(folder / ".lock", timeout_s=0))
+            lock.enter_context(self.bench.folder.hold(folder))
         except Held:
             self.held.add(candidate.name)
             return None
         with lock:
+            self.bench.folder.fetch()
             if (folder / "record.json").exists():
                 record = TrialRecord.load(folder / "record.json")
                 if record.state != "scored":  # another search was faster
@@ -202,6 +203,8 @@ class Promotions:
                 self._note(future.result())
 
     def _note(self, record: TrialRecord) -> None:
+        self.bench.folder.send_result(record)  # a process of ours knows its folder alone
+        self.bench.folder.fetch()
         records = self.bench.records()
         self.listener.result(record, self.best.update())
         if self.bench.config.keep == "front":
@@ -221,5 +224,4 @@ def drop_weights(
     kept = {record.name for record in (*pareto_front(records), *contenders)}
     for record in records:
         if record.kind == "trial" and record.state == "complete" and record.name not in kept:
-            for file in weights_in(bench.folder.folder_of(record)):
-                file.unlink(missing_ok=True)
+            bench.folder.drop_weights(record)

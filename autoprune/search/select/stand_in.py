@@ -13,7 +13,7 @@ from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.best_so_far import BestSoFar
 from autoprune.search.evaluate.candidate import Candidate, measure_candidate, train_candidate
 from autoprune.search.select.costs import Costs
-from autoprune.storage.locks import Held, alone
+from autoprune.storage.locks import Held
 
 LOOKS = 3  # plans measured for one stand-in at the most
 
@@ -60,7 +60,7 @@ def stand_in(
         candidate = Candidate.of(record)
         listener.candidate(candidate.name, None, None)
         try:
-            with alone(candidate.folder(bench.folder) / ".lock", timeout_s=0):
+            with bench.folder.hold(candidate.folder(bench.folder)):
                 if record.latency is None:
                     record = measure_candidate(bench, candidate, listener, record)
                     listener.result(record, best.update())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Literal
 
 from autoprune.domain.outcome import Outcome
@@ -10,6 +11,7 @@ from autoprune.errors import StorageFailed, TargetUnreachable
 from autoprune.search.context.workbench import Checked, Measured
 from autoprune.search.evaluate.best_so_far import publish
 from autoprune.search.select.finish import outcome_of
+from autoprune.storage.study_folder import StudyFolder
 
 
 def note_stop(bench: Checked, error: BaseException) -> None:
@@ -20,15 +22,23 @@ def note_stop(bench: Checked, error: BaseException) -> None:
     dense = bench.folder.dense_record()
     if dense is None or dense.latency is None:
         Outcome(status=status, stopped_by=status, message=message).save(bench.folder.outcome)
+        _send(bench.folder)
         return
     known = bench.folder.load_outcome()
     if known is not None and known.status == "finished":  # by then only a longer fine-tune is open
         return
     limit, records = bench.config.goal.against(dense), bench.records()
-    publish(bench, best_known(records, limit))
+    with suppress(StorageFailed):
+        publish(bench, best_known(records, limit))
     outcome = outcome_of(limit, records, best_so_far(records, limit), status)
     outcome = outcome.model_copy(update={"status": status, "message": message})
     outcome.save(bench.folder.outcome)
+    _send(bench.folder)
+
+
+def _send(folder: StudyFolder) -> None:
+    with suppress(StorageFailed):  # it may be why the search stopped
+        folder.send()
 
 
 def ended_early(bench: Measured, reason: str) -> Outcome:

@@ -56,6 +56,10 @@ def meet(bench: Any, given: Candidate, listener: SearchListener) -> TrialRecord:
     return scored(given.number or 0, 4.0, len(list(folder.glob("trial *"))) / 2)
 
 
+def sees(bench: Any, given: Candidate, listener: SearchListener) -> TrialRecord:
+    return scored(given.number or 0, 4.0, 0.5, started=os.environ[processes.VISIBLE])
+
+
 def wrong(bench: Any, given: Candidate, listener: SearchListener, own: bool) -> TrialRecord:
     raise TrialFailed("nan", "not finite") if own else ConfigError("data.yaml: names: got 3")
 
@@ -152,7 +156,7 @@ def two(root: Path) -> Iterator[Processes]:
     bench: Any = SimpleNamespace(untrained=0.25, root=str(root), folder=StudyFolder(root))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(processes, "_for_workers", lambda bench: bench)
-        made = Processes(bench, 2, 1, Told())
+        made = Processes(bench, 2, 1, Told(), gpus=(3, 5))
     yield made
     made.close()
 
@@ -176,6 +180,11 @@ def test_records_come_back_and_what_a_worker_tells_is_passed_on(two: Processes) 
 def test_two_work_side_by_side(two: Processes) -> None:
     made = _all(two, [two.begin(meet, candidate(number)) for number in (10, 11)])
     assert [record.untrained_map50_95 for record in made] == [1.0, 1.0]
+
+
+def test_each_worker_sees_a_gpu_of_its_own(two: Processes) -> None:
+    seen = [_all(two, [two.begin(sees, candidate(40 + place))])[0] for place in range(2)]
+    assert {record.started for record in seen} == {"3", "5"}
 
 
 def test_an_error_that_is_no_candidates_fault_comes_back(two: Processes) -> None:

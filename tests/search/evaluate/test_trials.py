@@ -382,7 +382,7 @@ def test_two_searches_on_one_study_share_the_work(tmp_path: Path) -> None:
         assert worker.returncode == 0, errors.decode()
     numbers = [record.number for record in fake_bench(tmp_path).folder.trial_records()]
     assert sorted(numbers, key=int) == list(range(len(numbers)))  # type: ignore[arg-type]
-    assert 20 <= len(numbers) <= 21  # both may have begun their last trial at once
+    assert len(numbers) == 20  # neither begins one too many
 
 
 def test_a_killed_search_loses_no_finished_trial(tmp_path: Path) -> None:

@@ -74,9 +74,11 @@ def test_processes_that_do_not_start_are_said_and_this_one_works_alone(
     tmp_path: Path, machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
+    gpus: list[Any] = []
 
     def broken(*given: Any) -> None:
         asked.append(given[1])
+        gpus.append(given[4])
         raise CannotStart("exit status 1, MemoryError")
 
     monkeypatch.setattr(workers, "Processes", broken)
@@ -87,3 +89,7 @@ def test_processes_that_do_not_start_are_said_and_this_one_works_alone(
     bench.config = bench.config.model_copy(update={"workers_local": 2})  # whatever is idle
     assert isinstance(workers_for(bench, heard), Here)
     assert asked == [MOST_WORKERS, 2]
+    bench.config = bench.config.model_copy(update={"workers_local": None, "devices": (0, 2, 5)})
+    assert isinstance(workers_for(bench, heard), Here)
+    assert asked == [MOST_WORKERS, 2, 3], "one for each GPU"
+    assert gpus == [(), (), (0, 2, 5)]
