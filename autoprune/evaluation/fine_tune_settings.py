@@ -39,6 +39,8 @@ _OWNED = {
     "compile": "every trial is another network",
     "quantize": "trials are trained as float models",
 }
+_QUANTIZE = "a file trained so opens only where nvidia-modelopt is installed"
+
 _OPTIMIZERS = ("SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSProp")
 _MORE = (
     "amp", "cache", "cls_remap", "cos_lr", "deterministic", "dropout", "freeze", "multi_scale",
@@ -174,6 +176,8 @@ def full_train_args(settings: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in settings.items():
         if key in ("data", "model", "project", "name", "task", "mode", "resume", "pretrained"):
             raise ConfigError(f"{_WHERE}: {key}: got {value!r}, expected no value: it is set")
+        if key == "quantize" and value is not None:
+            raise ConfigError(f"{_WHERE}: {key}: got {value!r}, expected no value: {_QUANTIZE}")
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f" (closest match {near[0]})" if near else ""

@@ -9,7 +9,12 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 
 from autoprune.errors import ConfigError
 from autoprune.evaluation import fine_tune_settings
-from autoprune.evaluation.fine_tune_settings import FineTuneSettings, check_freeze, settings_from
+from autoprune.evaluation.fine_tune_settings import (
+    FineTuneSettings,
+    check_freeze,
+    full_train_args,
+    settings_from,
+)
 
 
 def test_the_defaults_name_optimizer_and_rate_and_step_on_every_batch() -> None:
@@ -125,3 +130,9 @@ def test_the_teachers_share_is_checked(share: Any) -> None:
 def test_keys_of_the_other_tasks_are_passed_on() -> None:
     keys = {"pose": 20.0, "kobj": 2.0, "angle": 1.0, "overlap_mask": False, "mask_ratio": 2}
     assert settings_from(keys).as_train_args().items() >= keys.items()
+
+
+def test_a_full_fine_tune_is_not_quantization_aware() -> None:
+    with pytest.raises(ConfigError, match=r"fine-tune: quantize: got 8, .* nvidia-modelopt"):
+        full_train_args({"epochs": 2, "quantize": 8})
+    assert full_train_args({"epochs": 2, "quantize": None})["epochs"] == 2

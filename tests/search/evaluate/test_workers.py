@@ -78,7 +78,7 @@ def test_processes_that_do_not_start_are_said_and_this_one_works_alone(
 
     def broken(*given: Any) -> None:
         asked.append(given[1])
-        gpus.append(given[4])
+        gpus.append(given[5])
         raise CannotStart("exit status 1, MemoryError")
 
     monkeypatch.setattr(workers, "Processes", broken)
