@@ -18,7 +18,7 @@ VERSIONS = {
     "study.yaml": 1,
     "space.yaml": 1,
     "outcome.yaml": 1,
-    "record.json": 5,  # 5: crash, frozen norms; 4: float beside INT8; 3: metric, notes; 2: a checksum
+    "record.json": 5,  # 5: crash, frozen norms; 4: float of INT8; 3: metric, notes; 2: checksum
     "verdict.json": 1,
     "calibration.json": 1,
     "profile.json": 1,

@@ -78,7 +78,6 @@ def main() -> None:
         content = {
             "claim": "other families",
             "imgsz": FINAL_IMGSZ_PX,
-            "timeout_s": asked.timeout,
             "rows": _added(rows),
             **provenance("torch", "ultralytics", "optuna", "onnxruntime"),
         }
@@ -147,7 +146,7 @@ def searched(
     """One search, as a row."""
     name = dense.parents[1].name
     studies = folder / f"{name}-{share:g}"
-    row = search_share(dense, data, share, 0, timeout_s, studies)
+    row = {"timeout_s": timeout_s} | search_share(dense, data, share, 0, timeout_s, studies)
     if row["uniform"] is None:  # there was no time for it
         row["uniform"] = with_uniform(dense, data, share, 0, timeout_s, studies)
     print(f"{name} at {share:g}: {row['best']}, uniform {row['uniform']}", flush=True)
