@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from autoprune.domain.record import DetectionMetrics
@@ -63,7 +64,7 @@ def validate(
         mAP50 and mAP50-95 in [0, 1], and what they were measured on.
 
     Raises:
-        TrialFailed: ("nan") A prediction or metric is not finite. ("timeout") It hung.
+        TrialFailed: ("nan") A weight, a prediction or the metric is not finite. ("timeout") It hung.
         ConfigError: The model's classes are not the data's.
     """
     return scores(model, data, images, imgsz, device, batch).metrics
@@ -82,7 +83,18 @@ def scores(
     module: Any = model if isinstance(model.model, nn.Sequential) else model.model
     check_classes(module, len(data.names), str(data.path))
     used_up = copy.deepcopy(module).float().eval()
+    _require_finite(used_up)
     return validated(module, used_up, data, images, imgsz, device, batch)
+
+
+def _require_finite(module: nn.Module) -> None:
+    """Refuse weights that no file should hold, also where the answers are finite.
+
+    An infinite variance silences its channel, an infinite bias is one for the sigmoid.
+    """
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise TrialFailed("nan", f"{name} is not finite")
 
 
 def validated(

@@ -31,6 +31,7 @@ def run(times: int = TIMES) -> Finding:
             return Finding(0, {"not run": "no file system can be mounted here"}, ["not run"])
         try:
             root = Path(folder) / "study"
+            root.mkdir()
             fake_search.search(root, 2)
             filled = known = 0
             while filled < times and known < TRIALS:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +32,7 @@ LIMIT_S, LIMIT_BYTES = 5.0, 1_000_000_000
 SPARE_S = 10.0
 KINDS = {"compute": "timeout", "take": "oom", "crash": "crash", "die": "oom"}
 EACH = 3
+_BUSY = "import time; ends = time.time() + 300\nwhile time.time() < ends: pass"  # if all else fails
 
 
 def misbehave(bench: Any, given: Candidate, listener: SearchListener, kind: str) -> TrialRecord:
@@ -45,7 +47,7 @@ def misbehave(bench: Any, given: Candidate, listener: SearchListener, kind: str)
         if kind == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         if kind == "compute":
-            subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            subprocess.Popen([sys.executable, "-c", _BUSY])
         taken = []
         while True:
             if kind == "take":
@@ -71,7 +73,7 @@ def run(each: int = EACH) -> Finding:
                 candidate = Candidate("trial", f"trial {number}", number, PruningPlan({0: 0.5}))
                 bad = workers.begin(misbehave, candidate, kind)
                 good = workers.begin(behave, candidate)
-                seconds[kind].append(round(_lasted_s(bench.folder.trial(number)), 1))
+                seconds[kind].append(round(_lasted_s(bench.folder.trial(number), bad), 1))
                 while not (bad.done() and good.done()):
                     workers.wait([one for one in (bad, good) if not one.done()])
                 wrong += _judged(bench, kind, number, bad.result())
@@ -83,9 +85,11 @@ def run(each: int = EACH) -> Finding:
     return Finding(each * len(KINDS), {"limit, s": LIMIT_S, **found}, wrong)
 
 
-def _lasted_s(folder: Path) -> float:
+def _lasted_s(folder: Path, work: Future[TrialRecord]) -> float:
     """Wait for the first attempt, and until its process is gone; the seconds between."""
     while not (marks := sorted(folder.glob("begun-*"))):
+        if work.done():
+            work.result()  # raises what it raised
         time.sleep(0.02)
     _, begun, pid = marks[0].name.split("-")
     while psutil.pid_exists(int(pid)):

@@ -141,7 +141,7 @@ ROWS = (
         "failed with reason nan, never on the front",
         (
             "evaluation/test_fine_tune.py::test_a_loss_that_is_not_finite_fails_the_trial",
-            "evaluation/test_validate.py::test_a_prediction_that_is_not_finite_fails_the_trial",
+            "evaluation/test_validate.py::test_a_weight_or_a_prediction_that_is_not_finite_fails_the_trial",
             "domain/test_front.py::test_the_fastest_failure_with_map_zero_never_enters",
         ),
         ("not_finite",),

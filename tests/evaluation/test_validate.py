@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,22 @@ def test_a_detector_that_is_right_scores_one(
     assert (found.split, found.images) == (HELD_OUT, 2)
 
 
-def test_a_prediction_that_is_not_finite_fails_the_trial(
-    pruned_module: nn.Module, data: DataSummary
+@pytest.mark.parametrize(
+    ("tensor", "value", "said"),
+    [
+        ("weight", float("nan"), "model.6.cv2.bn.weight is not finite"),
+        ("running_var", float("inf"), "model.6.cv2.bn.running_var is not finite"),
+        ("weight", 3e38, "predictions are not finite"),  # what follows overflows
+    ],
+)
+def test_a_weight_or_a_prediction_that_is_not_finite_fails_the_trial(
+    pruned_module: nn.Module, data: DataSummary, tensor: str, value: float, said: str
 ) -> None:
+    spoiled = copy.deepcopy(pruned_module)
     with torch.no_grad():
-        pruned_module.model[6].cv2.bn.weight[0] = float("nan")
-    with pytest.raises(TrialFailed) as caught:
-        validate(pruned_module, data, data.selection_images, 64)
+        getattr(spoiled.model[6].cv2.bn, tensor)[0] = value
+    with pytest.raises(TrialFailed, match=said) as caught:
+        validate(spoiled, data, data.selection_images, 64)
     assert caught.value.reason == "nan"
 
 
