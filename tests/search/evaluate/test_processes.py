@@ -205,6 +205,7 @@ def test_a_worker_that_does_not_come_up_says_why(monkeypatch: pytest.MonkeyPatch
 
 _SEARCH = """
 import sys
+from contextlib import closing
 from types import SimpleNamespace
 from autoprune.search.evaluate import processes
 from tests.search.evaluate.test_processes import Told, candidate, sleep
