@@ -31,6 +31,8 @@ class Row:
 _EVALUATE = "search/evaluate/"
 _TRIALS = f"{_EVALUATE}test_trials.py::"
 _PROCESSES = f"{_EVALUATE}test_processes.py::"
+_SHARED = f"{_EVALUATE}test_shared_trials.py::"
+_DATABASE = "search/context/test_database_study.py::"
 
 ROWS = (
     Row(
@@ -50,9 +52,12 @@ ROWS = (
         (
             f"{_PROCESSES}test_a_worker_that_dies_is_replaced_until_its_candidate_is_given_up",
             f"{_PROCESSES}test_a_record_written_before_the_death_is_not_made_again",
+            f"{_SHARED}test_a_plan_that_kills_workers_on_two_machines_is_given_up",
+            f"{_SHARED}test_workers_in_two_folders_share_a_study_and_one_that_is_killed_is_replaced",
+            "search/context/test_advisory_locks.py::test_a_killed_holder_holds_nothing",
         ),
         ("limits", "soak"),
-        missing="workers of other machines (heartbeats) come with the PostgreSQL storage",
+        missing="how soon a machine that vanishes is noticed (TCP keepalives, 30 s)",
     ),
     Row(
         "F3",
@@ -306,8 +311,14 @@ ROWS = (
     Row(
         "F34",
         "a database's password in the storage URL",
-        "-",
-        missing="there is no storage URL yet",
+        "in no log, record, report, error text or command line of a child",
+        (
+            f"{_DATABASE}test_the_password_is_nowhere_in_a_study",
+            f"{_DATABASE}test_what_is_wrong_with_a_database_is_one_line_without_the_password",
+            "storage/test_database_url.py::test_passwords_in_texts_are_hidden",
+            "cli/test_worker.py::test_a_password_on_the_command_line_is_taken_off_it",
+        ),
+        elsewhere="The tests: 0 hits in a study's folder",
     ),
     Row(
         "F35",
@@ -401,10 +412,16 @@ ROWS = (
     Row(
         "F43",
         "PostgreSQL restarted, out of connections, disk full",
-        "-",
-        (),
-        (),
-        missing="there is no PostgreSQL storage yet; `soak --storage URL` takes one",
+        "workers wait and go on; a result counts once",
+        (
+            f"{_DATABASE}test_workers_wait_for_a_server_that_restarts",
+            f"{_DATABASE}test_a_record_that_goes_further_is_never_lost",
+            f"{_DATABASE}test_a_lost_database_is_filled_from_a_folder",
+            "search/context/test_advisory_locks.py::test_a_server_that_restarts_gives_locks_back_to_who_held_them",
+            f"{_SHARED}test_a_worker_that_was_taken_for_lost_changes_nothing_when_it_wakes_up",
+        ),
+        ("soak",),
+        missing="the soak on PostgreSQL, a full disk there, clocks that differ",
     ),
     Row(
         "F44",
