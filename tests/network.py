@@ -15,6 +15,8 @@ def _note(event, arguments):
         own = arguments[0]
         if getattr(own, "family", None) == 1:  # a socket of this machine alone
             return
+        if event == "socket.bind" and arguments[1][0] == "::1":  # urllib3 looks whether it can
+            return
         with open(os.environ["NETWORK_LOG"], "a") as log:
             log.write(f"{event} {arguments[1:] or arguments}\\n")
 

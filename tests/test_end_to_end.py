@@ -72,18 +72,30 @@ for module, name, value in (
     assert hasattr(module, name), f"{name} has moved: this changes nothing"
     setattr(module, name, value)
 from autoprune.cli.main import main
+# before it begins
 main()
+"""
+# Ctrl-C once the trials are scored.
+INTERRUPTED = """
+from autoprune.search import run
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+assert run.Promotions
+run.Promotions = interrupted
 """
 
 
-def _autoprune(folder: Path, *arguments: str) -> str:
-    command = [*no_network(), sys.executable, "-c", PROGRAM, *arguments]
+def _autoprune(folder: Path, *arguments: str, before: str = "", code: int = 0) -> str:
+    program = PROGRAM.replace("# before it begins\n", before)
+    command = [*no_network(), sys.executable, "-c", program, *arguments]
     home = {"HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache")}
     environment = {**os.environ, **home, **noted(folder)}
     run = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500
     )
-    assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
+    assert run.returncode == code, f"{run.stdout}\n{run.stderr}"
     assert "Traceback" not in run.stderr
     return run.stdout + run.stderr
 
@@ -107,7 +119,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
     write_detection_set(folder / "tiny-set", splits)
     (folder / "space.yaml").write_text(SPACE)
     files = _files(folder)
-    began = _autoprune(folder, "search", *files, *ARGUMENTS, "--trials", "2")
+    began = _autoprune(
+        folder, "search", *files, *ARGUMENTS, "--trials", "2", before=INTERRUPTED, code=130
+    )
     continued = _autoprune(folder, "search", *files, *ARGUMENTS, "--trials", "8")
     assert ("Latency learned" in began, "Latency learned" in continued) == (True, False)
     (verdict,) = (line for line in began.splitlines() if " is reachable by pruning, about" in line)

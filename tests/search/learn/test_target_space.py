@@ -22,6 +22,7 @@ from autoprune.domain.record import TrialRecord
 from autoprune.domain.space import SearchSpace
 from autoprune.errors import StudyMismatch
 from autoprune.evaluation.checkpoint import load_yolo
+from autoprune.evaluation.fine_tune_settings import FineTuneSettings
 from autoprune.families import FAMILIES, space_file
 from autoprune.latency.features import WORK, Staircase, shared_costs
 from autoprune.latency.options import RuntimeOptions
@@ -70,7 +71,7 @@ def _bench(root: Path, pruner: Pruner, **asked: Any) -> Calibrated:
     values = {"goal": {"kind": "budget_ms", "value": 5.0}, "trials": 5, "name": "study", **asked}
     config = StudyConfig.of(values, "test")
     missing: Any = None
-    data: Any = type("NoOverlap", (), {"overlap": 0})
+    data: Any = SimpleNamespace(overlap=0, selection_images=(), train=())
     root.mkdir(parents=True, exist_ok=True)
     return Calibrated(
         config=config,
@@ -88,7 +89,7 @@ def _bench(root: Path, pruner: Pruner, **asked: Any) -> Calibrated:
         imgsz=IMGSZ,
         recalibration_images=(),
         full_range=False,
-        fine_tune=missing,
+        fine_tune=FineTuneSettings(),
         device="cpu",
         target=missing,
         options=RuntimeOptions("onnxruntime", IMGSZ),
