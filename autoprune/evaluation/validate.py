@@ -64,7 +64,8 @@ def validate(
         mAP50 and mAP50-95 in [0, 1], and what they were measured on.
 
     Raises:
-        TrialFailed: ("nan") A weight, a prediction or the metric is not finite. ("timeout") It hung.
+        TrialFailed: ("nan") A weight, a prediction or the metric is not finite. ("timeout") It
+            hung.
         ConfigError: The model's classes are not the data's.
     """
     return scores(model, data, images, imgsz, device, batch).metrics
