@@ -123,7 +123,7 @@ def search(
             raise
         finally:
             running.study = screen.study
-        if not print_ending(result, config.model):
+        if not print_ending(result):
             raise typer.Exit(exit_codes.NOT_MET)
 
 
