@@ -5,17 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from autoprune.api.searching import SearchResult
-from autoprune.demo.bundle import demo_checkpoint
 from autoprune.report.answer import read_answer
 from autoprune.storage.study_folder import StudyFolder
 
 
-def print_ending(result: SearchResult, model: Path | None) -> bool:
+def print_ending(result: SearchResult) -> bool:
     """Print the answer, and the files that hold it.
 
     Args:
         result: The finished search.
-        model: The dense model; None for the demo's.
 
     Returns:
         Whether the goal is met.
@@ -31,8 +29,7 @@ def print_ending(result: SearchResult, model: Path | None) -> bool:
     for file in folder.best_exports():
         print(f"Deploy: {file}, the file that was timed")
     if folder.best_plan.exists():
-        original = model or demo_checkpoint()
-        print(f"Next:   autoprune prune {original} --plan {folder.best_plan} -o pruned.pt")
+        print(f"Next:   autoprune apply --plan {folder.best_plan} -o bundle epochs=100")
     return result.outcome.goal_met
 
 

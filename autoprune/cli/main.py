@@ -122,7 +122,7 @@ def search(
         from autoprune import api
 
         work = partial(api.search, config, studies=studies, storage=storage, artifacts=artifacts)
-        on_screen(work, config.goal.text(), running, config.model)
+        on_screen(work, config.goal.text(), running)
 
 
 @app.command()

@@ -19,7 +19,6 @@ def on_screen(
     work: Callable[..., SearchResult],
     goal: str,
     running: exit_codes.Running,
-    model: Path | None,
 ) -> None:
     """Search, or help to, and end with the answer."""
     from autoprune.cli.ending import print_ending, print_so_far
@@ -35,7 +34,7 @@ def on_screen(
         raise
     finally:
         running.study = screen.study
-    if not print_ending(result, model):
+    if not print_ending(result):
         raise typer.Exit(exit_codes.NOT_MET)
 
 
@@ -75,4 +74,4 @@ def worker(
             workers_local=workers_local,
             trust_checkpoint=trust_checkpoint,
         )
-        on_screen(work, f"study {study}", running, model)
+        on_screen(work, f"study {study}", running)

@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIMITS_S = {  # of a part; never beyond what is left of --minutes
     "environment": 60,
     "latency": 170,
-    "measure": 100,
+    "measure": 150,
     "training": 100,
     "search": 260,
     "calibration": 120,

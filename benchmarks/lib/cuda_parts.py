@@ -74,7 +74,8 @@ def measure(place: Place, add: Add) -> None:
     name, side, module = list(models(place))[-1 if place.small else 1]
     with tempfile.TemporaryDirectory() as folder:
         for runtime, provider in providers.items():
-            for precision in ("fp32", "fp16") if runtime != "onnxruntime" else ("fp32",):
+            in_half = runtime != "onnxruntime" and not place.small
+            for precision in ("fp32", "fp16") if in_half else ("fp32",):
                 try:
                     options = RuntimeOptions(runtime, (side, side), 1, provider, False, precision)
                     half, dense = (
@@ -90,7 +91,7 @@ def measure(place: Place, add: Add) -> None:
                         fingerprint=own.fingerprint.model_dump(),
                     )  # fmt: skip
                     if runtime == "torch" and precision == "fp32":
-                        burdens, rounds = (0.0, 0.05), 1 if place.small else 4
+                        burdens, rounds = (0.0, 0.05), 1 if place.small else 3
                         tested = self_test(target, dense, options, timing, rounds, burdens)
                         add(
                             self_test={f"{each.burden:.2f}": each.errors for each in tested},

@@ -27,7 +27,7 @@ def test_a_finished_search_ends_with_its_answer_and_its_files(
     outcome = folder.load_outcome()
     assert outcome is not None
     result = SearchResult(folder, outcome, folder.report / "report.html")
-    assert print_ending(result, Path("best.pt"))
+    assert print_ending(result)
     lines = _printed(capsys)
     assert lines[1].startswith("Trial 7 runs in ")
     assert lines[-5:] == [
@@ -35,7 +35,7 @@ def test_a_finished_search_ends_with_its_answer_and_its_files(
         f"Plan:   {folder.best_plan}",
         f"Model:  {folder.best_model} (after the short fine-tune, 3 epochs)",
         f"Deploy: {folder.best_export('.onnx')}, the file that was timed",
-        f"Next:   autoprune prune best.pt --plan {folder.best_plan} -o pruned.pt",
+        f"Next:   autoprune apply --plan {folder.best_plan} -o bundle epochs=100",
     ]
 
 
@@ -44,7 +44,7 @@ def test_without_a_plan_no_file_is_named(
 ) -> None:
     folder = fake.write_study(tmp_path, [fake.dense()], Outcome(status="finished"))
     result = SearchResult(folder, Outcome(status="finished"), folder.report / "report.html")
-    assert not print_ending(result, None)
+    assert not print_ending(result)
     assert _printed(capsys)[-1].startswith("Report: ")
 
 
