@@ -28,6 +28,7 @@ ALONE = (
 _SLOW = """
 tests/test_end_to_end.py
 tests/test_no_traces.py
+tests/test_cuda.py
 tests/test_api.py::test_channel_counts_survive_train_save_load_export_and_the_runtime
 tests/test_api.py::test_taylor_needs_images_and_uses_them
 tests/test_api.py::test_images_decide_the_default_and_the_result_says_so

@@ -56,8 +56,12 @@ def timed(file: Path, threads: int, size: list[int]) -> list[float]:
     return [float(subprocess.run(command, **run).stdout) for _ in range(PROCESSES)]
 
 
-def size_of(model: Any, size: list[int]) -> tuple[int, int]:
-    """Parameters, and multiply-accumulates of the convolutions in one forward pass."""
+def size_of(model: Any, size: list[int], end_to_end: bool) -> tuple[int, int]:
+    """Parameters, and multiply-accumulates of one forward pass.
+
+    Those of convolutions and of attention: queries by keys, and weights by values. Of a head with
+    two branches those of the deployed one count.
+    """
     import torch
     from torch import nn
 
@@ -70,9 +74,20 @@ def size_of(model: Any, size: list[int]) -> tuple[int, int]:
         each = inputs[0].numel() if isinstance(conv, nn.ConvTranspose2d) else output.numel()
         macs += each * taps
 
+    def attend(part: Any, inputs: Any, output: Any) -> None:
+        nonlocal macs
+        pixels, areas = inputs[0].shape[2] * inputs[0].shape[3], getattr(part, "area", 1)
+        per_pair = part.num_heads * (getattr(part, "key_dim", part.head_dim) + part.head_dim)
+        macs += pixels**2 // areas * per_pair
+
+    head = f"model.{len(model.model) - 1}."
+    two = any("one2one" in name for name, _ in model.named_modules())
     for name, part in model.named_modules():
-        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)) and "dfl" not in name:
+        deployed = not (two and name.startswith(head)) or ("one2one" in name) == end_to_end
+        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)) and "dfl" not in name and deployed:
             part.register_forward_hook(count)
+        elif type(part).__name__ in ("Attention", "AAttn"):
+            part.register_forward_hook(attend)
     first = next(part for part in model.modules() if isinstance(part, nn.Conv2d))
     params = sum(parameter.numel() for parameter in model.parameters())
     with torch.no_grad():
@@ -117,7 +132,8 @@ def main() -> None:
         print(f"{'agrees' if agrees else 'DIFFERS'}  {what}: card {told:.6g}, here {found:.6g}")
 
     for name, file in (("dense", arguments.dense), ("shipped", bundle / "model.pt")):
-        params, macs = size_of(YOLO(file).model, card["imgsz"])
+        end_to_end = "end-to-end" in (card["branch"] or "")
+        params, macs = size_of(YOLO(file).model, card["imgsz"], end_to_end)
         hold(f"{name} parameters", card[name]["params"], params, 0)
         hold(f"{name} MACs", card[name]["macs"], macs, 0)
     onnx = bundle / "model.onnx"

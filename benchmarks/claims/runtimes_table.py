@@ -74,7 +74,7 @@ def main() -> None:
             print(f"{' '.join(step)}: not begun, the time is over", flush=True)
             continue
         began = time.monotonic()
-        done = in_child(asked, step, min(LIMIT_S[step[0]], left_s))
+        done = in_child(asked, step, min(max(LIMIT_S[step[0]], 1.5 * asked.search_s), left_s))
         said = "done" if done and file.exists() else "not done (see log.txt)"
         print(f"{' '.join(step)}: {said}, {time.monotonic() - began:.0f} s", flush=True)
     content = steps.collected(asked.folder, asked.models, asked.shares, runtimes)
