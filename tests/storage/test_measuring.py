@@ -40,7 +40,15 @@ def test_the_next_batch_waits_for_the_measurement_to_end(lock: Path) -> None:
 
 
 def test_no_measurement_stops_it_for_good(lock: Path) -> None:
-    with alone(lock):
+    def waited_s() -> float:
         began = time.monotonic()
-        measuring.wait_for_measurements(0.2)
-        assert 0.1 < time.monotonic() - began < 30
+        measuring.wait_for_measurements(0.5)
+        return time.monotonic() - began
+
+    with alone(lock):  # by a process that is stopped, say
+        assert 0.4 < waited_s() < 30
+        assert sum(waited_s() for _ in range(3)) < 0.4, "once is enough"
+    assert waited_s() < 0.4
+    with alone(lock):
+        assert 0.4 < waited_s() < 30, "the next measurement is waited for again"
+    measuring.wait_for_measurements()
