@@ -28,7 +28,7 @@ from autoprune.storage.study_folder import StudyFolder
 from benchmarks.faults.finding import Finding
 from tests.search.fakes import failed, scored
 
-LIMIT_S, LIMIT_BYTES = 5.0, 1_000_000_000
+LIMIT_S, LIMIT_BYTES = 20.0, 1_000_000_000  # a new worker loads its modules within it
 SPARE_S = 10.0
 KINDS = {"compute": "timeout", "take": "oom", "crash": "crash", "die": "oom"}
 EACH = 3

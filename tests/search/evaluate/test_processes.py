@@ -230,7 +230,7 @@ def test_a_record_written_before_the_death_is_not_made_again(two: Processes, roo
 @pytest.mark.parametrize(
     ("work", "limits", "reason", "detail"),
     [
-        (endless, Limits(score_s=6.0), "timeout", "not done after 6 s"),
+        (endless, Limits(score_s=10.0), "timeout", "not done after 10 s"),
         (greedy, Limits(most_bytes=10**9), "oom", "GB of 1.00 GB"),
     ],
 )
