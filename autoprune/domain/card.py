@@ -54,6 +54,18 @@ class Side(Noun):
     final: Score
 
 
+class FineTuneScores(Noun):
+    """The task's metric on val, by torch, before and after the fine-tune of a bundle."""
+
+    before: float
+    after: float
+
+    @property
+    def kept(self) -> bool:
+        """Whether the trained weights ship: those before it do, where it made them worse."""
+        return self.after >= self.before
+
+
 class WorseClass(Noun):
     """A class that lost more than WORSE_POINTS of AP50-95 on the final images."""
 
@@ -71,6 +83,8 @@ class ModelCard(FileNoun):
         missed: Which limits it is not within, in words.
         limit_ms: The latency limit.
         max_drop: mAP50-95 points that may be lost on the final images.
+        fine_tune: Settings of the fine-tune that was asked for.
+        fine_tuned: What it did; None where none was asked for.
         validated: Whether mAP is that of the exported files, answered by the runtime.
         checks: What was compared, and how far it is apart, a sentence each.
     """
@@ -91,6 +105,7 @@ class ModelCard(FileNoun):
     files: tuple[str, ...] = Field(min_length=1)
     weights: str
     fine_tune: dict[str, Any]
+    fine_tuned: FineTuneScores | None = None
     data: dict[str, Any]
     fingerprint: Fingerprint
     versions: dict[str, str]

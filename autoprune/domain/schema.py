@@ -27,7 +27,7 @@ VERSIONS = {
     "latency_table.json": 1,
     "request.json": 1,  # of a full fine-tune, or of a bundle
     "step.json": 1,  # of a bundle in the making
-    "card.json": 1,
+    "card.json": 2,  # 2: mAP before and after the fine-tune
 }
 """Kind of file, by its usual name -> the version written now.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoprune.domain.card import WORSE_POINTS, ModelCard, Score, Side
+from autoprune.domain.card import WORSE_POINTS, FineTuneScores, ModelCard, Score, Side
 
 
 def card_text(card: ModelCard) -> str:
@@ -110,7 +110,16 @@ def _ap(score: Score, name: str) -> str:
 
 
 def _settings(card: ModelCard) -> str:
-    return " ".join(f"{key}={value}" for key, value in card.fine_tune.items()) or "none"
+    asked = " ".join(f"{key}={value}" for key, value in card.fine_tune.items()) or "none"
+    if card.fine_tuned is None:
+        return asked
+    return f"{asked}; {tuned_text(card.fine_tuned, card.shipped.val.metric)}"
+
+
+def tuned_text(found: FineTuneScores, metric: str) -> str:
+    """What a fine-tune did, and which weights ship."""
+    said = f"the fine-tune took {metric} on val from {found.before:.3f} to {found.after:.3f}"
+    return said if found.kept else f"{said}: the weights from before it ship"
 
 
 def _line(text: str) -> str:

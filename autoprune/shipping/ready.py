@@ -73,6 +73,11 @@ class Ready:
         return model_task(self.dense).name
 
     @property
+    def metric(self) -> str:
+        """What the task is judged by."""
+        return model_task(self.dense).metric
+
+    @property
     def train_args(self) -> dict[str, Any]:
         """Settings of the fine-tune; empty where none was asked for."""
         asked = self.request.asked.fine_tune

@@ -15,7 +15,7 @@ from autoprune.domain.versions import version_of
 from autoprune.latency.export import ExportedModel
 from autoprune.pruning.size import model_size
 from autoprune.shipping import steps
-from autoprune.shipping.card_text import card_text
+from autoprune.shipping.card_text import card_text, tuned_text
 from autoprune.shipping.predicting import predict_program
 from autoprune.shipping.ready import Ready, branch_of
 from autoprune.shipping.request import Limits
@@ -65,7 +65,9 @@ def _made(ready: Ready, shop: Workshop, hands: Hands, command: list[str]) -> Mod
     begin("weights", "the study's own" if ready.weights else "the plan is applied")
     start = steps.make_weights(ready, shop, hands)
     begin("fine-tune", "at full length" if ready.train_args else "not asked for (epochs=100)")
-    weights = steps.fine_tune(ready, shop, hands)
+    weights, tuned = steps.fine_tune(ready, shop, hands)
+    if tuned is not None:
+        hands.say(tuned_text(tuned, ready.metric))
     module = steps.shipped_model(ready, weights)
     begin("export", f"dense and shipped, for {ready.options.runtime}; outputs against torch's")
     dense, said_dense = steps.export(ready, shop, DENSE, ready.dense)
@@ -92,7 +94,7 @@ def _made(ready: Ready, shop: Workshop, hands: Hands, command: list[str]) -> Mod
     }
     checks = (
         "every channel group has the plan's width after pruning"
-        + (", after training" if ready.train_args else "")
+        + (", after training" if tuned is not None and tuned.kept else "")
         + " and after the .pt was loaded again",
         said_shipped,
         said_dense,
@@ -114,6 +116,7 @@ def _made(ready: Ready, shop: Workshop, hands: Hands, command: list[str]) -> Mod
         files=tuple(files),
         weights=start["how"],
         fine_tune=ready.train_args,
+        fine_tuned=tuned,
         data=_data(ready),
         fingerprint=latencies[1].fingerprint,
         versions={"python": platform.python_version()} | {n: version_of(n) for n in _VERSIONED},

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autoprune.domain.card import Score
+from autoprune.domain.card import FineTuneScores, Score
 from autoprune.domain.record import LatencyResult
 from autoprune.domain.versions import UNKNOWN, version_of
 from autoprune.evaluation.branches import choose_branch
@@ -18,6 +18,7 @@ from autoprune.evaluation.class_head import in_order_of
 from autoprune.evaluation.images import load_batch
 from autoprune.evaluation.inside.pruned_yolo import PrunedYOLO, as_pruned_yolo, load_pruned
 from autoprune.evaluation.validate import Scores, scores
+from autoprune.evaluation.validate import validate as validate_module
 from autoprune.evaluation.validate_file import Answers, scores_of_answers
 from autoprune.latency.answers import local_answers
 from autoprune.latency.checked_export import first_right
@@ -75,11 +76,15 @@ def make_weights(ready: Ready, shop: Workshop, hands: Hands) -> dict[str, Any]:
     return result
 
 
-def fine_tune(ready: Ready, shop: Workshop, hands: Hands) -> Path:
-    """Write trained.pt, where a fine-tune is asked for; the .pt that ships."""
+def fine_tune(ready: Ready, shop: Workshop, hands: Hands) -> tuple[Path, FineTuneScores | None]:
+    """Write trained.pt, where a fine-tune is asked for, and compare it with start.pt on val.
+
+    Returns:
+        The .pt that ships, and what the fine-tune did.
+    """
     start, path = shop.work / "start.pt", shop.work / "trained.pt"
     if not ready.train_args:
-        return start
+        return start, None
     if shop.done("fine-tune") is None:
         training = shop.work / "training"
         tuned = hands.tune(_opened(ready, start), training)
@@ -87,7 +92,16 @@ def fine_tune(ready: Ready, shop: Workshop, hands: Hands) -> Path:
         tuned.save(path)
         shop.finish("fine-tune", {"settings": ready.train_args})
         shutil.rmtree(training, ignore_errors=True)
-    return path
+    if (done := shop.done("fine-tuned")) is None:
+        done = {"before": _on_val(ready, start), "after": _on_val(ready, path)}
+        shop.finish("fine-tuned", done)
+    found = FineTuneScores.model_validate(done)
+    return (path if found.kept else start), found
+
+
+def _on_val(ready: Ready, file: Path) -> float:
+    module, images = _opened(ready, file).model, ready.data.selection_images
+    return validate_module(module, ready.data, images, ready.imgsz, ready.device).map50_95
 
 
 def shipped_model(ready: Ready, weights: Path) -> Any:

@@ -210,7 +210,9 @@ def test_the_card_says_what_was_checked_with_what(made: Made) -> None:
     assert card.shipped.latency.processes == steps.PROCESSES
     assert card.shipped.file_bytes == (made.bundle / "model.onnx").stat().st_size
     assert any("convolutions have the model's widths in the file" in said for said in card.checks)
-    assert "after training" in card.checks[0]
+    assert card.fine_tuned is not None
+    assert ("after training" in card.checks[0]) == card.fine_tuned.kept
+    assert "the fine-tune took mAP50-95 on val from" in text
     assert f"--plan {made.study / 'best.yaml'}" in card.command
     assert "epochs=1" in card.command
     for shown in (card.data["hash"], "AGPL-3.0", card.command, card.made, "3 fresh processes"):
