@@ -1,7 +1,8 @@
 """Claim: other families prune as YOLOv8 does, with the same engine and no rule of their own.
 
     python benchmarks/claims/other_families.py yolo11n yolo26n [--epochs 20] [--images 2400]
-        [--shares 0.6 0.45] [--timeout 460] [--folder DIR] [--only train|quality|search] [--save]
+        [--shares 0.6 0.45] [--timeout 460] [--folder DIR] [--only train|quality|search]
+        [--label TEXT] [--save]
 
 Each stock model is trained from random weights on the demo's generated images, at 128 px and then
 at 192, for an hour on a core, since nothing is downloaded. Then one ratio for all indices is pruned
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=460.0, help="s, of each search")
     parser.add_argument("--folder", type=Path, default=Path("studies/other-families"))
     parser.add_argument("--only", choices=("train", "quality", "search"))
+    parser.add_argument("--label", help="of one model's row: another training of it, say")
     parser.add_argument("--save", action="store_true", help="write the results file")
     asked = parser.parse_args()
     rows = []
@@ -62,7 +64,7 @@ def main() -> None:
         data = data_yaml(name, asked.folder, asked.images)
         dense = trained(name, data, asked.folder, asked.epochs)
         row: dict[str, Any] = {
-            "model": name,
+            "model": asked.label or name,
             "epochs": asked.epochs,
             "train_images": asked.images,
         }
