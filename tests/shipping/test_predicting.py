@@ -112,6 +112,30 @@ def test_every_shipped_runtime_has_one_that_is_python() -> None:
         assert predict_program(f"m{row.suffix}", options, NAMES, "detect", False, 1) is None
 
 
+_REPORTING = {  # packages that fail where they would report
+    "onnxruntime": "import os\nassert os.environ['ORT_DISABLE_TELEMETRY'] == '1', 'reports'",
+    "openvino": "try:\n import openvino_telemetry\nexcept ImportError: pass\nelse: 1 / 0",
+}
+
+
+@pytest.mark.parametrize("name", RUNTIMES.names())
+def test_it_reports_its_use_to_nobody(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = RUNTIMES.row(name, "--runtime").packages[0]
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    monkeypatch.setitem(sys.modules, "openvino_telemetry", types.ModuleType("it reports"))
+    monkeypatch.setitem(sys.modules, package, types.ModuleType("of before"))
+    del sys.modules[package]
+    (tmp_path / f"{package}.py").write_text(_REPORTING.get(package, ""))
+    monkeypatch.syspath_prepend(tmp_path)
+    options = RuntimeOptions(runtime=name, imgsz=(64, 64))
+    text = predict_program("m", options, NAMES, "detect", False, 3) or ""
+    imports, _, _ = text.partition("\nFILE = ")
+    exec(compile(imports, "predict.py", "exec"), {})
+    assert Path(sys.modules[package].__file__ or "").parent == tmp_path
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
