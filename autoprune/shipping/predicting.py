@@ -66,6 +66,9 @@ NAMES = {names}
 HEIGHT, WIDTH = {imgsz}
 for file in map(Path, sys.argv[1:]):
     picture = cv2.imread(str(file))
+    if picture is None:
+        print(f"{{file}}: got no picture that OpenCV can read", file=sys.stderr)
+        sys.exit(2)
     scale = min(HEIGHT / picture.shape[0], WIDTH / picture.shape[1])  # letterbox
     height, width = (round(side * scale) for side in picture.shape[:2])
     top, left = (HEIGHT - height) // 2, (WIDTH - width) // 2
