@@ -157,6 +157,15 @@ def test_the_yaml_loader_knows_no_noun() -> None:
     assert all(name.startswith("autoprune.errors") for name in ours)
 
 
+@pytest.mark.parametrize("file", _files(), ids=_name)
+def test_scipy_is_imported_where_it_computes_alone(file: Path) -> None:
+    """Half a search's own imports, and most processes of one never need it."""
+    for node in ast.parse(file.read_text()).body:
+        names = [alias.name for alias in getattr(node, "names", [])]
+        modules = [*names, getattr(node, "module", None) or ""]
+        assert not any(module.split(".")[0] == "scipy" for module in modules), _name(file)
+
+
 @pytest.mark.parametrize("file", sorted((PACKAGE / "search").rglob("*.py")), ids=_name)
 def test_a_file_of_search_imports_from_its_own_floor_or_a_lower_one(file: Path) -> None:
     if _name(file) == "search/__init__":

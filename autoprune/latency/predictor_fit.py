@@ -33,8 +33,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
-from scipy.stats import spearmanr
 
 from autoprune.domain.geometry import ModelGeometry
 from autoprune.latency.features import CANDIDATES, Staircase, deviations, shared_costs, work
@@ -86,6 +84,8 @@ def fit_predictor(
         if best is None or score < best[0]:
             best = score, staircase, guesses
     assert best is not None
+    from scipy.stats import spearmanr
+
     _, staircase, guesses = best
     prices, constant = _Regression(geometry, staircase, seen).fit(truth, sigma)
     error = PredictorError(
@@ -116,6 +116,8 @@ class _Regression:
         scale = columns.mean(axis=0)
         scale[scale == 0] = 1.0
         relative = columns / scale / seen[:, None]
+        from scipy.optimize import nnls  # here: importing scipy takes longer than most else
+
         solved, _ = nnls(relative * weight[:, None], weight, maxiter=100 * columns.shape[1])
         solved = solved / scale
         shared = np.tensordot(solved[:-1], self.costs, axes=1)

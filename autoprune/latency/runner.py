@@ -402,8 +402,8 @@ RUNTIMES: dict[str, Any] = {
 }
 
 
-_REPORTER = "openvino_telemetry"  # of OpenVINO and NNCF
-_SILENT = "ORT_DISABLE_TELEMETRY"  # of ONNX Runtime, since 1.29 on Linux too
+REPORTER = "openvino_telemetry"  # of OpenVINO and NNCF
+SILENT = "ORT_DISABLE_TELEMETRY"  # of ONNX Runtime, since 1.29 on Linux too
 
 
 def unreported(name: str) -> Any:
@@ -412,17 +412,17 @@ def unreported(name: str) -> Any:
     Else the import alone gives this user a number, kept in the home folder, and what is run is
     sent: by ONNX Runtime the names and hashes of graphs and weights among others.
     """
-    os.environ[_SILENT] = "1"
+    os.environ[SILENT] = "1"
     modules: dict[str, Any] = sys.modules
-    before = modules.get(_REPORTER)
-    modules[_REPORTER] = None  # what asks for it gets an ImportError
+    before = modules.get(REPORTER)
+    modules[REPORTER] = None  # what asks for it gets an ImportError
     try:
         return importlib.import_module(name)
     finally:
         if before is None:
-            del modules[_REPORTER]
+            del modules[REPORTER]
         else:
-            modules[_REPORTER] = before
+            modules[REPORTER] = before
 
 
 def _provider_options(job: Job) -> dict[str, str]:

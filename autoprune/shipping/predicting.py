@@ -5,6 +5,7 @@ from __future__ import annotations
 from autoprune.latency.ncnn_files import PARAM, WEIGHTS
 from autoprune.latency.options import RuntimeOptions
 from autoprune.latency.quantize_openvino import GRAPH
+from autoprune.latency.runner import REPORTER, SILENT
 
 _UNPACKED = """\
 import tempfile, zipfile
@@ -47,18 +48,27 @@ model = move_to_device_pass(torch.export.load(FILE), "{provider}").module()"""
 _HINTS = {"fp16": "f16", "bf16": "bf16"}
 _DTYPES = {"fp16": "torch.float16", "bf16": "torch.bfloat16"}
 
+_UNREPORTED = {  # first package of the runtime -> what keeps it from reporting to its maker
+    "onnxruntime": f'os.environ["{SILENT}"] = "1"  # it reports its use otherwise\n',
+    "openvino": f'sys.modules["{REPORTER}"] = None  # it reports its use otherwise\n',
+}
+
 _PROGRAM = '''"""Draws boxes: python predict.py IMAGE ...; writes IMAGE-boxes.jpg here. {about}"""
+import os
 import sys
 from pathlib import Path
 import cv2
 import numpy as np
-import {package}
+{unreported}import {package}
 FILE = Path(__file__).with_name("{file}")
 {loader}
 NAMES = {names}
 HEIGHT, WIDTH = {imgsz}
 for file in map(Path, sys.argv[1:]):
     picture = cv2.imread(str(file))
+    if picture is None:
+        print(f"{{file}}: got no picture that OpenCV can read", file=sys.stderr)
+        sys.exit(2)
     scale = min(HEIGHT / picture.shape[0], WIDTH / picture.shape[1])  # letterbox
     height, width = (round(side * scale) for side in picture.shape[:2])
     top, left = (HEIGHT - height) // 2, (WIDTH - width) // 2
@@ -136,9 +146,11 @@ def predict_program(
     else:
         decode = _DECODE_TURNED if turned else _DECODE_NMS
     about = {"segment": "Masks are not drawn.", "pose": "Keypoints are not drawn."}.get(task, "")
+    package = options.row.packages[0]
     return _PROGRAM.format(
-        package=options.row.packages[0],
-        about=f"Needs numpy, opencv-python, {options.row.packages[0]}. {about}".strip(),
+        package=package,
+        unreported=_UNREPORTED.get(package, ""),
+        about=f"Needs numpy, opencv-python, {package}. {about}".strip(),
         file=file,
         loader=loader.format(
             **_of_precision(options),

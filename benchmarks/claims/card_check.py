@@ -119,7 +119,13 @@ def main() -> None:
     if arguments.time:
         print(time_file(str(arguments.bundle), arguments.time[0], arguments.time[1:]))
         return
+    if arguments.dense is None or arguments.data is None:
+        parser.error("--dense and --data: expected the files that the card was made from")
+    for file in ("card.json", "model.pt", "model.onnx"):
+        if not (arguments.bundle / file).is_file():
+            parser.error(f"{arguments.bundle}: got no {file}, expected a bundle with a .onnx file")
     os.environ |= {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "0", "YOLO_VERBOSE": "0"}
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     from ultralytics import YOLO
 
     bundle, apart = arguments.bundle, 0

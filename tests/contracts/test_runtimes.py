@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import nn
 
 from autoprune.errors import ConfigError
 from autoprune.latency.answers import local_answers
-from autoprune.latency.export import export_model
+from autoprune.latency.export import ExportedModel, export_model
 from autoprune.latency.local_target import LocalTarget
 from autoprune.latency.measure import check_loads, compare
 from autoprune.latency.options import RuntimeOptions, TimingSettings
@@ -61,6 +62,18 @@ def options(name: str) -> RuntimeOptions:
     return RuntimeOptions(runtime=name, imgsz=SIZE)
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], ExportedModel]:
+    """The file of a net that computes little, written once for each runtime."""
+
+    @cache
+    def exported(name: str) -> ExportedModel:
+        path = tmp_path_factory.mktemp(name) / f"a{row_of(name).suffix}"
+        return export_model(Net(8), path, SIZE, name)
+
+    return exported
+
+
 @pytest.fixture
 def target(tmp_path: Path) -> LocalTarget:
     return LocalTarget(lock_path=tmp_path / "latency.lock")
@@ -99,28 +112,27 @@ def test_each_exporter_writes_a_file_whose_output_is_torchs(
     assert apart <= (row.tolerance if row.quantize is None else 0.05)
 
 
-def test_a_lighter_model_is_faster(name: str, target: LocalTarget, tmp_path: Path) -> None:
-    row = row_of(name)
-    heavy, light = (
-        export_model(Net(width), tmp_path / f"{width}{row.suffix}", SIZE, name) for width in (96, 8)
-    )
-    _, lighter = compare(target, [heavy, light], options(name), QUICK)
+def test_a_lighter_model_is_faster(
+    name: str, target: LocalTarget, small: Callable[[str], ExportedModel], tmp_path: Path
+) -> None:
+    heavy = export_model(Net(96), tmp_path / f"96{row_of(name).suffix}", SIZE, name)
+    _, lighter = compare(target, [heavy, small(name)], options(name), QUICK)
     assert 0 < lighter.ratio_low <= lighter.ratio <= lighter.ratio_high < 1
 
 
-def test_each_precision_runs_and_is_told_or_is_refused_in_one_line(
-    name: str, target: LocalTarget, tmp_path: Path
+def test_each_precision_and_several_threads_are_passed_on_and_told_or_refused_in_one_line(
+    name: str, target: LocalTarget, small: Callable[[str], ExportedModel]
 ) -> None:
     row = row_of(name)
-    exported = export_model(Net(8), tmp_path / f"a{row.suffix}", SIZE, name)
     for precision in row.precisions:
-        asked = replace(options(name), precision=precision)
+        asked = replace(options(name), precision=precision, threads=2)
         try:
-            (result,) = compare(target, [exported], asked, QUICK)
+            (result,) = compare(target, [small(name)], asked, QUICK)
         except ConfigError as error:  # the device does not compute in it
             refused = str(error)
         else:
-            assert result.fingerprint.precision == precision
+            told = result.fingerprint
+            assert (told.precision, told.threads) == (precision, 2)
             continue
         assert precision != row.precisions[0]
         said = rf"--precision: asked for {precision}, but .* computes in: .*fp32.*"
@@ -129,32 +141,24 @@ def test_each_precision_runs_and_is_told_or_is_refused_in_one_line(
         replace(options(name), precision="fp8")
 
 
-def test_several_threads_are_passed_on(name: str, target: LocalTarget, tmp_path: Path) -> None:
-    exported = export_model(Net(8), tmp_path / f"a{row_of(name).suffix}", SIZE, name)
-    (result,) = compare(target, [exported], replace(options(name), threads=2), QUICK)
-    assert result.fingerprint.threads == 2
-
-
 def test_a_provider_that_is_not_there_is_refused_in_one_line(
-    name: str, target: LocalTarget, tmp_path: Path
+    name: str, target: LocalTarget, small: Callable[[str], ExportedModel]
 ) -> None:
-    exported = export_model(Net(8), tmp_path / f"a{row_of(name).suffix}", SIZE, name)
     asked = replace(options(name), provider="NoSuchDevice")
     with pytest.raises(ConfigError, match=r"--provider: .*NoSuchDevice") as caught:
-        check_loads(target, exported, asked)
+        check_loads(target, small(name), asked)
     assert "\n" not in str(caught.value)
 
 
 def test_a_memory_layout_is_chosen_where_the_row_says_so_and_refused_elsewhere(
-    name: str, target: LocalTarget, tmp_path: Path
+    name: str, target: LocalTarget, small: Callable[[str], ExportedModel]
 ) -> None:
     row = row_of(name)
     if not row.channels_last:
         with pytest.raises(ConfigError, match="--channels-last: got True, expected --runtime"):
             RuntimeOptions(runtime=name, imgsz=SIZE, channels_last=True)
         return
-    exported = export_model(Net(8), tmp_path / f"a{row.suffix}", SIZE, name)
-    (result,) = compare(target, [exported], replace(options(name), channels_last=True), QUICK)
+    (result,) = compare(target, [small(name)], replace(options(name), channels_last=True), QUICK)
     assert result.fingerprint.provider == f"{row.provider} channels_last"
 
 

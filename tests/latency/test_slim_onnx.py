@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from torch import nn
+from ultralytics.nn.tasks import DetectionModel
 
 from autoprune.evaluation.inside.stock import stock_model
 from autoprune.latency.export import export_model
@@ -120,13 +121,24 @@ def test_a_convolution_in_columns_keeps_the_width_of_its_coarse_map(dense_yolov8
                 assert shapes[f"model.12.cv1.{half}.{part}.weight"] == (12, width, 1, 1)
 
 
+def _model(*rows, read):
+    """Of rows as in an Ultralytics model YAML, and a Detect that reads some of them."""
+    detect = [read, 1, "Detect", ["nc"]]
+    recipe = {"nc": 2, "backbone": [list(row) for row in rows], "head": [detect]}
+    return DetectionModel(recipe, nc=2, verbose=False).eval()
+
+
 def test_a_coarse_map_of_unknown_width_is_not_covered(tmp_path):
-    model = copy.deepcopy(stock("yolov8n", classes=2))
-    model.model[9].cv2.act = nn.Softmax(1)  # what writes the map cannot be told through it
+    up = (-1, 1, "nn.Upsample", [None, 2, "nearest"])
+    convs = [(-1, 1, "Conv", [width, 3, 2]) for width in (16, 32, 48)]
+    first = (up, ([-1, 1], 1, "Concat", [1]), (-1, 1, "C2f", [32]))
+    second = (up, ([-1, 0], 1, "Concat", [1]), (-1, 1, "C2f", [16]))
+    model = _model(*convs, *first, *second, read=[8, 2])
+    model.model[2].act = nn.Softmax(1)  # what writes the map cannot be told through it
     dense = export_model(model, tmp_path / "dense.onnx", SIZE, "onnxruntime")
     slimmable = SlimmableOnnx(dense.path)
-    assert not slimmable.covers(["model.12.cv1.conv"])
-    assert slimmable.covers(["model.15.cv1.conv", "model.9.cv2.conv"])
+    assert not slimmable.covers(["model.5.cv1.conv"])
+    assert slimmable.covers(["model.8.cv1.conv", "model.2.conv"])
 
 
 @pytest.mark.parametrize(
@@ -155,7 +167,8 @@ def test_other_families_files_have_every_shape_of_the_exported_pruned_model(
 
 
 def test_an_attention_of_another_kind_is_not_covered(tmp_path):
-    model = stock_model("yolo12n.yaml", channels=3, classes=2)
+    """YOLO12's."""
+    convs = [(-1, 1, "Conv", [width, 3, 2]) for width in (16, 64)]
+    model = _model(*convs, (-1, 1, "A2C2f", [64, True, 4]), read=[2])
     dense = export_model(model, tmp_path / "dense.onnx", SIZE, "onnxruntime")
-    geometry = model_geometry(model, Pruner(model).groups, SIZE)
-    assert not SlimmableOnnx(dense.path).covers(conv.name for conv in geometry.convs)
+    assert not SlimmableOnnx(dense.path).covers(["model.0.conv"])

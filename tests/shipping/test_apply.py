@@ -178,11 +178,15 @@ def test_predict_py_finds_boxes_by_itself(made: Made, tmp_path: Path) -> None:
     blocked = "import sys; sys.modules.update(torch=None, ultralytics=None, autoprune=None)\n"
     program = blocked + f"sys.argv = ['predict.py', {str(image)!r}]\n"
     program += f"import runpy; runpy.run_path({str(made.bundle / 'predict.py')!r})"
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {key: os.environ[key] for key in os.environ if key[:4] not in ("ORT_", "XDG_")}
     run = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True, text=True, check=True, cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": ""},
+        env={**environment, "PYTHONPATH": "", "HOME": str(home)},
     )  # fmt: skip
+    assert list(home.rglob("*")) == [], "what ONNX Runtime keeps of its user"
     rows = [line.split() for line in run.stdout.splitlines()]
     assert rows
     assert all(row[1] in made.card.classes and float(row[2]) > 0.25 for row in rows)

@@ -88,18 +88,22 @@ def test_an_object_is_found_once_where_it_is(
     assert text is not None
     cv2.imwrite(str(tmp_path / "p.png"), np.full((100, 200, 3), (0, 0, 255), np.uint8))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["predict.py", "p.png"])
-    exec(compile(text, "predict.py", "exec"), {"__file__": str(tmp_path / "predict.py")})
+    monkeypatch.setattr(sys, "argv", ["predict.py", "p.png", "none.png"])
+    with pytest.raises(SystemExit) as ended:
+        exec(compile(text, "predict.py", "exec"), {"__file__": str(tmp_path / "predict.py")})
+    assert ended.value.code == 2
     (image,) = seen
     assert (image.shape, image.dtype) == ((1, 3, 64, 96), np.float32)
     assert image[0, :, 32, 48].tolist() == [1.0, 0.0, 0.0], "RGB, 0 to 1"
     assert image[0, 0, 0, 0] == pytest.approx(114 / 255)
-    (line,) = capsys.readouterr().out.splitlines()
+    assert (tmp_path / "p-boxes.jpg").exists()
+    captured = capsys.readouterr()
+    assert captured.err == "none.png: got no picture that OpenCV can read\n"
+    (line,) = captured.out.splitlines()
     said = line.removeprefix('p.png a "dog" 0.90 ').split()
     xs, ys = sorted({int(each) for each in said[::2]}), sorted({int(each) for each in said[1::2]})
     assert xs == pytest.approx([BOX[0], BOX[2]], abs=1)
     assert ys == pytest.approx([BOX[1], BOX[3]], abs=1)
-    assert (tmp_path / "p-boxes.jpg").exists()
 
 
 def test_every_shipped_runtime_has_one_that_is_python() -> None:
@@ -110,6 +114,30 @@ def test_every_shipped_runtime_has_one_that_is_python() -> None:
         compile(text, "predict.py", "exec")
         assert f"import {row.packages[0]}" in text
         assert predict_program(f"m{row.suffix}", options, NAMES, "detect", False, 1) is None
+
+
+_REPORTING = {  # packages that fail where they would report
+    "onnxruntime": "import os\nassert os.environ['ORT_DISABLE_TELEMETRY'] == '1', 'reports'",
+    "openvino": "try:\n import openvino_telemetry\nexcept ImportError: pass\nelse: 1 / 0",
+}
+
+
+@pytest.mark.parametrize("name", RUNTIMES.names())
+def test_it_reports_its_use_to_nobody(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = RUNTIMES.row(name, "--runtime").packages[0]
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    monkeypatch.setitem(sys.modules, "openvino_telemetry", types.ModuleType("it reports"))
+    monkeypatch.setitem(sys.modules, package, types.ModuleType("of before"))
+    del sys.modules[package]
+    (tmp_path / f"{package}.py").write_text(_REPORTING.get(package, ""))
+    monkeypatch.syspath_prepend(tmp_path)
+    options = RuntimeOptions(runtime=name, imgsz=(64, 64))
+    text = predict_program("m", options, NAMES, "detect", False, 3) or ""
+    imports, _, _ = text.partition("\nFILE = ")
+    exec(compile(imports, "predict.py", "exec"), {})
+    assert Path(sys.modules[package].__file__ or "").parent == tmp_path
 
 
 @pytest.mark.parametrize(
