@@ -15,6 +15,7 @@ import time
 
 from rich.console import Console
 
+from autoprune.evaluation.quiet import prepare_environment
 from benchmarks.faults.finding import keep
 from benchmarks.faults.page import PAGE, page
 
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="all if none is given")
     parser.add_argument("--list", action="store_true", help="print the names and end")
     asked = parser.parse_args()
+    prepare_environment()
     console, wrong = Console(width=110), 0
     for name in asked.names or NAMES:
         if name not in NAMES:
