@@ -64,7 +64,7 @@ ROWS = (
         "Ctrl-C, SIGTERM",
         "the search ends with 130, its processes are gone, what is finished is reported",
         (
-            f"{_PROCESSES}test_no_worker_outlives_its_search",
+            f"{_EVALUATE}test_processes_end.py::test_no_worker_outlives_its_search",
             "cli/test_ending.py::test_an_interrupted_search_tells_the_best_so_far_and_where_it_is",
         ),
         ("signals",),
