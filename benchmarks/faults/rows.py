@@ -163,6 +163,7 @@ ROWS = (
             "latency/test_local_target.py::test_a_runner_killed_by_the_system_counts_as_out_of_memory",
         ),
         ("limits",),
+        missing="three times each; this is once",
     ),
     Row(
         "F17",
@@ -174,6 +175,7 @@ ROWS = (
             "latency/test_local_target.py::test_at_the_limit_the_runner_and_its_children_are_killed",
         ),
         ("limits", "soak"),
+        missing="three times; this is once",
     ),
     Row(
         "F18",
@@ -227,6 +229,7 @@ ROWS = (
             f"{_TRIALS}test_the_number_of_workers_changes_no_plan",
         ),
         ("seeds",),
+        missing="100 times; this is one seed with each sampler, three runs each",
     ),
     Row(
         "F25",
