@@ -16,6 +16,8 @@ from tests.forks import untouched_environment
 from tests.test_end_to_end import ARGUMENTS, PROGRAM, SPACE
 
 TRIALS = 8
+# What the command line does before it imports Ultralytics, which `PROGRAM` imports at once.
+_FIRST = "from autoprune.evaluation.quiet import prepare_environment; prepare_environment()\n"
 
 
 class RealSearch:
@@ -39,7 +41,7 @@ class RealSearch:
         """Begin or continue it, by the same command."""
         data = str(self.root / "tiny-set" / "data.yaml")
         files = ("--model", str(demo_checkpoint()), "--data", data, "--space", "space.yaml")
-        program = (sys.executable, "-W", "ignore", "-c", PROGRAM, "search")
+        program = (sys.executable, "-W", "ignore", "-c", _FIRST + PROGRAM, "search")
         return subprocess.Popen(
             [*self.before, *program, *files, *ARGUMENTS, "--trials", str(TRIALS), *more],
             cwd=self.root,
