@@ -48,7 +48,7 @@ _ONCE = {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "30000"}  # read when torch i
 
 def untouched_environment() -> dict[str, str]:
     """What was set neither by us nor by these tests."""
-    ours = ("YOLO", "OMP", "MKL", "OPENBLAS", "GOMP", "XDG", "MPL")
+    ours = ("YOLO", "OMP", "MKL", "OPENBLAS", "GOMP", "XDG", "MPL", "ORT")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 

@@ -17,6 +17,7 @@ from autoprune.errors import ConfigError
 
 MAX_YAML_BYTES = 1 << 20
 MAX_YAML_DEPTH = 32
+_TOO_DEEP = f"nested deeper than {MAX_YAML_DEPTH} levels"
 _DRAFT = re.compile(r"\..+\.[0-9a-f]{16}")
 
 
@@ -25,16 +26,21 @@ class _GuardedLoader(yaml.SafeLoader):
 
     depth = 0
 
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        if self.flow_level >= MAX_YAML_DEPTH:  # a key may be 1024 brackets long: found before that
+            raise _refused(_TOO_DEEP, self.get_mark())
+        super().fetch_flow_collection_start(token)
+
     def compose_node(self, parent: Any, index: Any) -> Any:
         self.depth += 1
         refused = ""
         if self.check_event(yaml.AliasEvent):
             refused = "YAML aliases (*name) are not accepted"
         elif self.depth > MAX_YAML_DEPTH:
-            refused = f"nested deeper than {MAX_YAML_DEPTH} levels"
+            refused = _TOO_DEEP
         if refused:
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.constructor.ConstructorError(None, None, refused, mark)
+            raise _refused(refused, mark)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -49,10 +55,12 @@ class _GuardedLoader(yaml.SafeLoader):
             except TypeError:
                 continue  # an unhashable key: the parent class reports it with its place
             if repeated:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is given twice", key_node.start_mark
-                )
+                raise _refused(f"key {key!r} is given twice", key_node.start_mark)
         return super().construct_mapping(node, deep)
+
+
+def _refused(why: str, mark: Any) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, why, mark)
 
 
 def load_yaml(path: Path | str) -> dict[Any, Any]:

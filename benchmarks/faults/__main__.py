@@ -1,6 +1,6 @@
 """Inject faults, print the figures, keep them in results/faults.json and in docs/faults.md.
 
-    python -m benchmarks.faults [NAME ...]     # all of them; --list says what there is
+    python -m benchmarks.faults [NAME ...] [--times N]     # all of them; --list says what there is
 
 Each name is a module of this package with a function `run`. Exit status 1 when one does not hold.
 Times are of whatever else the machine did: the load average is kept beside them.
@@ -15,21 +15,26 @@ import time
 
 from rich.console import Console
 
+from autoprune.evaluation.quiet import prepare_environment
 from benchmarks.faults.finding import keep
 from benchmarks.faults.page import PAGE, page
 
 NAMES = (
     "kills", "writes", "disk", "signals", "litter", "exact_plans", "not_finite", "limits",
-    "same_plan", "seeds", "two_searches", "fronts", "broken_files", "bombs", "weights",
-    "odd_places", "offline", "soak",
+    "same_plan", "seeds", "two_searches", "fronts", "broken_files", "bad_plans", "bombs",
+    "weights", "odd_places", "offline", "downloads", "soak",
 )  # fmt: skip
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="all if none is given")
+    parser.add_argument(
+        "--times", type=int, help="how often, where a script takes that; else its own number"
+    )
     parser.add_argument("--list", action="store_true", help="print the names and end")
     asked = parser.parse_args()
+    prepare_environment()
     console, wrong = Console(width=110), 0
     for name in asked.names or NAMES:
         if name not in NAMES:
@@ -39,7 +44,7 @@ def main() -> int:
             console.print(f"{name}: {script.__doc__.splitlines()[0]}")
             continue
         began = time.monotonic()
-        found = script.run()
+        found = script.run(*([] if asked.times is None else [asked.times]))
         keep(name, found)
         PAGE.write_text(page())
         wrong += bool(found.wrong)

@@ -63,7 +63,7 @@ def _less(now: TrialRecord | None, before: TrialRecord) -> bool:
     return now is None or len(now.rungs) < len(before.rungs)
 
 
-def _orphans(search: RealSearch, patience_s: float = 15.0) -> int:
+def _orphans(search: RealSearch, patience_s: float = 30.0) -> int:
     until = time.monotonic() + patience_s
     while (alive := search.processes()) and time.monotonic() < until:
         time.sleep(0.2)

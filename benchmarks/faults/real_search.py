@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -13,9 +12,12 @@ import psutil
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.demo.dataset import Split, write_detection_set
 from autoprune.storage.study_folder import StudyFolder
+from tests.forks import untouched_environment
 from tests.test_end_to_end import ARGUMENTS, PROGRAM, SPACE
 
 TRIALS = 8
+# What the command line does before it imports Ultralytics, which `PROGRAM` imports at once.
+_FIRST = "from autoprune.evaluation.quiet import prepare_environment; prepare_environment()\n"
 
 
 class RealSearch:
@@ -39,7 +41,7 @@ class RealSearch:
         """Begin or continue it, by the same command."""
         data = str(self.root / "tiny-set" / "data.yaml")
         files = ("--model", str(demo_checkpoint()), "--data", data, "--space", "space.yaml")
-        program = (sys.executable, "-W", "ignore", "-c", PROGRAM, "search")
+        program = (sys.executable, "-W", "ignore", "-c", _FIRST + PROGRAM, "search")
         return subprocess.Popen(
             [*self.before, *program, *files, *ARGUMENTS, "--trials", str(TRIALS), *more],
             cwd=self.root,
@@ -60,7 +62,7 @@ class RealSearch:
     def environment(self) -> dict[str, str]:
         """With a home and a temporary folder of its own."""
         home, tmp = str(self.root / "home"), str(self.root / "tmp")
-        given = {key: value for key, value in os.environ.items() if not key.startswith("YOLO")}
+        given = untouched_environment()
         return {**given, "HOME": home, "XDG_CACHE_HOME": f"{home}/.cache", "TMPDIR": tmp}
 
     def processes(self) -> list[psutil.Process]:

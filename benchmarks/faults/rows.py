@@ -64,10 +64,11 @@ ROWS = (
         "Ctrl-C, SIGTERM",
         "the search ends with 130, its processes are gone, what is finished is reported",
         (
-            f"{_PROCESSES}test_no_worker_outlives_its_search",
+            f"{_EVALUATE}test_processes_end.py::test_no_worker_outlives_its_search",
             "cli/test_ending.py::test_an_interrupted_search_tells_the_best_so_far_and_where_it_is",
         ),
         ("signals",),
+        missing="the six later moments that the script names now",
     ),
     Row(
         "F4",
@@ -118,9 +119,8 @@ ROWS = (
             "storage/test_yaml_io.py::test_nested_duplicates_and_merge_keys_are_refused",
             "pruning/test_plan_errors.py",
         ),
-        ("bombs",),
-        elsewhere="the tests: 28 plans, besides spaces and recipes",
-        missing="100 ms each is not measured",
+        ("bad_plans",),
+        elsewhere="the tests: the same plans, besides spaces and recipes",
     ),
     Row(
         "F13",
@@ -163,6 +163,7 @@ ROWS = (
             "latency/test_local_target.py::test_a_runner_killed_by_the_system_counts_as_out_of_memory",
         ),
         ("limits",),
+        missing="three times each; this is once",
     ),
     Row(
         "F17",
@@ -174,6 +175,7 @@ ROWS = (
             "latency/test_local_target.py::test_at_the_limit_the_runner_and_its_children_are_killed",
         ),
         ("limits", "soak"),
+        missing="three times; this is once",
     ),
     Row(
         "F18",
@@ -227,6 +229,7 @@ ROWS = (
             f"{_TRIALS}test_the_number_of_workers_changes_no_plan",
         ),
         ("seeds",),
+        missing="100 times; this is one seed with each sampler, three runs each",
     ),
     Row(
         "F25",
@@ -329,8 +332,7 @@ ROWS = (
             "evaluation/test_unopened.py::test_a_file_that_builds_a_layer_when_loaded_is_refused_before",
             "evaluation/test_unopened.py::test_while_a_model_is_loaded_no_other_machine_is_reached",
         ),
-        elsewhere="the tests",
-        missing="10 files under a trace",
+        ("downloads",),
     ),
     Row(
         "F36",

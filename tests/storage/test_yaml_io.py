@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from autoprune.errors import ConfigError
-from autoprune.storage.yaml_io import MAX_YAML_BYTES, dump_yaml, load_yaml, write_atomic
+from autoprune.storage import yaml_io
+from autoprune.storage.yaml_io import (
+    MAX_YAML_BYTES,
+    MAX_YAML_DEPTH,
+    dump_yaml,
+    load_yaml,
+    write_atomic,
+)
 
 posix = pytest.mark.skipif(os.name != "posix", reason="file permissions are POSIX")
 
@@ -42,6 +49,24 @@ def test_as_deep_as_any_real_file_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "deep.yaml"
     path.write_text("a: " + "[" * 30 + "]" * 30 + "\nb: " + "[" * 30 + "]" * 30)
     assert set(load_yaml(path)) == {"a", "b"}
+
+
+def test_brackets_in_brackets_are_refused_before_the_scanner_looks_for_the_end_of_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would look through a thousand of them first, for over a second."""
+    opened: list[int] = []
+    begin = yaml_io.yaml.SafeLoader.fetch_flow_collection_start
+    monkeypatch.setattr(
+        yaml_io.yaml.SafeLoader,
+        "fetch_flow_collection_start",
+        lambda self, token: (opened.append(self.flow_level), begin(self, token)),
+    )
+    path = tmp_path / "deep.yaml"
+    path.write_text("a: " + "[" * 20000)
+    with pytest.raises(ConfigError, match=rf"deeper than {MAX_YAML_DEPTH} levels \(line 1, col"):
+        load_yaml(path)
+    assert len(opened) == MAX_YAML_DEPTH
 
 
 def test_an_empty_file_is_an_empty_mapping(tmp_path: Path) -> None:

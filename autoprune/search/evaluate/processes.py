@@ -13,8 +13,9 @@ import queue
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future
 from concurrent.futures import wait as wait_for
 from dataclasses import fields
 from pathlib import Path
@@ -36,6 +37,7 @@ PROGRAM = "from autoprune.search.evaluate.worker import main; main()"
 VISIBLE = "CUDA_VISIBLE_DEVICES"  # a worker sees its own GPU alone, as cuda:0
 _GOODBYE_S = 5.0  # until one that does not end by itself is killed
 _LOOK_S = 0.2  # between two looks at what the workers say
+_THREAD = "autoprune-worker"
 
 
 class CannotStart(Exception):
@@ -80,7 +82,9 @@ class Processes:
         self._supervisor = Supervisor(self.limits.most_bytes)
         self._own = scratch_folder("workers")
         self._events: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
-        self._threads = ThreadPoolExecutor(count, thread_name_prefix="autoprune-worker")
+        # Not a pool, whose threads a process waits for at its end, however long: Ctrl-C in the
+        # middle of `wait` may leave a future's lock held for ever.
+        self._asking: list[threading.Thread] = []
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._all: list[_Worker] = []
         self._working: list[str] = []
@@ -88,7 +92,8 @@ class Processes:
             file = Path(self._own.name) / "bench.pt"
             torch.save(_for_workers(bench), file)
             own = [gpus[place % len(gpus)] if gpus else None for place in range(count)]
-            self._all = [_Worker(file, threads, self._events.put, gpu) for gpu in own]
+            for gpu in own:
+                self._all.append(_Worker(file, threads, self._events.put, gpu))
             for worker in self._all:
                 worker.started()
                 self._idle.put(worker)
@@ -102,8 +107,12 @@ class Processes:
         """See `Workers.begin`."""
         self._working.append(candidate.name)
         self.listener.candidate(", ".join(self._working), None, None)
-        future = self._threads.submit(self._ask, work, candidate, more)
+        future: Future[TrialRecord] = Future()
         future.add_done_callback(lambda _: self._working.remove(candidate.name))
+        asked = (future, work, candidate, more)
+        asking = threading.Thread(target=self._answer, args=asked, daemon=True, name=_THREAD)
+        self._asking = [each for each in self._asking if each.is_alive()] + [asking]
+        asking.start()
         return future
 
     def wait(self, futures: Collection[Future[TrialRecord]]) -> None:
@@ -120,8 +129,17 @@ class Processes:
         """See `Workers.close`."""
         for worker in self._all:
             worker.end()
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        for asking in self._asking:
+            asking.join(_GOODBYE_S)
         self._own.cleanup()
+
+    def _answer(self, future: Future[TrialRecord], *asked: Any) -> None:
+        try:
+            record = self._ask(*asked)
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(record)
 
     def _ask(
         self, work: Callable[..., TrialRecord], candidate: Candidate, more: tuple[Any, ...]
@@ -162,6 +180,7 @@ class _Worker:
     ) -> None:
         self.bench, self.threads, self.heard, self.gpu = bench, threads, heard, gpu
         self.ended = False
+        self._changing = threading.Lock()  # one process for another, or for none
         self._start()
 
     def _start(self) -> None:
@@ -189,7 +208,8 @@ class _Worker:
 
     def kill(self, _why: str) -> None:
         """End its process and those it started; whoever waits for its answer hears that it died."""
-        kill_all(self._process.pid)
+        if self._process.poll() is None:  # else its number may be somebody else's
+            kill_all(self._process.pid)
 
     def started(self) -> None:
         """Wait until the worker is ready.
@@ -206,10 +226,14 @@ class _Worker:
         """Replace the process that died.
 
         Raises:
-            CannotStart: The new one does not come up.
+            CannotStart: The new one does not come up, or the search ends.
         """
-        self._close()
-        self._start()
+        with self._changing:
+            if self.ended:
+                raise CannotStart("the search ends")
+            self.kill("it may live, having answered rubbish")
+            self._close()
+            self._start()
         self.started()
 
     def do(
@@ -224,15 +248,18 @@ class _Worker:
         try:
             pickle.dump((work, candidate, more), self._tasks)
             self._tasks.flush()
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            if isinstance(error, ValueError) and not self.ended:  # else: the pipe is closed
+                raise
             raise _Died(self._epitaph()) from error
         found: TrialRecord = self._heard()
         return found
 
     def end(self) -> None:
         """Kill it, whatever it does."""
-        self.ended = True
-        self._close()
+        self.ended = True  # at once: nobody replaces it
+        with self._changing:
+            self._close()
 
     def _heard(self) -> Any:
         """The next thing it says that is no event."""
@@ -266,7 +293,7 @@ class _Worker:
         try:
             self._process.wait(_GOODBYE_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self.kill("it does not go by itself")
             self._process.wait()
         for stream in (self._answers, self._complaint):
             with contextlib.suppress(OSError, ValueError):

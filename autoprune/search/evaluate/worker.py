@@ -13,9 +13,13 @@ import shutil
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import psutil
 
 from autoprune.evaluation.quiet import prepare_environment
 from autoprune.search.context.listener import SearchListener
@@ -92,13 +96,28 @@ def serve(bench: Any, asked: queue.SimpleQueue[tuple[Any, ...]], answer: Answer)
 
 
 def _read(tasks: BinaryIO, asked: queue.SimpleQueue[tuple[Any, ...]]) -> None:
-    """Take tasks from the search; when that is gone, end in the middle of whatever is done."""
+    """Take tasks from the search; when that is gone, end in the middle of whatever is done.
+
+    So does what this process has started. A task that cannot be read ends it too, with its files
+    left to the search, which hears why.
+    """
     while True:
         try:
             asked.put(pickle.load(tasks))  # noqa: S301 (the search that started this process)
-        except (EOFError, OSError):
+        except (EOFError, OSError, pickle.UnpicklingError):  # the last one: of half a task
+            _end_children()
             shutil.rmtree(Path(sys.argv[1]).parent, ignore_errors=True)  # and all our files
             os._exit(0)
+        except Exception:
+            traceback.print_exc()
+            os._exit(1)
+
+
+def _end_children() -> None:
+    with suppress(psutil.Error):
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                child.kill()
 
 
 def _sendable(error: Exception) -> Exception:

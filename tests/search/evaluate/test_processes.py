@@ -120,12 +120,6 @@ def die(bench: Any, given: Candidate, listener: SearchListener) -> TrialRecord:
     os._exit(7)
 
 
-def sleep(bench: Any, given: Candidate, listener: SearchListener) -> TrialRecord:
-    listener.say(f"process {os.getpid()}")
-    time.sleep(600)
-    raise AssertionError("woke up")
-
-
 # -----------------------------------------------------------------------------------------------
 
 
@@ -269,42 +263,3 @@ def test_a_worker_that_does_not_come_up_says_why(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(processes, "PROGRAM", "raise SystemExit('no such module')")
     with pytest.raises(CannotStart, match="exit status 1, no such module"):
         Processes(SimpleNamespace(folder=None), 1, 1, Told())  # type: ignore[arg-type]
-
-
-_SEARCH = """
-import sys
-from contextlib import closing
-from pathlib import Path
-from types import SimpleNamespace
-from autoprune.search.evaluate import processes
-from autoprune.storage.study_folder import StudyFolder
-from tests.search.evaluate.test_processes import Told, candidate, sleep
-
-class Shown(Told):
-    def say(self, text):
-        print(text, flush=True)
-
-processes._for_workers = lambda bench: bench
-bench = SimpleNamespace(folder=StudyFolder(Path("x")))
-with closing(processes.Processes(bench, 1, 1, Shown())) as workers:
-    workers.wait([workers.begin(sleep, candidate())])
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_no_worker_outlives_its_search(tmp_path: Path, number: signal.Signals) -> None:
-    """Not even in the middle of its work; and none of their files does."""
-    search = subprocess.Popen(
-        [sys.executable, "-c", _SEARCH],
-        cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert search.stdout is not None
-    worker = psutil.Process(int(search.stdout.readline().split()[1]))
-    search.send_signal(number)
-    worker.wait(30)
-    search.communicate(timeout=60)
-    assert search.returncode in (-number, 130)
-    assert not list(tmp_path.rglob("workers-*"))

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from autoprune.domain.config import MOST_WORKERS
-from autoprune.search.evaluate import workers
+from autoprune.search.evaluate import supervisor, workers
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.evaluate.processes import CannotStart
+from autoprune.search.evaluate.supervisor import Limits
 from autoprune.search.evaluate.workers import Here, useful_workers, workers_for
 from tests.search.fakes import FakeEvaluation, Heard, fake_bench
 
@@ -27,7 +28,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(workers, "count_idle_cores", lambda: made.idle)
     monkeypatch.setattr(workers.os, "cpu_count", lambda: made.cores)
     monkeypatch.setattr(workers.psutil, "Process", lambda: memory)
-    monkeypatch.setattr(workers, "available_bytes", lambda: made.free)
+    for module in (workers, supervisor):
+        monkeypatch.setattr(module, "available_bytes", lambda: made.free)
     return made
 
 
@@ -68,6 +70,8 @@ def test_one_worker_is_this_process(tmp_path: Path, machine: Any) -> None:
     one.wait([future, Future()])
     one.close()
     assert heard.said == []
+    assert one.limits == Limits.of(bench, 1, GIGABYTE)
+    assert one._supervisor.most_bytes == one.limits.most_bytes
 
 
 def test_processes_that_do_not_start_are_said_and_this_one_works_alone(
@@ -75,10 +79,12 @@ def test_processes_that_do_not_start_are_said_and_this_one_works_alone(
 ) -> None:
     asked: list[Any] = []
     gpus: list[Any] = []
+    limits: list[Limits] = []
 
     def broken(*given: Any) -> None:
         asked.append(given[1])
         gpus.append(given[5])
+        limits.append(given[4])
         raise CannotStart("exit status 1, MemoryError")
 
     monkeypatch.setattr(workers, "Processes", broken)
@@ -87,8 +93,11 @@ def test_processes_that_do_not_start_are_said_and_this_one_works_alone(
     assert asked == [MOST_WORKERS]
     assert "exit status 1, MemoryError" in heard.said[0]
     bench.config = bench.config.model_copy(update={"workers_local": 2})  # whatever is idle
-    assert isinstance(workers_for(bench, heard), Here)
+    alone = workers_for(bench, heard)
+    assert isinstance(alone, Here)
     assert asked == [MOST_WORKERS, 2]
+    assert limits[1] == Limits.of(bench, 2, GIGABYTE)
+    assert alone.limits == Limits.of(bench, 1, GIGABYTE)
     bench.config = bench.config.model_copy(update={"workers_local": None, "devices": (0, 2, 5)})
     assert isinstance(workers_for(bench, heard), Here)
     assert asked == [MOST_WORKERS, 2, 3], "one for each GPU"
