@@ -21,6 +21,7 @@ from autoprune.errors import ConfigError
 from autoprune.search.context.budget import Allowance
 from autoprune.search.context.failures import FailureStreak
 from autoprune.search.context.listener import SearchListener
+from autoprune.search.context.optuna_inside import at_once
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.best_so_far import BestSoFar
 from autoprune.search.evaluate.candidate import Candidate, evaluate_untrained
@@ -146,13 +147,16 @@ class TrialLoop:
             return
         try:
             if self.queue.is_running(trial):
-                plan = self._draw(trial)
+                with at_once(self.study, trial):
+                    plan = self._draw(trial)
+                    attempts = self.queue.count_attempt(trial)
                 self._wait_for_the_same(plan)
                 self.listener.candidate(f"trial {trial.number}", trial.number + 1, self.limit)
-                attempts = self.queue.count_attempt(trial)
                 result = self._result(trial, plan)
                 opened = _Open(trial, plan, lock.pop_all(), result, attempts)
                 self._open[trial.number] = opened
+        except UpdateFinishedTrialError:
+            return  # told just now, by a worker that had taken its lock for lost
         finally:
             lock.close()
 
@@ -287,7 +291,11 @@ class TrialLoop:
 
     def _tell(self, trial: Trial, record: TrialRecord) -> None:
         """Tell a result, unless a worker that took this one for lost was faster."""
-        with suppress(UpdateFinishedTrialError), warnings.catch_warnings():
+        with (
+            suppress(UpdateFinishedTrialError),
+            warnings.catch_warnings(),
+            at_once(self.study, trial),
+        ):
             warnings.simplefilter("ignore", UserWarning)  # a dead worker had set the constraint
             if record.failure is not None:
                 trial.set_user_attr("failure", record.failure.reason)
