@@ -85,6 +85,9 @@ def search(
     place = Storage.asked(storage, artifacts)
     if config.devices:  # before torch looks for GPUs; each process of ours gets one of them
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, config.devices))
+    from autoprune.search.evaluate.workers import check_workers
+
+    check_workers(config)
     from autoprune.search.context.listener import SearchListener
     from autoprune.search.run import prepare_search, run_search
     from autoprune.search.select.stopped import note_stop

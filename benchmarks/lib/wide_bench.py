@@ -1,4 +1,4 @@
-"""The demo's own search space, with its 23 parameters, around evaluations that are invented.
+"""The demo's own search space around evaluations that are invented.
 
 Model, channel groups, widths, solver and sampler are those of a real search; latencies follow the
 convolutions' multiply-accumulates, and nothing is measured, validated or trained.
@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import optuna
 
 from autoprune.demo.bundle import demo_checkpoint
 from autoprune.domain.plan import PruningPlan
@@ -23,7 +24,10 @@ from autoprune.pruning.prune import Pruner
 from autoprune.pruning.trace_geometry import model_geometry
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.learn.profile import Profile
-from tests.search.fakes import DENSE, fake_bench, record
+from autoprune.search.propose.objectives import OBJECTIVES
+from autoprune.search.propose.samplers import Known
+from autoprune.search.propose.study_sampler import study_sampler
+from tests.search.fakes import DENSE, record
 
 IMGSZ = (160, 160)
 IMPORTANCE = "l1"  # which needs no images
@@ -31,10 +35,11 @@ CONSTANT = 0.1  # of the dense latency
 
 
 @cache
-def _model() -> tuple[Pruner, LatencyPredictor]:
-    model = load_yolo(demo_checkpoint()).model
-    pruner = Pruner(model, IMPORTANCE)
-    geometry = model_geometry(model, pruner.groups, IMGSZ)
+def model() -> tuple[Pruner, LatencyPredictor]:
+    """The demo's pruner, and a predictor that prices its operations."""
+    network = load_yolo(demo_checkpoint()).model
+    pruner = Pruner(network, IMPORTANCE)
+    geometry = model_geometry(network, pruner.groups, IMGSZ)
     predictor = LatencyPredictor(
         geometry,
         Staircase(block=8, pads_inputs=False, align=1),
@@ -51,7 +56,7 @@ def _model() -> tuple[Pruner, LatencyPredictor]:
 
 def wide_bench(bench: Any) -> Any:
     """A fake bench whose plans are the demo's."""
-    pruner, predictor = _model()
+    pruner, predictor = model()
     bench.pruner, bench.predictor = pruner, predictor
     bench.space = SearchSpace.load(space_file(family_of(pruner.model)), pruner.widths)
     assert DENSE.latency is not None
@@ -59,14 +64,22 @@ def wide_bench(bench: Any) -> Any:
     return bench
 
 
-def wide_profile(bench: Any) -> Profile:
-    """What the sampler knows before any trial."""
-    return Profile.of(bench.pruner, bench.space, bench.predictor)
+def wide_study(bench: Any, storage: Any) -> optuna.Study:
+    """The Optuna study of such a bench, with the search's own sampler."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    known = Known(Profile.of(bench.pruner, bench.space, bench.predictor), 0.5, 0.8)
+    return optuna.create_study(
+        study_name="fake",
+        storage=storage,
+        sampler=study_sampler(bench.config.sampler, known, bench.config.seed),
+        directions=[objective.direction for objective in OBJECTIVES],
+        load_if_exists=True,
+    )
 
 
 def invented(candidate: Candidate) -> TrialRecord:
     """A record as rung UNTRAINED leaves it: all but the score is as the real one's."""
-    pruner, _ = _model()
+    pruner, _ = model()
     ratio = _ratio(candidate.plan)
     over = 10 * ratio > 5
     return record(
@@ -84,8 +97,5 @@ def invented(candidate: Candidate) -> TrialRecord:
 
 
 def _ratio(plan: PruningPlan) -> float:
-    pruner, predictor = _model()
+    pruner, predictor = model()
     return float(predictor.predict(np.array([pruner.signature(plan)]))[0])
-
-
-__all__ = ["fake_bench", "invented", "wide_bench", "wide_profile"]
