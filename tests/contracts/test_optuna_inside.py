@@ -143,6 +143,30 @@ def test_of_a_body_that_fails_or_a_trial_that_is_finished_nothing_is_written(
     assert ours.get_trials()[0].user_attrs == {}
 
 
+def test_what_other_workers_do_is_seen_by_reading_little(tmp_path: Path) -> None:
+    ours = _open(tmp_path, folder_storage(tmp_path / "study.db"))
+    theirs = _open(tmp_path, folder_storage(tmp_path / "study.db"))
+    mine, other = ours.ask(), theirs.ask()
+    assert [trial.number for trial in ours.get_trials()] == [0, 1]
+    other.suggest_categorical("width", [8, 16])
+    theirs.ask()
+    seen = ours.get_trials()
+    assert [bool(trial.params) for trial in seen] == [False, True, False]
+    other.set_user_attr("record", "of a running trial")
+    storage = ours._storage
+    assert isinstance(storage, TrialStorage)
+    assert ours.get_trials()[1].user_attrs == {}, "its plan is there: no more is read of it"
+    storage.reread_running()
+    assert ours.get_trials()[1].user_attrs == {"record": "of a running trial"}
+    theirs.tell(other, [1.0, 0.5])
+    mine.suggest_categorical("width", [8, 16])
+    ours.tell(mine, state=TrialState.FAIL)
+    for study in (ours, theirs, _open(tmp_path)):
+        states = [trial.state for trial in study.get_trials()]
+        assert states == [TrialState.FAIL, TrialState.COMPLETE, TrialState.RUNNING]
+    assert ours.get_trials() == _open(tmp_path).get_trials()
+
+
 def _commits(study: optuna.Study) -> list[Any]:
     """Grows with every commit to the study's database that wrote something."""
     from sqlalchemy import event

@@ -34,6 +34,7 @@ ASKED_OF_THE_DATABASE = (
     "_get_trials",
     "_set_trial_param",
     "state_of",
+    "states_since",
     "write_trial",
 )
 """What Optuna's cache, and ours, asks of the storage behind it. Each may be done twice, if the

@@ -6,6 +6,7 @@ on a space of twenty parameters, each a write to the disk that is waited for. Se
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import or_
+
+_FEW = 200  # trials that are read by their numbers; of more than that, all are read
 
 
 @dataclass
@@ -66,6 +70,16 @@ class TrialBackend(RDBStorage):
                 self._set_trial_value_without_commit(session, trial, objective, number)
             if writes.state is not None:
                 trial.state, trial.datetime_complete = writes.state, datetime.now()  # as Optuna
+
+    def states_since(
+        self, study_id: int, unfinished: set[int], since: int
+    ) -> dict[int, TrialState]:
+        """Id -> state now of these trials and of all whose id is greater; nothing else of them."""
+        trial = models.TrialModel
+        with _create_scoped_session(self.scoped_session) as session:
+            asked = session.query(trial.trial_id, trial.state).filter(trial.study_id == study_id)
+            news = or_(trial.trial_id > since, trial.trial_id.in_(unfinished))
+            return dict(asked.filter(news).tuples())
 
     def state_of(self, trial_id: int) -> TrialState:
         """A trial's state as it is now, and nothing else of it.
@@ -127,6 +141,9 @@ class TrialStorage(_CachedStorage):
     def __init__(self, backend: TrialBackend) -> None:
         super().__init__(backend)
         self._kept: dict[int, Writes] = {}
+        self._read: dict[int, FrozenTrial] = {}  # of the trials in `_kept`
+        self._made: int | None = None  # the trial that this process has just made
+        self._stale = False  # whether running trials are to be read again, all of each
 
     @contextmanager
     def at_once(self, trial_id: int) -> Iterator[None]:
@@ -142,12 +159,74 @@ class TrialStorage(_CachedStorage):
             yield
         finally:
             del self._kept[trial_id]
+            self._read.pop(trial_id, None)
         if writes != Writes():
             self._backend.write_trial(trial_id, writes)
 
     def state_of(self, trial_id: int) -> TrialState:
         """A trial's state as it is now."""
         return self._backend.state_of(trial_id)
+
+    def reread_running(self) -> None:
+        """With the next look, read what workers have noted of their running trials since."""
+        self._stale = True
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """See `optuna.storages.BaseStorage`."""
+        self._made = super().create_new_trial(study_id, template_trial)
+        return self._made
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """See `optuna.storages.BaseStorage`; one that was just made here need not be read."""
+        if trial_id == self._made:
+            self._made = None
+            study_id, number = self._trial_id_to_study_id_and_number[trial_id]
+            return copy.deepcopy(self._studies[study_id].trials[number])
+        if trial_id not in self._kept:
+            return super().get_trial(trial_id)
+        if trial_id not in self._read:
+            self._read[trial_id] = super().get_trial(trial_id)
+        return self._read[trial_id]
+
+    def _read_trials_from_remote_storage(self, study_id: int) -> None:
+        """As Optuna's, but of a running trial that still runs only the state is read.
+
+        With many workers there are as many running trials, which each of them reads several times
+        for each trial of its own; the plan of one, once it is there, does not change.
+        """
+        study = self._studies.get(study_id)
+        if study is None or not study.trials or self._stale:
+            self._stale = False
+            super()._read_trials_from_remote_storage(study_id)
+            return
+        with self._lock:
+            since, unfinished = study.last_finished_trial_id, study.unfinished_trial_ids
+            states = self._backend.states_since(study_id, unfinished, since)
+            news = {each for each, state in states.items() if self._is_news(study_id, each, state)}
+            if len(news) <= _FEW:
+                found = self._backend._get_trials(study_id, None, news, max(news)) if news else []
+                self._add_trials_to_cache(study_id, found)
+                for trial_id in states.keys() | {trial._trial_id for trial in found}:
+                    self._note_seen(study_id, trial_id)
+                return
+        super()._read_trials_from_remote_storage(study_id)
+
+    def _is_news(self, study_id: int, trial_id: int, state: TrialState) -> bool:
+        known = self._trial_id_to_study_id_and_number.get(trial_id)
+        if known is None:
+            return True
+        trial = self._studies[study_id].trials[known[1]]
+        return trial.state != state or (state == TrialState.RUNNING and not trial.params)
+
+    def _note_seen(self, study_id: int, trial_id: int) -> None:
+        """Whether a trial in the cache is to be asked for again."""
+        study = self._studies[study_id]
+        number = self._trial_id_to_study_id_and_number[trial_id][1]
+        if study.trials[number].state.is_finished():
+            study.unfinished_trial_ids.discard(trial_id)
+            study.last_finished_trial_id = max(study.last_finished_trial_id, trial_id)
+        else:
+            study.unfinished_trial_ids.add(trial_id)
 
     def set_trial_param(
         self,
