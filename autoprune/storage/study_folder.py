@@ -199,6 +199,11 @@ class StudyFolder:
                 self.shared.send_weights(self.root, folder)  # first: a record says they are there
             self.shared.send(self.root, folder / "record.json")
 
+    def show(self) -> None:
+        """Let those who look at a shared study find its plan and its report."""
+        if self.shared is not None:
+            self.shared.show(self.best_plan, self.report / "report.html")
+
     def fetch_weights(self, record: TrialRecord) -> None:
         """Bring the weights that another worker trained, where the study is shared."""
         if self.shared is not None and record.state == "complete":

@@ -144,9 +144,9 @@ def simulated(
     visits = {"read": shared, "write": shared}
     heap = [(evaluation_s * dice.uniform(0.0, 1.5), each, "own") for each in range(workers)]
     heapq.heapify(heap)
-    began, done = [0.0] * workers, [0] * workers
+    began = [0.0] * workers
+    ends: list[list[float]] = [[] for _ in range(workers)]
     overheads: list[float] = []
-    now = 0.0
     while heap:
         now, each, stage = heapq.heappop(heap)
         if stage == "own":
@@ -163,21 +163,23 @@ def simulated(
             if stage == "read":
                 heapq.heappush(heap, (after, each, "make"))
                 continue
-            done[each] += 1
-            if done[each] > 1:
+            ends[each].append(after)
+            if len(ends[each]) > 1:
                 overheads.append(after - began[each])
-            if done[each] < TRIALS:
+            if len(ends[each]) < TRIALS:
                 seconds = evaluation_s * dice.uniform(0.5, 1.5)
                 heapq.heappush(heap, (after + seconds, each, "own"))
     found = 1e3 * np.array(overheads)
+    per_s = sum((len(own) - 1) / (own[-1] - own[0]) for own in ends)
+    per_trial_s = server.busy_s / (workers * TRIALS), row.busy_s / (workers * TRIALS)
     return {
         "connections": CONNECTIONS * workers,
         "wanted_per_s": workers / evaluation_s,
-        "trials_per_s": sum(done) / now,
+        "trials_per_s": per_s,
         "median_ms": float(np.median(found)),
         "p99_ms": float(np.quantile(found, 0.99)),
-        "server_busy": server.busy_s / (now * cores),
-        "row_held": row.busy_s / now,
+        "server_busy": per_s * per_trial_s[0] / cores,
+        "row_held": per_s * per_trial_s[1],
     }
 
 

@@ -21,7 +21,7 @@ from benchmarks.faults.page import PAGE, page
 NAMES = (
     "kills", "writes", "disk", "signals", "litter", "exact_plans", "not_finite", "limits",
     "same_plan", "seeds", "two_searches", "fronts", "broken_files", "bombs", "weights",
-    "odd_places", "offline", "soak",
+    "odd_places", "offline", "soak", "killed_search",
 )  # fmt: skip
 
 

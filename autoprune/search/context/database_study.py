@@ -187,6 +187,12 @@ class DatabaseStudy:
         with self._errors():
             self.weights.fetch_statistics(file)
 
+    def show(self, *files: Path) -> None:
+        """See `SharedStudy.show`."""
+        with self._errors():
+            for file in files:
+                self.weights.show(file)
+
     def _take(self, root: Path, name: str, text: object) -> None:
         """Write one file that the database holds, unless what is here goes further."""
         place = place_of(root, name)

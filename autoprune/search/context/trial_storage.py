@@ -79,7 +79,7 @@ class TrialBackend(RDBStorage):
         with _create_scoped_session(self.scoped_session) as session:
             asked = session.query(trial.trial_id, trial.state).filter(trial.study_id == study_id)
             news = or_(trial.trial_id > since, trial.trial_id.in_(unfinished))
-            return dict(asked.filter(news).tuples())
+            return {row.trial_id: row.state for row in asked.filter(news)}
 
     def state_of(self, trial_id: int) -> TrialState:
         """A trial's state as it is now, and nothing else of it.
