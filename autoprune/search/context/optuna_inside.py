@@ -1,4 +1,4 @@
-"""All that autoprune relies on inside Optuna: what its documentation does not promise."""
+"""All that autoprune relies on inside Optuna, with `trial_storage`: what nobody has promised."""
 
 from __future__ import annotations
 

@@ -173,8 +173,9 @@ class TrialStorage(_CachedStorage):
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """See `optuna.storages.BaseStorage`."""
-        self._made = super().create_new_trial(study_id, template_trial)
-        return self._made
+        trial_id = super().create_new_trial(study_id, template_trial)
+        self._made = trial_id if template_trial is None else None
+        return trial_id
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """See `optuna.storages.BaseStorage`; one that was just made here need not be read."""
