@@ -1,6 +1,6 @@
 """Claim: what a trial costs besides its evaluation, with one worker and with many.
 
-    python benchmarks/claims/throughput.py [--trials 1000] [--rate 8] [--only PostgreSQL-64] [--try]
+    python benchmarks/claims/throughput.py [--trials 1000] [--rate 10] [--only PostgreSQL-64] [--try]
 
 An evaluation waits and invents a score; so the time between the end of one and the beginning of the
 next, in one worker, is the framework's: sampler, gates, storage, records. Space, sampler and solver
@@ -39,7 +39,7 @@ LAST = 0.1  # of all trials: those "at trial 1,000"
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--trials", type=int, default=1000)
-    arguments.add_argument("--rate", type=float, default=8.0, help="trials a second, all workers")
+    arguments.add_argument("--rate", type=float, default=10.0, help="trials a second, all workers")
     arguments.add_argument("--only", action="append", help="of these, such as PostgreSQL-64")
     arguments.add_argument("--try", dest="tried", action="store_true", help="keep nothing")
     asked = arguments.parse_args()
