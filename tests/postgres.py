@@ -14,7 +14,7 @@ from types import MappingProxyType
 from urllib.parse import quote
 
 PASSWORD = "s3cret word"  # with a space, which URLs write as %20
-_SETTINGS = {"listen_addresses": "", "fsync": "off", "max_connections": "200"}
+_SETTINGS = {"listen_addresses": "", "port": "5432", "fsync": "off", "max_connections": "200"}
 
 
 class Postgres:
@@ -50,9 +50,10 @@ class Postgres:
         self._run("initdb", *given)
 
     def url(self, database: str = "postgres", password: str = PASSWORD) -> str:
-        """As a user writes it."""
-        secret = quote(password, safe="")
-        return f"postgresql+psycopg://tester:{secret}@/{database}?host={self.folder}"
+        """As a user writes it: of the address that it listens on, else of its socket."""
+        secret, port = quote(password, safe=""), self.settings["port"]
+        host = self.settings["listen_addresses"] or self.folder
+        return f"postgresql+psycopg://tester:{secret}@/{database}?host={host}&port={port}"
 
     def new_database(self, template: str = "template0") -> str:
         """The URL of a new one, empty or a copy of another one's."""
@@ -61,6 +62,7 @@ class Postgres:
         self.made += 1
         name = f"test_{self.made}"
         given = {"host": str(self.folder), "user": "tester", "password": PASSWORD}
+        given["port"] = self.settings["port"]
         with psycopg.connect(**given, dbname="postgres", autocommit=True) as opened:
             opened.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)

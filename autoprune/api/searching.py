@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from autoprune.api.reporting import write_report
 from autoprune.domain.config import DEFAULT_TARGET_PYTHON, StudyConfig
 from autoprune.domain.outcome import Outcome
 from autoprune.domain.stages import REPORT
-from autoprune.errors import ConfigError
+from autoprune.errors import ConfigError, StorageFailed
 from autoprune.evaluation.traces import no_traces
 from autoprune.storage.study_folder import StudyFolder
 
@@ -85,6 +85,9 @@ def search(
     place = Storage.asked(storage, artifacts)
     if config.devices:  # before torch looks for GPUs; each process of ours gets one of them
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, config.devices))
+    from autoprune.search.evaluate.workers import check_workers
+
+    check_workers(config)
     from autoprune.search.context.listener import SearchListener
     from autoprune.search.run import prepare_search, run_search
     from autoprune.search.select.stopped import note_stop
@@ -102,6 +105,8 @@ def search(
             raise
         with prepared.journal.stage(REPORT):
             page = write_report(folder.root)
+        with suppress(StorageFailed):  # no part of the result
+            folder.show()
     return SearchResult(StudyFolder(folder.root), outcome, page)
 
 

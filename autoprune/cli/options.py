@@ -90,7 +90,8 @@ WorkersLocal = Annotated[
     typer.Option(
         "--workers-local",
         "--workers",
-        help="Processes that score and train side by side, 1 to 4. Default: idle cores.",
+        help="Processes that score and train side by side, as far as cores and memory allow."
+        " Default: idle cores, 4 at most.",
     ),
 ]
 Devices = Annotated[

@@ -21,7 +21,8 @@ from autoprune.domain.validation import config_error
 GoalKind = Literal["budget_ms", "speedup", "max_drop"]
 ALLOW_BROKEN = 5.0  # percent of a split's images that may be broken and left out
 ALLOW_UNLABELLED = 90.0  # percent of train's or val's images that may have no labels
-MOST_WORKERS = 4  # processes of one search that evaluate candidates
+USUAL_WORKERS = 4  # processes of one search, at most, where the user names no number
+MOST_WORKERS = 64  # where he does
 DEFAULT_TARGET_PYTHON = "python3"
 PROVIDER_EXPECTED = "1 to 100 printable characters, such as CUDAExecutionProvider or cuda:0"
 

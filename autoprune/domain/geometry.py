@@ -106,6 +106,21 @@ class ModelGeometry:
         }
 
     @cached_property
+    def depthwise(self) -> Array:
+        """Which convolutions are, (convs,)."""
+        return np.array([conv.depthwise for conv in self.convs])
+
+    @cached_property
+    def joined(self) -> Array:
+        """Which convolutions read several groups, (convs,)."""
+        return np.array([len(conv.reads) > 1 for conv in self.convs])
+
+    @cached_property
+    def written_parts(self) -> Array:
+        """How many groups each convolution writes, at least 1, (convs,)."""
+        return np.array([max(1, len(conv.writes)) for conv in self.convs])
+
+    @cached_property
     def digest(self) -> str:
         """Short hash of everything a latency depends on: equal for equal geometries."""
         text = repr(self) + (self.activation if self.activation != _USUAL else "")

@@ -88,9 +88,15 @@ def count_idle_cores() -> int:
     A program moves between cores: what counts is how much of all of them is left.
     """
     busy = psutil.cpu_percent(interval=0.2, percpu=True)
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else len(busy)
     free = sum(1 - percent / 100 for percent in busy)
-    return max(1, int(min(allowed, container_cores(), free + 1 - _NEARLY_IDLE)))
+    return max(1, int(min(usable_cores(), free + 1 - _NEARLY_IDLE)))
+
+
+def usable_cores() -> int:
+    """Cores this process may use, whoever else does, at least 1."""
+    every = os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else every
+    return max(1, int(min(allowed, container_cores())))
 
 
 def available_bytes(root: Path = Path("/sys/fs/cgroup")) -> int:

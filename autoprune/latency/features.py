@@ -67,10 +67,10 @@ def work(geometry: ModelGeometry, staircase: Staircase, kept: Array) -> Array:
     """
     inputs, outputs = geometry.channels(kept)
     fast: Array = (_padded(inputs, staircase.align) == inputs) | (inputs < staircase.block)
-    deep = _depthwise(geometry)
+    deep = geometry.depthwise
     fast[:, deep] = (_padded(outputs, staircase.block) == outputs)[:, deep]
     slow = ~fast
-    parts = np.array([max(1, len(conv.writes)) for conv in geometry.convs])
+    parts = geometry.written_parts
     padded = parts * _padded(outputs / parts, staircase.block)  # exported as one convolution each
     given = inputs
     if staircase.pads_inputs:
@@ -83,9 +83,8 @@ def work(geometry: ModelGeometry, staircase: Staircase, kept: Array) -> Array:
     np.multiply(outputs, slow, out=done[4])
     np.multiply(inputs, done[4], out=done[3])
     np.multiply(read, slow, out=done[5])
-    joined = np.array([len(conv.reads) > 1 for conv in geometry.convs])
     odd = geometry.reading(_padded(kept, staircase.block) != kept)
-    np.multiply(inputs, joined & odd, out=done[6])
+    np.multiply(inputs, geometry.joined & odd, out=done[6])
     return done
 
 
@@ -102,9 +101,9 @@ def shared_costs(geometry: ModelGeometry) -> Array:
     pixels_in = np.array([math.prod(conv.input_size) for conv in convs], dtype=np.float64)
     pixels_out = np.array([math.prod(conv.output_size) for conv in convs], dtype=np.float64)
     activated = np.array([conv.activated for conv in convs])
-    joined = np.array([len(conv.reads) > 1 for conv in convs])
+    joined = geometry.joined
     split = np.array([len(conv.writes) > 1 for conv in convs])
-    deep = _depthwise(geometry)
+    deep = geometry.depthwise
     own = (
         (_costs(("fast products", "slow products"), taps * pixels_out * deep),) if any(deep) else ()
     )
@@ -141,10 +140,6 @@ def deviations(geometry: ModelGeometry) -> tuple[Array, Array]:
         for chosen in (alike, alone)
     )
     return families, singles
-
-
-def _depthwise(geometry: ModelGeometry) -> Array:
-    return np.array([conv.depthwise for conv in geometry.convs])
 
 
 def _class_of(conv: ConvGeometry) -> int:

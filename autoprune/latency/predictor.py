@@ -74,6 +74,15 @@ class LatencyPredictor:
             )
         return ratios
 
+    def by_convolution(self, kept: Array) -> Array:
+        """What each convolution adds to the ratio, (plans, groups) -> (plans, convs)."""
+        found = np.empty((len(kept), len(self.geometry.convs)))
+        for start in range(0, len(kept), _PLANS_AT_ONCE):
+            part = slice(start, start + _PLANS_AT_ONCE)
+            done = work(self.geometry, self.staircase, kept[part])
+            found[part] = np.einsum("kpc,kc->pc", done, self.prices)
+        return found
+
     def times(self, factor: float) -> LatencyPredictor:
         """The same predictor with every latency multiplied."""
         return replace(self, prices=self.prices * factor, constant=self.constant * factor)

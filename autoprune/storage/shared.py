@@ -88,6 +88,9 @@ class SharedStudy(Protocol):
     def fetch_weights(self, root: Path, folder: Path) -> None:
         """Bring a candidate's weights and exported file, where they are kept and not here."""
 
+    def show(self, *files: Path) -> None:
+        """Keep files for people who look at the study, where weights have a place."""
+
     def drop_weights(self, root: Path, folder: Path) -> None:
         """Forget a candidate's weights."""
 

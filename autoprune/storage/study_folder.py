@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -13,12 +14,13 @@ from autoprune.domain.record import TrialRecord
 from autoprune.domain.schema import load_json, save_json, unstamped
 from autoprune.errors import BrokenContent, ConfigError
 from autoprune.storage.locks import alone
-from autoprune.storage.records import load_record
+from autoprune.storage.records import load_record, record_files
 from autoprune.storage.shared import SharedStudy
 from autoprune.storage.yaml_io import load_yaml
 
 _PART = ".part"  # being written
 _SET_ASIDE = "record.broken.json"
+_PARTS = {"trial": "trials", "baseline": "baselines"}  # where a kind of record is
 
 
 def weights_in(folder: Path) -> list[Path]:
@@ -197,6 +199,11 @@ class StudyFolder:
                 self.shared.send_weights(self.root, folder)  # first: a record says they are there
             self.shared.send(self.root, folder / "record.json")
 
+    def show(self) -> None:
+        """Let those who look at a shared study find its plan and its report."""
+        if self.shared is not None:
+            self.shared.show(self.best_plan, self.report / "report.html")
+
     def fetch_weights(self, record: TrialRecord) -> None:
         """Bring the weights that another worker trained, where the study is shared."""
         if self.shared is not None and record.state == "complete":
@@ -307,26 +314,28 @@ class StudyFolder:
             save_json("stages.json", self.stages, {"seconds": spent})
             self.send(self.stages)
 
-    def _load(self, path: Path) -> TrialRecord:
+    def _load(self, path: Path | str) -> TrialRecord:
         """A record in its own place.
 
         Raises:
             BrokenContent: It is another one's, copied here.
         """
         record = load_record(path)
-        if self.folder_of(record) != path.parent:
-            expected = f"the record of {path.parent.name}"
+        part, own, _ = str(path).rsplit(os.sep, 2)
+        name = record.name if record.number is None else f"{record.number:04d}"
+        if name != own or not part.endswith(os.sep + _PARTS.get(record.kind, os.sep)):
+            expected = f"the record of {own}"
             raise BrokenContent.of(str(path), "name", record.name, expected)
         return record
 
     def _load_all(self, part: str) -> list[TrialRecord]:
         records = []
-        for path in (self.root / part).glob("*/record.json"):
+        for path in record_files(self.root / part):
             try:
                 records.append(self._load(path))
             except BrokenContent:
                 continue  # see broken_records
             except ConfigError:
-                if path.exists():  # else removed while we listed
+                if os.path.exists(path):  # else removed while we listed
                     raise
         return sorted(records, key=lambda record: (record.number or 0, record.name))

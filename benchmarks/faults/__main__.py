@@ -22,7 +22,7 @@ from benchmarks.faults.page import PAGE, page
 NAMES = (
     "kills", "writes", "disk", "signals", "litter", "exact_plans", "not_finite", "limits",
     "same_plan", "seeds", "two_searches", "fronts", "broken_files", "bad_plans", "bombs",
-    "weights", "odd_places", "offline", "downloads", "soak",
+    "weights", "odd_places", "offline", "downloads", "soak", "killed_search",
 )  # fmt: skip
 
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import TrialState, create_trial
 
 from autoprune.search.context.optuna_inside import (
     ASKED_OF_THE_DATABASE,
+    at_once,
+    folder_storage,
     running_trial,
     set_trial_attribute,
     state_of,
 )
+from autoprune.search.context.trial_storage import TrialStorage
 
 WIDTHS = CategoricalDistribution([8, 16])
 
@@ -26,10 +32,10 @@ def study(tmp_path: Path) -> optuna.Study:
     return _open(tmp_path)
 
 
-def _open(folder: Path) -> optuna.Study:
+def _open(folder: Path, storage: Any = None) -> optuna.Study:
     return optuna.create_study(
         study_name="s",
-        storage=f"sqlite:///{folder / 'study.db'}",
+        storage=storage or f"sqlite:///{folder / 'study.db'}",
         directions=["minimize", "maximize"],
         sampler=RandomSampler(seed=0),
         load_if_exists=True,
@@ -81,7 +87,8 @@ def test_all_that_optunas_cache_asks_of_a_database_waits_for_it() -> None:
 
     from optuna.storages._cached_storage import _CachedStorage
 
-    asked = set(re.findall(r"self\._backend\.(\w+)\(", inspect.getsource(_CachedStorage)))
+    sources = inspect.getsource(_CachedStorage) + inspect.getsource(TrialStorage)
+    asked = set(re.findall(r"self\._backend\.(\w+)\(", sources))
     never = {
         "delete_study",
         "get_study_name_from_id",
@@ -94,6 +101,92 @@ def test_all_that_optunas_cache_asks_of_a_database_waits_for_it() -> None:
         "get_heartbeat_stale_trial_callback",
     }
     assert asked - never == set(ASKED_OF_THE_DATABASE)
+
+
+def test_what_belongs_together_is_one_transaction(tmp_path: Path) -> None:
+    """Optuna's models and `_set_trial_*_without_commit`: one commit in place of some thirty."""
+    ours = _open(tmp_path, folder_storage(tmp_path / "study.db"))
+    trial, commits = ours.ask(), _commits(ours)
+    with at_once(ours, trial):
+        width = trial.suggest_categorical("width", [8, 16])
+        trial.suggest_int("depth", 1, 9, step=2)
+        trial.set_user_attr("attempts", 1)
+    with at_once(ours, trial):
+        trial.set_constraint("latency", -1.0)
+        ours.tell(trial, [1.0, 0.5])
+    assert len(commits) == 2
+    assert state_of(ours, trial) == TrialState.COMPLETE
+    for study in (ours, _open(tmp_path)):  # Optuna's own storage reads the same
+        (found,) = study.get_trials()
+        assert found.params["width"] == width
+        assert list(found.params) == ["width", "depth"]
+        assert found.distributions["width"] == WIDTHS
+        assert found.user_attrs == {"attempts": 1}
+        assert found.values == [1.0, 0.5]
+        assert found.datetime_complete is not None
+        assert study.best_trials == [found]
+    assert ours.get_trials() == _open(tmp_path).get_trials()
+
+
+def test_of_a_body_that_fails_or_a_trial_that_is_finished_nothing_is_written(
+    tmp_path: Path,
+) -> None:
+    ours = _open(tmp_path, folder_storage(tmp_path / "study.db"))
+    trial = ours.ask()
+    with suppress(ZeroDivisionError), at_once(ours, trial):
+        trial.set_user_attr("half", True)
+        raise ZeroDivisionError
+    other = _open(tmp_path)
+    other.tell(running_trial(other, 0), [1.0, 0.5])
+    with pytest.raises(UpdateFinishedTrialError), at_once(ours, trial):
+        trial.set_user_attr("late", True)
+    assert ours.get_trials()[0].user_attrs == {}
+
+
+def test_what_other_workers_do_is_seen_by_reading_little(tmp_path: Path) -> None:
+    ours = _open(tmp_path, folder_storage(tmp_path / "study.db"))
+    theirs = _open(tmp_path, folder_storage(tmp_path / "study.db"))
+    mine, other = ours.ask(), theirs.ask()
+    assert [trial.number for trial in ours.get_trials()] == [0, 1]
+    other.suggest_categorical("width", [8, 16])
+    theirs.ask()
+    seen = ours.get_trials()
+    assert [bool(trial.params) for trial in seen] == [False, True, False]
+    other.set_user_attr("record", "of a running trial")
+    storage = ours._storage
+    assert isinstance(storage, TrialStorage)
+    assert ours.get_trials()[1].user_attrs == {}, "its plan is there: no more is read of it"
+    storage.reread_running()
+    assert ours.get_trials()[1].user_attrs == {"record": "of a running trial"}
+    theirs.tell(other, [1.0, 0.5])
+    mine.suggest_categorical("width", [8, 16])
+    ours.tell(mine, state=TrialState.FAIL)
+    for study in (ours, theirs, _open(tmp_path)):
+        states = [trial.state for trial in study.get_trials()]
+        assert states == [TrialState.FAIL, TrialState.COMPLETE, TrialState.RUNNING]
+    assert ours.get_trials() == _open(tmp_path).get_trials()
+
+
+def _commits(study: optuna.Study) -> list[Any]:
+    """Grows with every commit to the study's database that wrote something."""
+    from sqlalchemy import event
+
+    found: list[Any] = []
+    engine: Any = study._storage._backend.engine  # type: ignore[attr-defined]
+    wrote: list[str] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _statement(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if not statement.startswith("SELECT"):
+            wrote.append(statement)
+
+    @event.listens_for(engine, "commit")
+    def _commit(connection: Any) -> None:
+        if wrote:
+            found.append(tuple(wrote))
+            wrote.clear()
+
+    return found
 
 
 def test_trials_are_listed_by_number_without_gaps(study: optuna.Study) -> None:

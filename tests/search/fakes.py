@@ -32,6 +32,7 @@ from autoprune.evaluation.fine_tune_settings import FineTuneSettings
 from autoprune.latency.options import RuntimeOptions
 from autoprune.search.context.budget import Allowance, Budget
 from autoprune.search.context.listener import SearchListener
+from autoprune.search.context.optuna_inside import folder_storage
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.evaluate.trials import TrialLoop
 from autoprune.search.evaluate.workers import Here
@@ -335,7 +336,7 @@ def fake_study(bench: Any) -> optuna.Study:
     shared: Any = bench.folder.shared
     return optuna.create_study(
         study_name="fake",
-        storage=f"sqlite:///{bench.folder.database}" if shared is None else shared.storage,
+        storage=folder_storage(bench.folder.database) if shared is None else shared.storage,
         sampler=study_sampler(
             bench.config.sampler, Known(fake_profile(bench), 0.5, 0.8), bench.config.seed
         ),

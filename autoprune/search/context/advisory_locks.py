@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 RECONNECT_S = 10.0  # after a restart, in which only those take locks who held them before
 _LOOK_S = 2.0  # between two looks whether the connection still stands
-_ASK_S = 0.1, 1.0  # between two tries to take a lock that is held, at first and later
+_ASK_S = 0.01, 1.0  # between two tries to take a lock that is held, at first and later
 
 
 class AdvisoryLocks:

@@ -113,11 +113,15 @@ def patiently(
 
 
 def is_operational(error: BaseException | None) -> bool:
-    """Whether an error, or what it came from, is about the connection and not about the query."""
+    """Whether an error, or what it came from, is about the connection and not about the query.
+
+    Where a connection is lost, Optuna may ask once more on it: that error is raised while the first
+    one is handled, and is not its cause.
+    """
     import psycopg
 
     while error is not None:
         if isinstance(error, psycopg.OperationalError):
             return True
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
     return False

@@ -18,7 +18,6 @@ from typing import Any, Literal
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage
 
 from autoprune.domain.record import TrialRecord
 from autoprune.errors import ConfigError, StorageFailed, StudyMismatch
@@ -26,6 +25,7 @@ from autoprune.search.context.advisory_locks import AdvisoryLocks
 from autoprune.search.context.artifacts import ArtifactPlace
 from autoprune.search.context.kept_weights import KeptWeights
 from autoprune.search.context.optuna_inside import database_storage, set_trial_attribute
+from autoprune.search.context.trial_storage import TrialStorage
 from autoprune.storage.database_url import DatabaseUrl
 from autoprune.storage.shared import MARK, MOST_BYTES, files_of_the_study, place_of
 from autoprune.storage.yaml_io import write_atomic
@@ -75,7 +75,7 @@ class DatabaseStudy:
             self.weights = KeptWeights(self.study, artifacts)
             opened.pop_all()
 
-    def _tables(self, url: DatabaseUrl) -> tuple[BaseStorage, Callable[[], None]]:
+    def _tables(self, url: DatabaseUrl) -> tuple[TrialStorage, Callable[[], None]]:
         try:
             return database_storage(url)
         except RuntimeError as error:  # what Optuna says of tables that it does not know
@@ -140,6 +140,7 @@ class DatabaseStudy:
         """See `SharedStudy.fetch`."""
         with self._guard:
             self._fresh_until = 0.0
+            self.storage.reread_running()
             for key, text in self._attributes().items():
                 if key.startswith(_FILE):
                     self._take(root, key.removeprefix(_FILE), text)
@@ -185,6 +186,12 @@ class DatabaseStudy:
         """See `SharedStudy.fetch_statistics`."""
         with self._errors():
             self.weights.fetch_statistics(file)
+
+    def show(self, *files: Path) -> None:
+        """See `SharedStudy.show`."""
+        with self._errors():
+            for file in files:
+                self.weights.show(file)
 
     def _take(self, root: Path, name: str, text: object) -> None:
         """Write one file that the database holds, unless what is here goes further."""

@@ -17,6 +17,7 @@ from autoprune.storage.shared import is_weights
 _FILE = "weights "  # attributes of the study begin so
 _PLACE = "artifacts"  # another one: workers that join need not be told where weights go
 _STATISTICS = "calibration/"
+_SHOWN = "shown/"
 
 
 class KeptWeights:
@@ -80,6 +81,25 @@ class KeptWeights:
         facts = _facts(self.study.user_attrs.get(_FILE + _STATISTICS + file.name))
         if facts is not None and not file.exists():
             self._download(facts, file)
+
+    def show(self, file: Path) -> None:
+        """See `SharedStudy.show`: one artifact for good, whose content changes."""
+        facts = _facts(self.study.user_attrs.get(_FILE + _SHOWN + file.name))
+        if self.place is None or not file.exists():
+            return
+        if facts is None:
+            self._upload(_SHOWN + file.name, file)
+            return
+        found = _hash_of(file)
+        if facts["sha256"] == found:
+            return
+        try:
+            with file.open("rb") as stream:
+                self.place.store.write(facts["artifact"], stream)
+        except Exception as error:
+            raise StorageFailed(f"{self.place.shown}: {file.name}: {_line(error)}") from error
+        new = {**facts, "sha256": found, "bytes": file.stat().st_size}
+        self.study.set_user_attr(_FILE + _SHOWN + file.name, new)
 
     def _known(self, root: Path, folder: Path) -> dict[str, dict[str, Any]]:
         """Name -> what is known of the files of one candidate that are kept."""

@@ -1,17 +1,19 @@
-"""All that autoprune relies on inside Optuna: what its documentation does not promise."""
+"""All that autoprune relies on inside Optuna, with `trial_storage`: what nobody has promised."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.trial import Trial, TrialState
 
 from autoprune.search.context.database import connect, is_operational, patiently
+from autoprune.search.context.trial_storage import TrialBackend, TrialStorage
 from autoprune.storage.database_url import DatabaseUrl
 
 _POOL = {"pool_size": 1, "max_overflow": 4, "pool_pre_ping": True, "pool_recycle": 1800}
@@ -31,9 +33,13 @@ ASKED_OF_THE_DATABASE = (
     "_create_new_trial",
     "_get_trials",
     "_set_trial_param",
+    "state_of",
+    "states_since",
+    "write_trial",
 )
-"""What Optuna's cache asks of the storage behind it. Each may be done twice, if the first answer
-was lost: a trial that was made twice is one that nobody holds, which the next worker goes on with.
+"""What Optuna's cache, and ours, asks of the storage behind it. Each may be done twice, if the
+first answer was lost: a trial that was made twice is one that nobody holds, which the next worker
+goes on with.
 """
 
 
@@ -44,7 +50,20 @@ def running_trial(study: optuna.Study, number: int) -> Trial:
 
 def state_of(study: optuna.Study, trial: Trial) -> TrialState:
     """A trial's state as it is now: one trial is read, not all."""
-    return study._storage.get_trial(trial._trial_id).state
+    storage = study._storage
+    if isinstance(storage, TrialStorage):
+        return storage.state_of(trial._trial_id)
+    return storage.get_trial(trial._trial_id).state
+
+
+def at_once(study: optuna.Study, trial: Trial) -> AbstractContextManager[None]:
+    """Write what the body sets of a trial, its end included, in one transaction after the body.
+
+    Raises:
+        UpdateFinishedTrialError: Another worker has finished the trial.
+    """
+    storage = study._storage
+    return storage.at_once(trial._trial_id) if isinstance(storage, TrialStorage) else nullcontext()
 
 
 def set_trial_attribute(study: optuna.Study, number: int, key: str, value: object) -> bool:
@@ -58,7 +77,12 @@ def set_trial_attribute(study: optuna.Study, number: int, key: str, value: objec
     return True
 
 
-def database_storage(url: DatabaseUrl) -> tuple[BaseStorage, Callable[[], None]]:
+def folder_storage(file: Path) -> TrialStorage:
+    """Optuna's storage in an SQLite file, behind its cache."""
+    return TrialStorage(TrialBackend(f"sqlite:///{file}"))
+
+
+def database_storage(url: DatabaseUrl) -> tuple[TrialStorage, Callable[[], None]]:
     """Optuna's storage in a PostgreSQL database, behind its cache, and what closes it.
 
     It waits for a server that is lost.
@@ -69,10 +93,10 @@ def database_storage(url: DatabaseUrl) -> tuple[BaseStorage, Callable[[], None]]
         behind.scoped_session.remove()
         behind.engine.dispose()
 
-    return get_storage(behind), close
+    return TrialStorage(behind), close
 
 
-class _PatientStorage(RDBStorage):
+class _PatientStorage(TrialBackend):
     """Its engine is told how to connect by a function: no text of it holds a password."""
 
     def __init__(self, url: DatabaseUrl) -> None:
@@ -94,4 +118,4 @@ def _is_lost(error: BaseException) -> bool:
 
 
 for _name in ASKED_OF_THE_DATABASE:
-    setattr(_PatientStorage, _name, _patient(getattr(RDBStorage, _name)))
+    setattr(_PatientStorage, _name, _patient(getattr(TrialBackend, _name)))

@@ -14,6 +14,7 @@ from optuna.storages import BaseStorage
 from autoprune.errors import StorageFailed, StudyMismatch
 from autoprune.search.context.database_study import DatabaseStudy
 from autoprune.search.context.listener import SearchListener
+from autoprune.search.context.optuna_inside import folder_storage
 from autoprune.search.context.workbench import Checked, Informed
 from autoprune.search.evaluate.rebuild import rebuild, set_broken_database_aside
 from autoprune.search.evaluate.reuse import take_trials
@@ -61,12 +62,12 @@ def open_study(bench: Informed, listener: SearchListener) -> optuna.Study:
     return study
 
 
-def _storage(bench: Informed, listener: SearchListener) -> BaseStorage | str:
+def _storage(bench: Informed, listener: SearchListener) -> BaseStorage:
     """The study's database: in its folder, or the one that workers share."""
     if isinstance(bench.folder.shared, DatabaseStudy):
         return bench.folder.shared.storage
     set_broken_database_aside(bench.folder.database, listener)
-    return f"sqlite:///{bench.folder.database.resolve()}"
+    return folder_storage(bench.folder.database.resolve())
 
 
 @contextmanager

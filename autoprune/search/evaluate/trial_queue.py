@@ -8,7 +8,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from autoprune.domain.config import MOST_WORKERS
+from autoprune.domain.config import USUAL_WORKERS
 from autoprune.search.context.optuna_inside import running_trial, state_of
 from autoprune.search.evaluate.attempts import note_deaths
 from autoprune.storage.study_folder import StudyFolder
@@ -49,7 +49,7 @@ class TrialQueue:
         if self.limit is None:
             return self.study.ask()
         running = sum(trial.state == TrialState.RUNNING for trial in self._seen)
-        if self.limit - self.begun > 2 * max(MOST_WORKERS, running):
+        if self.limit - self.begun > 2 * max(USUAL_WORKERS, running):
             return self.study.ask()
         with self.folder.alone(".ask.lock"):  # no two workers begin the last one
             self.look()

@@ -13,7 +13,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState
 
-from autoprune.domain.config import MOST_WORKERS
+from autoprune.domain.config import USUAL_WORKERS
 from autoprune.domain.front import untrained_volume
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import TrialRecord
@@ -21,6 +21,7 @@ from autoprune.errors import ConfigError
 from autoprune.search.context.budget import Allowance
 from autoprune.search.context.failures import FailureStreak
 from autoprune.search.context.listener import SearchListener
+from autoprune.search.context.optuna_inside import at_once
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.best_so_far import BestSoFar
 from autoprune.search.evaluate.candidate import Candidate, evaluate_untrained
@@ -50,8 +51,9 @@ class _Open:
 class TrialLoop:
     """Runs trials of one study until it is told to stop.
 
-    A plan is drawn when exactly the results of the trials MOST_WORKERS and more before it are told,
-    however many workers there are and whichever is done first: their number changes no plan.
+    A plan is drawn when exactly the results of the trials `ahead` and more before it are told,
+    whichever is done first. That is USUAL_WORKERS, so that the number of workers changes no plan;
+    more workers than that go further ahead.
 
     Args:
         bench: The study; a trial that draws a plan that is known reuses its result.
@@ -81,6 +83,11 @@ class TrialLoop:
         self.queue = TrialQueue(study, bench.folder, self.limit)
         self._open: dict[int, _Open] = {}
         self._signatures: dict[str, object] = {}
+
+    @property
+    def ahead(self) -> int:
+        """Trials that may be begun and not yet told."""
+        return max(USUAL_WORKERS, self.workers.count)
 
     def run(self) -> str:
         """Run trials; returns in words why it stopped.
@@ -146,13 +153,16 @@ class TrialLoop:
             return
         try:
             if self.queue.is_running(trial):
-                plan = self._draw(trial)
+                with at_once(self.study, trial):
+                    plan = self._draw(trial)
+                    attempts = self.queue.count_attempt(trial)
                 self._wait_for_the_same(plan)
                 self.listener.candidate(f"trial {trial.number}", trial.number + 1, self.limit)
-                attempts = self.queue.count_attempt(trial)
                 result = self._result(trial, plan)
                 opened = _Open(trial, plan, lock.pop_all(), result, attempts)
                 self._open[trial.number] = opened
+        except UpdateFinishedTrialError:
+            return  # told just now, by a worker that had taken its lock for lost
         finally:
             lock.close()
 
@@ -182,7 +192,7 @@ class TrialLoop:
 
     def _make_room(self) -> None:
         """Wait until a worker is free and so few results are untold that a plan may be drawn."""
-        while len(self._open) >= MOST_WORKERS:
+        while len(self._open) >= self.ahead:
             self._finish_oldest()
         while len(busy := self._busy()) >= self.workers.count:
             self.workers.wait(busy)
@@ -219,12 +229,11 @@ class TrialLoop:
         self._adopt_unfinished()
         self._make_room()
         self._show_done()
-        started = self.queue.begun
+        started, finished = self.queue.begun, self._records()
         if self.limit is not None:
             if started >= self.limit:
                 return f"{self.limit - self.taken} trials done"
-            self._estimate_deadline(self.limit - started)
-        finished = self._records()
+            self._estimate_deadline(self.limit - started, finished)
         scored = any(record.taken_from is None for record in finished)
         if not self.allowance.allows(self._longest_trial(finished), owed=not scored):
             return "no time left for another trial (--timeout)" if scored else self._too_short()
@@ -249,10 +258,10 @@ class TrialLoop:
         now = untrained_volume(told, *dense)
         return now - untrained_volume(told[:-STAGNANT_TRIALS], *dense) <= STAGNANT_GAIN * now
 
-    def _estimate_deadline(self, left: int) -> None:
+    def _estimate_deadline(self, left: int, finished: list[TrialRecord]) -> None:
         spent = [
             record.seconds
-            for record in self._records()
+            for record in finished
             if record.same_as is None and record.taken_from is None
         ]
         if spent and not self.allowance.budget.limited:
@@ -287,7 +296,11 @@ class TrialLoop:
 
     def _tell(self, trial: Trial, record: TrialRecord) -> None:
         """Tell a result, unless a worker that took this one for lost was faster."""
-        with suppress(UpdateFinishedTrialError), warnings.catch_warnings():
+        with (
+            suppress(UpdateFinishedTrialError),
+            warnings.catch_warnings(),
+            at_once(self.study, trial),
+        ):
             warnings.simplefilter("ignore", UserWarning)  # a dead worker had set the constraint
             if record.failure is not None:
                 trial.set_user_attr("failure", record.failure.reason)

@@ -9,10 +9,12 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 import psutil
+import torch
 
-from autoprune.domain.config import MOST_WORKERS
+from autoprune.domain.config import USUAL_WORKERS, StudyConfig
 from autoprune.domain.record import TrialRecord
-from autoprune.evaluation.device import available_bytes, count_idle_cores
+from autoprune.errors import ConfigError
+from autoprune.evaluation.device import available_bytes, count_idle_cores, usable_cores
 from autoprune.evaluation.watchdog import end_paused
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Informed
@@ -95,7 +97,7 @@ def workers_for(bench: Informed, listener: SearchListener) -> Workers:
         return Here(bench, listener, alone)
     try:
         limits, gpus = Limits.of(bench, count, own_bytes), bench.config.devices
-        workers = Processes(bench, count, threads_of_one(), listener, limits, gpus)
+        workers = Processes(bench, count, threads_of_one(count), listener, limits, gpus)
     except (CannotStart, OSError, RuntimeError, pickle.PicklingError) as error:
         reason = " ".join(str(error).split())[:200]
         listener.say(f"Worker processes do not start ({reason}): this process works alone.")
@@ -110,13 +112,36 @@ def useful_workers(bench: Informed) -> int:
     if bench.device != "cpu" or (limit is not None and limit < FEWEST_TRIALS):
         return 1
     by_memory = available_bytes() // max(LEAST_BYTES, int(NEEDED * _own_bytes()))
-    return max(1, min(MOST_WORKERS, count_idle_cores() // threads_of_one(), by_memory))
+    return max(1, min(USUAL_WORKERS, count_idle_cores() // threads_of_one(), by_memory))
 
 
 def _own_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def threads_of_one() -> int:
-    """Threads of one worker: the same whatever the number of workers is, for the same results."""
-    return max(1, (os.cpu_count() or 1) // MOST_WORKERS)
+def threads_of_one(count: int = USUAL_WORKERS) -> int:
+    """Threads of one of so many workers: for up to USUAL_WORKERS the same, for the same results."""
+    return max(1, (os.cpu_count() or 1) // max(count, USUAL_WORKERS))
+
+
+def check_workers(config: StudyConfig) -> None:
+    """Refuse more workers than this machine has room for; up to USUAL_WORKERS are the user's say.
+
+    Raises:
+        ConfigError: Too few cores or GPUs, or too little memory.
+    """
+    gpus = torch.cuda.device_count() if config.devices else 0
+    if gpus < len(config.devices):
+        shown = ",".join(map(str, config.devices))
+        raise ConfigError.of("--devices", "", shown, f"GPUs of this machine; {gpus} of them answer")
+    asked = config.workers_local or len(config.devices)
+    if asked <= USUAL_WORKERS:
+        return
+    flag = "--workers" if config.workers_local else "--devices"
+    cores, room = usable_cores(), available_bytes() // LEAST_BYTES
+    if asked > cores:
+        raise ConfigError.of(flag, "", f"{asked} workers", f"at most {cores}: a core for each")
+    if asked > room:
+        most = max(room, USUAL_WORKERS)
+        expected = f"at most {most}: {LEAST_BYTES / 1e9:g} GB of free memory for each"
+        raise ConfigError.of(flag, "", f"{asked} workers", expected)

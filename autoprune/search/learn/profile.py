@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from autoprune.domain.space import SearchSpace
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.pruning.importance import criterion_named
 from autoprune.pruning.prune import Pruner
+from autoprune.search.learn.latency_tables import LatencyTables
 
 Array = np.ndarray[Any, Any]
 
@@ -113,6 +115,8 @@ class Profile:
 
     def latency_ratios(self, rows: Array) -> Array:
         """Predicted latency ratios to dense of plans, (plans, parameters) -> (plans,)."""
+        if self._tables is not None:
+            return self._tables.ratios(rows)
         # groups that no parameter changes (a protected index) keep what they have
         widths = np.repeat(self.least_pruned[None], len(rows), axis=0)
         for parameter, (table, columns) in enumerate(
@@ -120,6 +124,13 @@ class Profile:
         ):
             widths[:, columns] = table[rows[:, parameter]]
         return self.predictor.predict(widths)
+
+    @cached_property
+    def _tables(self) -> LatencyTables | None:
+        predictor: object = self.predictor
+        if not isinstance(predictor, LatencyPredictor):
+            return None  # a law of its own, as in tests
+        return LatencyTables.of(predictor, self.least_pruned, self.group_widths, self.group_columns)
 
     def cost_rows(self, rows: Array) -> Array:
         """Costs by parameter of plans, (plans, parameters) -> the same shape."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,8 @@ FACTORS = (0.1, 10.0)  # bounds of a drawn factor
 LEAST_SCORE = 0.02  # of the dense mAP: below, a score says no more than "broken"
 NEAR_LIMIT = 0.7  # share of draws close to the latency limit; the others fill the front
 DRAWS = 12
+_Drawn = tuple[FrozenTrial, tuple[int, ...]]  # a trial, and the positions of its plan
+_DRAWN = (TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING)
 
 
 class ProfileSampler(BaseSampler):
@@ -61,8 +62,9 @@ class ProfileSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Draw factors and a limit, and solve; a plan drawn before is drawn again."""
-        known, losses = self._finished(study)
-        seen = self._drawn(study, trial.number)
+        drawn = self._drawn(study, trial.number)
+        known, losses = self._finished(drawn)
+        seen = {row for _, row in drawn}
         plan = self._profile.dense
         for attempt in range(DRAWS):
             factors = self._factors(known, losses, widening=1 + attempt / 4)
@@ -82,38 +84,40 @@ class ProfileSampler(BaseSampler):
         """A parameter the profile does not know: at random."""
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
-    def _drawn(self, study: Study, number: int) -> set[tuple[int, ...]]:
-        """Plans of all other trials: scored, failed, or under way in another worker."""
-        states = (TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING)
-        return {
-            tuple(self._profile.positions(trial.params))
-            for trial in study.get_trials(deepcopy=False, states=states)
-            if trial.number != number and self._is_ours(trial.params)
-        }
-
-    def _finished(self, study: Study) -> tuple[Array, Array]:
-        """Positions and log losses of the trials that have a score, (n, parameters) and (n,)."""
-        trials = [
-            trial
-            for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            if self._is_ours(trial.params)
+    def _drawn(self, study: Study, number: int) -> list[_Drawn]:
+        """All other trials with a plan of ours: scored, failed, or under way in another worker."""
+        offered = [
+            (name, {width: place for place, width in enumerate(widths)}, len(widths) - 1)
+            for name, widths in zip(self._profile.names, self._profile.choices, strict=True)
         ]
-        rows = np.array(
-            [self._profile.positions(trial.params) for trial in trials], dtype=np.int64
-        ).reshape(-1, len(self._profile.names))
-        scores = np.array([trial.values[-1] / self._dense_map for trial in trials])
+        names, found = set(self._profile.names), []
+        for trial in study.get_trials(deepcopy=False, states=_DRAWN):
+            params = trial.params
+            if trial.number == number or not names.issuperset(params):
+                continue
+            row = tuple(
+                places.get(params[name], -1) if name in params else widest
+                for name, places, widest in offered
+            )
+            if min(row) >= 0:
+                found.append((trial, row))
+        return found
+
+    def _finished(self, drawn: list[_Drawn]) -> tuple[Array, Array]:
+        """Positions and log losses of the trials that have a score, (n, parameters) and (n,)."""
+        told = [(trial, row) for trial, row in drawn if trial.state == TrialState.COMPLETE]
+        rows = np.array([row for _, row in told], dtype=np.int64)
+        rows = rows.reshape(-1, len(self._profile.names))
+        scores = np.array([trial.values[-1] / self._dense_map for trial, _ in told])
         # 0 stands for "too slow, not validated" too: believed only where the plan is fast enough
         scored = scores > 0
         if self._limit_ratio is None:
             scored[:] = True
-        elif len(rows):
-            scored |= self._profile.latency_ratios(rows) <= self._limit_ratio
+        elif not scored.all():
+            rest = ~scored
+            scored[rest] = self._profile.latency_ratios(rows[rest]) <= self._limit_ratio
         losses: Array = -np.log(np.clip(scores, LEAST_SCORE, 1.0))
         return rows[scored], losses[scored]
-
-    def _is_ours(self, params: Mapping[str, Any]) -> bool:
-        offered = dict(zip(self._profile.names, self._profile.choices, strict=True))
-        return all(name in offered and value in offered[name] for name, value in params.items())
 
     def _factors(self, known: Array, losses: Array, widening: float) -> Array:
         """One draw from the posterior of the parameters' factors, shape (parameters,)."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 
 import pytest
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import PendingRollbackError
 
 psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
 
 from autoprune.search.context import database  # noqa: E402
-from autoprune.search.context.database import patiently  # noqa: E402
+from autoprune.search.context.database import is_operational, patiently  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +68,20 @@ def test_after_waiting_in_vain_nothing_waits_until_there_is_an_answer(
     assert gone.left == 999
     assert patiently(Server(0), 30.0) == "answer"
     assert patiently(Server(3), 30.0) == "answer", "patient again"
+
+
+def test_a_second_error_on_a_lost_connection_is_of_the_connection_too() -> None:
+    """What Optuna raises where the server goes while trials are read: it asks once more."""
+    caught: Exception | None = None
+    try:
+        try:
+            try:
+                raise psycopg.OperationalError("server closed the connection unexpectedly")
+            except psycopg.OperationalError:
+                raise PendingRollbackError("Can't reconnect until it is rolled back")  # noqa: B904
+        except PendingRollbackError as error:
+            raise StorageInternalError("during the commit") from error
+    except StorageInternalError as error:
+        caught = error
+    assert is_operational(caught)
+    assert not is_operational(StorageInternalError("too long a string"))

@@ -6,6 +6,7 @@ import json
 import threading
 from pathlib import Path
 
+import optuna
 import pytest
 
 from autoprune.domain.record import TrialRecord
@@ -14,6 +15,7 @@ from autoprune.search.context.fetching import fetch_study
 from autoprune.search.context.greet import refuse_other_place
 from autoprune.search.evaluate.storage import Storage
 from autoprune.storage.study_folder import StudyFolder
+from autoprune.storage.yaml_io import write_atomic
 from tests.postgres import PASSWORD, Postgres
 from tests.search.fakes import DENSE, FINGERPRINT, record, score, scored
 from tests.search.shared import of_database, shared_folder
@@ -278,3 +280,21 @@ def test_scores_are_kept_as_they_were(tmp_path: Path, database: str) -> None:
     one.save_record(made)
     two.fetch()
     assert two.trial_records() == [made]
+
+
+def test_the_plan_and_the_report_are_one_artifact_each(tmp_path: Path, database: str) -> None:
+    store = tmp_path / "store"
+    folder = shared_folder(tmp_path / "a", database, str(store))
+    for plan in ("first", "second", "second"):
+        write_atomic(folder.best_plan, plan)
+        write_atomic(folder.report / "report.html", "<p>report</p>")
+        folder.show()
+    study = of_database(folder).study
+    shown = optuna.artifacts.get_all_artifact_meta(study)
+    assert {each.filename for each in shown} == {"best.yaml", "report.html"}
+    content = {each.filename: (store / each.artifact_id).read_text() for each in shown}
+    assert content == {"best.yaml": "second", "report.html": "<p>report</p>"}
+    plain = shared_folder(tmp_path / "b", database)
+    write_atomic(plain.best_plan, "third")
+    plain.show()  # this worker was not told of the store, the study was
+    assert len(list(store.iterdir())) == 2

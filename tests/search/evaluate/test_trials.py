@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from autoprune.domain.config import MOST_WORKERS
+from autoprune.domain.config import USUAL_WORKERS
 from autoprune.domain.record import TrialRecord
 from autoprune.errors import TooManyFailures
 from autoprune.search.context.listener import SearchListener
@@ -229,7 +229,7 @@ def test_the_number_of_workers_changes_no_plan(
     tmp_path: Path, evaluation: FakeEvaluation, sampler: str
 ) -> None:
     fake_loop(fake_bench(tmp_path / "one", trials=24, sampler=sampler)).run()
-    for count in (2, MOST_WORKERS):
+    for count in (2, USUAL_WORKERS):
         bench = fake_bench(tmp_path / str(count), trials=24, sampler=sampler)
         loop = fake_loop(bench)
         loop.workers = late = LateWorkers(bench, count, seed=count)
@@ -241,6 +241,15 @@ def test_the_number_of_workers_changes_no_plan(
             for root in (tmp_path / "one", tmp_path / str(count))
         ]
         assert values[0] == values[1]
+
+
+def test_more_workers_than_usual_all_work(tmp_path: Path, evaluation: FakeEvaluation) -> None:
+    bench = fake_bench(tmp_path, trials=24, sampler="random")
+    loop, count = fake_loop(bench), USUAL_WORKERS + 3
+    loop.workers = late = LateWorkers(bench, count, seed=0)
+    loop.run()
+    assert late.most == count
+    assert [record.number for record in bench.folder.trial_records()] == list(range(24))
 
 
 def test_one_plan_is_not_scored_twice_side_by_side(
@@ -317,7 +326,7 @@ def test_a_search_that_finds_nothing_new_stops_by_itself(
     evaluation.answer = as_ever
     bench = fake_bench(tmp_path, trials=None, sampler="random")
     assert "hardly widened the front" in fake_loop(bench).run()
-    untold = MOST_WORKERS - 1  # results that came after those it goes by
+    untold = USUAL_WORKERS - 1  # results that came after those it goes by
     assert len(_plans(tmp_path)) == 2 * STAGNANT_TRIALS + untold
     limited = fake_bench(tmp_path, trials=2 * STAGNANT_TRIALS + 6, sampler="random")
     assert "trials done" in fake_loop(limited).run()  # who asks for a number gets it

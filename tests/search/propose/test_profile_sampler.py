@@ -241,19 +241,20 @@ def test_a_score_of_zero_is_learned_from_only_where_the_plan_was_validated() -> 
     fast = profile.kept(np.zeros(5, dtype=int))
     _told(study, fast, 0.0)
     _told(study, profile.kept(profile.dense), 0.0)  # too slow to be validated
-    rows, losses = sampler._finished(study)
+    rows, losses = sampler._finished(sampler._drawn(study, -1))
     assert rows.tolist() == [profile.positions(fast).tolist()]
     assert losses == pytest.approx([-np.log(LEAST_SCORE)])
     anything = ProfileSampler(profile, None, DENSE_MAP, 0)
-    assert len(anything._finished(study)[0]) == 2
+    assert len(anything._finished(anything._drawn(study, -1))[0]) == 2
 
 
 def test_a_score_above_the_dense_ones_is_no_loss() -> None:
     sampler = ProfileSampler(random_profile(3), LIMIT, DENSE_MAP, 0)
     study = _study(sampler)
     _told(study, random_profile(3).kept(np.zeros(5, dtype=int)), DENSE_MAP * 1.1)
-    assert sampler._finished(study)[1].tolist() == [0.0]
-    assert np.isfinite(sampler._factors(*sampler._finished(study), widening=1.0)).all()
+    known = sampler._finished(sampler._drawn(study, -1))
+    assert known[1].tolist() == [0.0]
+    assert np.isfinite(sampler._factors(*known, widening=1.0)).all()
 
 
 def test_plans_that_failed_or_run_elsewhere_are_not_drawn_again() -> None:
@@ -262,7 +263,8 @@ def test_plans_that_failed_or_run_elsewhere_are_not_drawn_again() -> None:
     wanted = _run(_study(sampler), profile, np.ones(5), 1)[0]
     study = _study(_sampler(profile, 0), None)
     _told(study, profile.kept(wanted), None)
-    assert tuple(wanted) in ProfileSampler(profile, LIMIT, DENSE_MAP, 0)._drawn(study, 1)
+    drawn = ProfileSampler(profile, LIMIT, DENSE_MAP, 0)._drawn(study, 1)
+    assert [row for _, row in drawn] == [tuple(wanted)]
     running = study.ask(fixed_distributions={OPEN[0]: distribution_of(profile.choices[0])})
     alone = ProfileSampler(profile, LIMIT, DENSE_MAP, 0)
     assert len(alone._drawn(study, running.number)) == 1
@@ -275,4 +277,4 @@ def test_a_trial_of_other_parameters_is_ignored() -> None:
     trial = study.ask()
     trial.suggest_int("keep_0", 1, 5)
     study.tell(trial, [1.0, 1.0, 0.5])
-    assert len(sampler._finished(study)[0]) == 0
+    assert sampler._drawn(study, -1) == []

@@ -1,0 +1,266 @@
+"""Optuna's database storage, which writes what belongs together of a trial in one transaction.
+
+Optuna commits each parameter and each attribute of a trial by itself: some thirty commits a trial
+on a space of twenty parameters, each a write to the disk that is waited for. See `at_once`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.storages import RDBStorage
+from optuna.storages._cached_storage import _CachedStorage
+from optuna.storages._rdb import models
+from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import or_
+
+_FEW = 200  # trials that are read by their numbers; of more than that, all are read
+
+
+@dataclass
+class Writes:
+    """What is to be written of one trial.
+
+    Attributes:
+        params: Name -> (value as it is stored, distribution).
+        user, system: Attributes.
+        state: The trial's last one; None while it runs.
+        values: Of a trial that is complete.
+    """
+
+    params: dict[str, tuple[float, BaseDistribution]] = field(default_factory=dict)
+    user: dict[str, Any] = field(default_factory=dict)
+    system: dict[str, Any] = field(default_factory=dict)
+    state: TrialState | None = None
+    values: Sequence[float] | None = None
+
+
+class TrialBackend(RDBStorage):
+    """Optuna's own storage with three methods more, on Optuna's own tables."""
+
+    def write_trial(self, trial_id: int, writes: Writes) -> None:
+        """Write all of it, or nothing.
+
+        Raises:
+            UpdateFinishedTrialError: The trial is finished.
+        """
+        with _create_scoped_session(self.scoped_session, True) as session:
+            trial: Any = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
+            self.check_trial_is_updatable(trial_id, trial.state)
+            for name, (value, distribution) in writes.params.items():
+                text = distribution_to_json(distribution)
+                row = {"param_name": name, "param_value": value, "distribution_json": text}
+                session.add(models.TrialParamModel(trial_id=trial_id, **row))
+            for model, attributes in (
+                (models.TrialUserAttributeModel, writes.user),
+                (models.TrialSystemAttributeModel, writes.system),
+            ):
+                for key, content in attributes.items():
+                    self._set_trial_attr_without_commit(session, model, trial_id, key, content)
+            for objective, number in enumerate(writes.values or ()):
+                self._set_trial_value_without_commit(session, trial, objective, number)
+            if writes.state is not None:
+                trial.state, trial.datetime_complete = writes.state, datetime.now()  # as Optuna
+
+    def states_since(
+        self, study_id: int, unfinished: set[int], since: int
+    ) -> dict[int, TrialState]:
+        """Id -> state now of these trials and of all whose id is greater; nothing else of them."""
+        trial = models.TrialModel
+        with _create_scoped_session(self.scoped_session) as session:
+            asked = session.query(trial.trial_id, trial.state).filter(trial.study_id == study_id)
+            news = or_(trial.trial_id > since, trial.trial_id.in_(unfinished))
+            return {row.trial_id: row.state for row in asked.filter(news)}
+
+    def state_of(self, trial_id: int) -> TrialState:
+        """A trial's state as it is now, and nothing else of it.
+
+        Raises:
+            KeyError: There is no such trial.
+        """
+        with _create_scoped_session(self.scoped_session) as session:
+            asked = session.query(models.TrialModel.state)
+            row = asked.filter(models.TrialModel.trial_id == trial_id).one_or_none()
+        if row is None:
+            raise KeyError(trial_id)
+        found: TrialState = row[0]
+        return found
+
+    def _build_frozen_trial_from_trial_model(self, trial: Any) -> FrozenTrial:
+        """As Optuna's own, but a distribution, which all trials share, is parsed once."""
+        values = {
+            row.objective: row.stored_repr_to_value(row.value, row.value_type)
+            for row in trial.values
+        }
+        steps = {
+            row.step: row.stored_repr_to_intermediate_value(
+                row.intermediate_value, row.intermediate_value_type
+            )
+            for row in trial.intermediate_values
+        }
+        params = sorted(trial.params, key=lambda row: row.param_id)
+        known = {row.param_name: _distribution(row.distribution_json) for row in params}
+        return FrozenTrial(
+            number=trial.number,
+            state=trial.state,
+            value=None,
+            values=[values[place] for place in sorted(values)] or None,
+            datetime_start=trial.datetime_start,
+            datetime_complete=trial.datetime_complete,
+            params={
+                row.param_name: known[row.param_name].to_external_repr(row.param_value)
+                for row in params
+            },
+            distributions=known,
+            user_attrs={row.key: json.loads(row.value_json) for row in trial.user_attributes},
+            system_attrs={row.key: json.loads(row.value_json) for row in trial.system_attributes},
+            intermediate_values=steps,
+            trial_id=trial.trial_id,
+        )
+
+
+@lru_cache(maxsize=4096)
+def _distribution(text: str) -> BaseDistribution:
+    return json_to_distribution(text)
+
+
+class TrialStorage(_CachedStorage):
+    """Optuna's cache in front of a `TrialBackend`."""
+
+    _backend: TrialBackend
+
+    def __init__(self, backend: TrialBackend) -> None:
+        super().__init__(backend)
+        self._kept: dict[int, Writes] = {}
+        self._read: dict[int, FrozenTrial] = {}  # of the trials in `_kept`
+        self._made: int | None = None  # the trial that this process has just made
+        self._stale = False  # whether running trials are to be read again, all of each
+
+    @contextmanager
+    def at_once(self, trial_id: int) -> Iterator[None]:
+        """Write what the body sets of a trial at its end, all of it or, if it fails, nothing.
+
+        What is read of the trial in the body does not show it.
+
+        Raises:
+            UpdateFinishedTrialError: Another worker has finished the trial.
+        """
+        writes = self._kept[trial_id] = Writes()
+        try:
+            yield
+        finally:
+            del self._kept[trial_id]
+            self._read.pop(trial_id, None)
+        if writes != Writes():
+            self._backend.write_trial(trial_id, writes)
+
+    def state_of(self, trial_id: int) -> TrialState:
+        """A trial's state as it is now."""
+        return self._backend.state_of(trial_id)
+
+    def reread_running(self) -> None:
+        """With the next look, read what workers have noted of their running trials since."""
+        self._stale = True
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """See `optuna.storages.BaseStorage`."""
+        trial_id = super().create_new_trial(study_id, template_trial)
+        self._made = trial_id if template_trial is None else None
+        return trial_id
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """See `optuna.storages.BaseStorage`; one that was just made here need not be read."""
+        if trial_id == self._made:
+            self._made = None
+            study_id, number = self._trial_id_to_study_id_and_number[trial_id]
+            return copy.deepcopy(self._studies[study_id].trials[number])
+        if trial_id not in self._kept:
+            return super().get_trial(trial_id)
+        if trial_id not in self._read:
+            self._read[trial_id] = super().get_trial(trial_id)
+        return self._read[trial_id]
+
+    def _read_trials_from_remote_storage(self, study_id: int) -> None:
+        """As Optuna's, but of a running trial that still runs only the state is read.
+
+        With many workers there are as many running trials, which each of them reads several times
+        for each trial of its own; the plan of one, once it is there, does not change.
+        """
+        study = self._studies.get(study_id)
+        if study is None or not study.trials or self._stale:
+            self._stale = False
+            super()._read_trials_from_remote_storage(study_id)
+            return
+        with self._lock:
+            since, unfinished = study.last_finished_trial_id, study.unfinished_trial_ids
+            states = self._backend.states_since(study_id, unfinished, since)
+            news = {each for each, state in states.items() if self._is_news(study_id, each, state)}
+            if len(news) <= _FEW:
+                found = self._backend._get_trials(study_id, None, news, max(news)) if news else []
+                self._add_trials_to_cache(study_id, found)
+                for trial_id in states.keys() | {trial._trial_id for trial in found}:
+                    self._note_seen(study_id, trial_id)
+                return
+        super()._read_trials_from_remote_storage(study_id)
+
+    def _is_news(self, study_id: int, trial_id: int, state: TrialState) -> bool:
+        known = self._trial_id_to_study_id_and_number.get(trial_id)
+        if known is None:
+            return True
+        trial = self._studies[study_id].trials[known[1]]
+        return trial.state != state or (state == TrialState.RUNNING and not trial.params)
+
+    def _note_seen(self, study_id: int, trial_id: int) -> None:
+        """Whether a trial in the cache is to be asked for again."""
+        study = self._studies[study_id]
+        number = self._trial_id_to_study_id_and_number[trial_id][1]
+        if study.trials[number].state.is_finished():
+            study.unfinished_trial_ids.discard(trial_id)
+            study.last_finished_trial_id = max(study.last_finished_trial_id, trial_id)
+        else:
+            study.unfinished_trial_ids.add(trial_id)
+
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+    ) -> None:
+        """See `optuna.storages.BaseStorage`."""
+        if (writes := self._kept.get(trial_id)) is not None:
+            writes.params[param_name] = param_value_internal, distribution
+        else:
+            super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """See `optuna.storages.BaseStorage`."""
+        if (writes := self._kept.get(trial_id)) is not None:
+            writes.user[key] = value
+        else:
+            super().set_trial_user_attr(trial_id, key, value)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """See `optuna.storages.BaseStorage`."""
+        if (writes := self._kept.get(trial_id)) is not None:
+            writes.system[key] = value
+        else:
+            super().set_trial_system_attr(trial_id, key, value)
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """See `optuna.storages.BaseStorage`."""
+        if (writes := self._kept.get(trial_id)) is not None:
+            writes.state, writes.values = state, values
+            return True
+        return super().set_trial_state_values(trial_id, state, values)

@@ -1,0 +1,52 @@
+"""Latencies that are looked up are those that the predictor works out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from autoprune.latency.features import WORK, Staircase
+from autoprune.latency.predictor import LatencyPredictor, PredictorError
+from autoprune.search.learn import latency_tables
+from autoprune.search.learn.latency_tables import LatencyTables
+from autoprune.search.learn.profile import Profile
+from tests.search.profiles import GEOMETRY, every_plan, random_profile
+
+
+def _predicted(seed: int) -> tuple[Profile, LatencyPredictor]:
+    """A profile on a predictor with random prices, some of them wide of others."""
+    prices = np.random.default_rng(seed).gamma(0.5, 1e-5, (len(WORK), len(GEOMETRY.convs)))
+    error = PredictorError(mape=0.01, spearman=1.0, plans=32)
+    predictor = LatencyPredictor(GEOMETRY, Staircase(16, True, 4), prices, 0.1, error)
+    return replace(random_profile(seed, step=12), predictor=predictor), predictor
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_plan_has_the_latency_that_the_predictor_gives_it(seed: int) -> None:
+    profile, predictor = _predicted(seed)
+    rows = every_plan(profile)
+    widths = np.repeat(profile.least_pruned[None], len(rows), axis=0)
+    for parameter, (table, columns) in enumerate(
+        zip(profile.group_widths, profile.group_columns, strict=True)
+    ):
+        widths[:, columns] = table[rows[:, parameter]]
+    assert profile._tables is not None
+    assert profile.latency_ratios(rows) == pytest.approx(predictor.predict(widths), rel=1e-12)
+    alone = np.array([profile.latency_ratios(row[None])[0] for row in rows[:50]])
+    assert np.array_equal(alone, profile.latency_ratios(rows)[:50]), "whatever is asked beside it"
+
+
+def test_a_space_too_fine_for_tables_is_predicted_plan_by_plan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    profile, predictor = _predicted(0)
+    rows = every_plan(profile)[:20]
+    looked_up = profile.latency_ratios(rows)
+    monkeypatch.setattr(latency_tables, "MOST_ROWS", 3)
+    given = profile.least_pruned, profile.group_widths, profile.group_columns
+    assert LatencyTables.of(predictor, *given) is None
+    fresh = replace(profile)
+    assert fresh._tables is None
+    assert fresh.latency_ratios(rows) == pytest.approx(looked_up, rel=1e-12)
