@@ -68,7 +68,7 @@ ROWS = (
             "cli/test_ending.py::test_an_interrupted_search_tells_the_best_so_far_and_where_it_is",
         ),
         ("signals",),
-        missing="the six later moments that the script names now",
+        missing="later moments, one for each stage, which the script names now",
     ),
     Row(
         "F4",

@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 from autoprune.domain.record import Failure
-from autoprune.search.evaluate.attempts import MAX_ATTEMPTS, attempt, note_death, note_end
+from autoprune.search.evaluate.attempts import (
+    MAX_ATTEMPTS,
+    attempt,
+    note_death,
+    note_deaths,
+    note_end,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -50,6 +56,16 @@ def test_how_the_last_worker_died_is_told(tmp_path: Path, how: str, reason: str)
         assert refused is not None
         assert refused.reason == reason
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("deaths", [0, MAX_ATTEMPTS])
+def test_of_deaths_here_and_elsewhere_the_more_count(tmp_path: Path, deaths: int) -> None:
+    _die(tmp_path)
+    note_deaths(tmp_path, deaths)
+    if deaths == 0:
+        _die(tmp_path)
+    with attempt(tmp_path) as refused:
+        assert refused is not None
 
 
 @pytest.mark.parametrize("reason", ["timeout", "oom"])
