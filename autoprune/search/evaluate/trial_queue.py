@@ -39,10 +39,14 @@ class TrialQueue:
         """Trials begun, at the last look."""
         return sum(trial.state in _BEGUN for trial in self._seen)
 
-    def unfinished(self, own: Collection[int]) -> list[Trial]:
-        """Trials under way at the last look, but for this worker's own numbers."""
+    def unfinished(self, own: Collection[int]) -> list[int]:
+        """Numbers of the trials under way at the last look, but for this worker's own."""
         running = [trial.number for trial in self._seen if trial.state == TrialState.RUNNING]
-        return [running_trial(self.study, number) for number in running if number not in own]
+        return [number for number in running if number not in own]
+
+    def running(self, number: int) -> Trial:
+        """A trial that another worker began."""
+        return running_trial(self.study, number)
 
     def next(self) -> Trial | None:
         """A new trial; None where other workers have begun the last ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
@@ -34,6 +35,7 @@ from autoprune.storage.locks import Held
 
 STAGNANT_TRIALS = 16  # this many without STAGNANT_GAIN more hypervolume end the trials
 STAGNANT_GAIN = 0.002
+ADOPTS_EVERY_S = 5.0  # how often a worker looks for trials of others who are gone
 
 
 @dataclass
@@ -82,6 +84,7 @@ class TrialLoop:
         self.limit = None if limit is None else limit + self.taken
         self.queue = TrialQueue(study, bench.folder, self.limit)
         self._open: dict[int, _Open] = {}
+        self._adopts_at = 0.0
         self._signatures: dict[str, object] = {}
 
     @property
@@ -99,7 +102,7 @@ class TrialLoop:
             self._repeat_lost()
             while (reason := self._stop_reason()) is None:
                 if (trial := self.queue.next()) is not None:
-                    self._begin(trial)
+                    self._begin(trial.number, trial)
             while self._open:
                 self._finish_oldest()
         finally:
@@ -138,13 +141,22 @@ class TrialLoop:
 
     def _adopt_unfinished(self) -> None:
         """Go on with trials, and their own plans, that a worker began who is gone."""
-        for trial in self.queue.unfinished(self._open):
+        now, all_begun = time.monotonic(), self.limit is not None and self.queue.begun >= self.limit
+        if now < self._adopts_at and not all_begun:  # one question for each worker that is alive
+            return
+        self._adopts_at = now + ADOPTS_EVERY_S
+        for number in self.queue.unfinished(self._open):
             self._make_room()
-            self._begin(trial)
+            self._begin(number)
 
-    def _begin(self, trial: Trial) -> None:
-        """Evaluate a running trial unless a living worker holds it or has just finished it."""
-        folder = self.bench.folder.trial(trial.number)
+    def _begin(self, number: int, own: Trial | None = None) -> None:
+        """Evaluate a running trial unless a living worker holds it or has just finished it.
+
+        Args:
+            number: The trial's.
+            own: It, where this worker has just made it.
+        """
+        folder = self.bench.folder.trial(number)
         lock = ExitStack()
         try:
             # the system releases it when its holder dies, however it dies
@@ -152,6 +164,7 @@ class TrialLoop:
         except Held:
             return
         try:
+            trial = own or self.queue.running(number)
             if self.queue.is_running(trial):
                 with at_once(self.study, trial):
                     plan = self._draw(trial)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -61,9 +62,10 @@ class LatencyTables:
         if sum(counts) > MOST_ROWS:
             return None
         strides, values = np.zeros((len(sizes), len(alike))), []
-        for column, (own, convs) in enumerate(alike.items()):
-            rows = np.indices([sizes[number] for number in own]).reshape(len(own), -1).T
-            kept = np.repeat(least_pruned[None], max(1, len(rows)), axis=0)
+        for column, ((own, convs), count) in enumerate(zip(alike.items(), counts, strict=True)):
+            every = list(product(*(range(sizes[number]) for number in own)))
+            rows = np.array(every, dtype=np.intp).reshape(count, len(own))  # one, of nobody's
+            kept = np.repeat(least_pruned[None], count, axis=0)
             for number, positions in zip(own, rows.T, strict=True):
                 kept[:, group_columns[number]] = group_widths[number][positions]
             step = 1
