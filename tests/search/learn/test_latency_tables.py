@@ -50,3 +50,15 @@ def test_a_space_too_fine_for_tables_is_predicted_plan_by_plan(
     fresh = replace(profile)
     assert fresh._tables is None
     assert fresh.latency_ratios(rows) == pytest.approx(looked_up, rel=1e-12)
+
+
+def test_convolutions_that_no_parameter_changes_count_as_they_are() -> None:
+    profile, predictor = _predicted(0)
+    names = profile.group_widths[:1], profile.group_columns[:1]  # all others are protected
+    tables = LatencyTables.of(predictor, profile.least_pruned, *names)
+    assert tables is not None
+    assert any(not column.any() for column in tables.strides.T), "some are nobody's"
+    rows = np.arange(len(names[0][0]))[:, None]
+    widths = np.repeat(profile.least_pruned[None], len(rows), axis=0)
+    widths[:, names[1][0]] = names[0][0][rows[:, 0]]
+    assert tables.ratios(rows) == pytest.approx(predictor.predict(widths), rel=1e-12)
