@@ -1,7 +1,6 @@
 """Claim: what a trial costs besides its evaluation, with one worker and with many.
 
-    python benchmarks/claims/throughput.py [--trials 1000] [--rate 10] [--only PostgreSQL-64]
-        [--try]
+    python benchmarks/claims/throughput.py [--rate 10] [--only PostgreSQL-64] [--try]
 
 An evaluation waits and invents a score; so the time between the end of one and the beginning of the
 next, in one worker, is the framework's: sampler, gates, storage, records. Space, sampler and solver

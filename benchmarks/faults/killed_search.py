@@ -16,11 +16,11 @@ from typing import Any
 
 from autoprune.domain.record import TrialRecord
 from autoprune.storage.study_folder import StudyFolder
-from benchmarks.claims.first_run import PROGRAM
 from benchmarks.faults.finding import Finding, keep
 from benchmarks.faults.page import PAGE, page
 from tests.postgres import missing, running_server
 
+PROGRAM = "from autoprune.cli.main import main; main()"  # what the command `autoprune` runs
 TRIALS = 16
 SPEEDUP = 1.5
 MOST_POINTS = 2.0  # of mAP50-95 between two searches that drew the same plans: fine-tunes vary

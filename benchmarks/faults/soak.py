@@ -185,7 +185,7 @@ class _Soak:
 
     def __init__(self, place: _Place, workers: int, dice: random.Random) -> None:
         self.place, self.dice = place, dice
-        self.ends, self.watch = Counter[str](), _Watch(place)
+        self.ends, self.watch, self.restarts = Counter[str](), _Watch(place), 0
         self.at_work = [self._begun(number) for number in range(workers)]
 
     def _begun(self, number: int) -> int:
@@ -203,6 +203,7 @@ class _Soak:
                 server.stop(stops.pop(0)[0])
                 time.sleep(AWAY_S)
                 server.start()
+                self.restarts += 1
             if now > next_kill:
                 kill(self.dice.choice(self.at_work))
                 next_kill = now + self.dice.uniform(*KILL_EVERY_S)
@@ -239,7 +240,8 @@ def run(minutes: float = MINUTES, workers: int = WORKERS, postgres: bool = False
         finally:
             soak.end()
         found, wrong = _judged(place, soak.watch)
-    kept_in = {"kept in": "a folder" if server is None else "PostgreSQL, restarted twice"}
+    where = "a folder" if server is None else f"PostgreSQL, restarted {soak.restarts} times"
+    kept_in = {"kept in": where}
     searches = {"minutes": minutes, "workers": workers, "searches ended": dict(soak.ends)}
     return Finding(soak.ends.total(), kept_in | searches | found, wrong)
 
