@@ -79,7 +79,10 @@ def completed(asked: Asked) -> Request:
         ConfigError: A wrong value, no such plan, or no model or data where no study names them.
     """
     if not asked.plan.is_file():
-        raise ConfigError.of("--plan", "", str(asked.plan), "a per-index YAML, as best.yaml")
+        expected = "a per-index YAML, as best.yaml"
+        if asked.plan.name == "best.yaml" and (asked.plan.parent / "study.yaml").is_file():
+            expected = "a plan; the study has none within its goal, others are in its trials/"
+        raise ConfigError.of("--plan", "", str(asked.plan), expected)
     given = {key: value for key, value in asked.settings.items() if value is not None}
     study, weights = _study_of(asked.plan)
     known = {} if study is None else _settings_of(study)

@@ -69,6 +69,14 @@ def test_a_trials_plan_has_its_own_weights(study: Path) -> None:
     assert found.weights == study / "trials" / "0007" / "model.pt"
 
 
+def test_of_a_study_without_a_plan_within_its_goal_that_is_said(study: Path) -> None:
+    (study / "best.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"expected a plan; the study has none within its goal"):
+        completed(Asked(study / "best.yaml", Path("out")))
+    with pytest.raises(ConfigError, match=r"expected a per-index YAML, as best.yaml"):
+        completed(Asked(study / "trials" / "best.yaml", Path("out")))
+
+
 def test_any_other_plan_needs_model_and_data(study: Path) -> None:
     with pytest.raises(ConfigError, match="apply: --model: got None, expected a file, as no study"):
         completed(Asked(study / "other.yaml", Path("out"), {"data": "my.yaml"}))
