@@ -426,7 +426,7 @@ ROWS = (
         ("soak", "killed_search"),
         elsewhere="two of the soak's searches ended with 1: the server went while they read trials,"
         " which is waited for since then",
-        missing="a full disk of the server, clocks that differ",
+        missing="the server restarted twice (this run did not count), its disk full, clocks that differ",
     ),
     Row(
         "F44",
