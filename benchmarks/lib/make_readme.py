@@ -533,8 +533,7 @@ def _other_families(content: dict[str, Any]) -> str:
         f" val, and the share of dense that is left; of searches the share of the dense latency as"
         f" measured, and the metric on test images (val: where there was no time for those). An"
         f" hour on one core leaves networks that are not done: what can be compared is the share"
-        f" that is left, not the level. The searches of yolo11n are of before fine-tunes had a"
-        f" falling rate and frozen norms.\n\n{shown}"
+        f" that is left, not the level.\n\n{shown}"
     )
 
 
