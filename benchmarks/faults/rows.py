@@ -68,7 +68,6 @@ ROWS = (
             "cli/test_ending.py::test_an_interrupted_search_tells_the_best_so_far_and_where_it_is",
         ),
         ("signals",),
-        missing="later moments, one for each stage, which the script names now",
     ),
     Row(
         "F4",
@@ -163,7 +162,6 @@ ROWS = (
             "latency/test_local_target.py::test_a_runner_killed_by_the_system_counts_as_out_of_memory",
         ),
         ("limits",),
-        missing="three times each; this is once",
     ),
     Row(
         "F17",
@@ -175,7 +173,6 @@ ROWS = (
             "latency/test_local_target.py::test_at_the_limit_the_runner_and_its_children_are_killed",
         ),
         ("limits", "soak"),
-        missing="three times; this is once",
     ),
     Row(
         "F18",
@@ -229,7 +226,6 @@ ROWS = (
             f"{_TRIALS}test_the_number_of_workers_changes_no_plan",
         ),
         ("seeds",),
-        missing="100 times; this is one seed with each sampler, three runs each",
     ),
     Row(
         "F25",
