@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autoprune.domain.record import TrialRecord
+from autoprune.errors import BrokenContent
 
+_PARTS = {"trial": "trials", "baseline": "baselines"}  # where a kind of record is
 _State = tuple[int, int, int]  # of a file: when it was written, its size, its number on the disk
 
 
@@ -16,9 +18,10 @@ class _Known:
 
 
 def load_record(path: Path | str) -> TrialRecord:
-    """The record in a file, as it is now.
+    """The record in a file, as it is now, in its own place.
 
     Raises:
+        BrokenContent: It is broken, or another one's, copied here.
         ConfigError: As `TrialRecord.load`.
     """
     name = str(path)
@@ -27,9 +30,17 @@ def load_record(path: Path | str) -> TrialRecord:
     if known is not None and known[0] == state:
         return known[1]
     record = TrialRecord.load(Path(path))
+    _check_place(name, record)
     if state is not None:
         _Known.records[name] = state, record
     return record
+
+
+def _check_place(path: str, record: TrialRecord) -> None:
+    part, own, _ = path.rsplit(os.sep, 2)
+    name = record.name if record.number is None else f"{record.number:04d}"
+    if name != own or not part.endswith(os.sep + _PARTS.get(record.kind, os.sep)):
+        raise BrokenContent.of(path, "name", record.name, f"the record of {own}")
 
 
 def record_files(folder: Path) -> Iterator[str]:

@@ -20,7 +20,6 @@ from autoprune.storage.yaml_io import load_yaml
 
 _PART = ".part"  # being written
 _SET_ASIDE = "record.broken.json"
-_PARTS = {"trial": "trials", "baseline": "baselines"}  # where a kind of record is
 
 
 def weights_in(folder: Path) -> list[Path]:
@@ -252,7 +251,7 @@ class StudyFolder:
         for part in ("baselines", "trials"):
             for path in sorted((self.root / part).glob("*/record.json")):
                 try:
-                    self._load(path)
+                    load_record(path)
                 except BrokenContent as error:
                     found[path] = str(error)
                 except ConfigError:
@@ -314,25 +313,11 @@ class StudyFolder:
             save_json("stages.json", self.stages, {"seconds": spent})
             self.send(self.stages)
 
-    def _load(self, path: Path | str) -> TrialRecord:
-        """A record in its own place.
-
-        Raises:
-            BrokenContent: It is another one's, copied here.
-        """
-        record = load_record(path)
-        part, own, _ = str(path).rsplit(os.sep, 2)
-        name = record.name if record.number is None else f"{record.number:04d}"
-        if name != own or not part.endswith(os.sep + _PARTS.get(record.kind, os.sep)):
-            expected = f"the record of {own}"
-            raise BrokenContent.of(str(path), "name", record.name, expected)
-        return record
-
     def _load_all(self, part: str) -> list[TrialRecord]:
         records = []
         for path in record_files(self.root / part):
             try:
-                records.append(self._load(path))
+                records.append(load_record(path))
             except BrokenContent:
                 continue  # see broken_records
             except ConfigError:

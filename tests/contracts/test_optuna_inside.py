@@ -16,6 +16,7 @@ from optuna.trial import TrialState, create_trial
 
 from autoprune.search.context.optuna_inside import (
     ASKED_OF_THE_DATABASE,
+    ask,
     at_once,
     folder_storage,
     running_trial,
@@ -126,6 +127,50 @@ def test_what_belongs_together_is_one_transaction(tmp_path: Path) -> None:
         assert found.datetime_complete is not None
         assert study.best_trials == [found]
     assert ours.get_trials() == _open(tmp_path).get_trials()
+
+
+def test_what_was_written_here_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = _open(tmp_path, folder_storage(tmp_path / "study.db"))
+    assert ours.get_trials() == []
+    storage = ours._storage
+    assert isinstance(storage, TrialStorage)
+    for method in ("_get_trials", "get_trial"):
+        monkeypatch.setattr(storage._backend, method, None)  # calling it fails
+    trial = ask(ours)
+    with at_once(ours, trial):
+        trial.suggest_categorical("width", [8, 16])
+        assert [each.number for each in ours.get_trials()] == [0]
+    (before,) = ours.get_trials(deepcopy=False)
+    with at_once(ours, trial):
+        trial.set_constraint("latency", -1.0)
+        ours.tell(trial, [1, 0.5], skip_if_finished=True)
+    assert before.state == TrialState.RUNNING, "who holds it keeps it as it was"
+    monkeypatch.undo()
+    assert ours.get_trials() == _open(tmp_path).get_trials()
+    assert ours.get_trials()[0].constraints == {"latency": -1.0}
+
+
+def test_a_trial_that_another_worker_has_told_is_not_told_again(tmp_path: Path) -> None:
+    ours = _open(tmp_path, folder_storage(tmp_path / "study.db"))
+    trial = ours.ask()
+    with at_once(ours, trial):
+        trial.suggest_categorical("width", [8, 16])
+    other = _open(tmp_path)
+    other.tell(running_trial(other, 0), [1.0, 0.5])
+    with pytest.raises(UpdateFinishedTrialError), at_once(ours, trial):
+        ours.tell(trial, [2.0, 0.1], skip_if_finished=True)
+    assert [each.values for each in ours.get_trials()] == [[1.0, 0.5]]
+
+
+def test_what_waits_is_begun_as_of_the_last_look(tmp_path: Path) -> None:
+    ours = _open(tmp_path, folder_storage(tmp_path / "study.db"))
+    ours.get_trials()
+    _open(tmp_path).enqueue_trial({"width": 16})
+    assert ask(ours).number == 1
+    ours.get_trials()
+    assert ask(ours).number == 0
 
 
 def test_of_a_body_that_fails_or_a_trial_that_is_finished_nothing_is_written(

@@ -56,6 +56,13 @@ def state_of(study: optuna.Study, trial: Trial) -> TrialState:
     return storage.get_trial(trial._trial_id).state
 
 
+def ask(study: optuna.Study) -> Trial:
+    """As `study.ask`, but of trials that wait it knows those of the last look."""
+    storage = study._storage
+    with storage.as_seen() if isinstance(storage, TrialStorage) else nullcontext():
+        return study.ask()
+
+
 def at_once(study: optuna.Study, trial: Trial) -> AbstractContextManager[None]:
     """Write what the body sets of a trial, its end included, in one transaction after the body.
 

@@ -47,8 +47,8 @@ class Writes:
 class TrialBackend(RDBStorage):
     """Optuna's own storage with three methods more, on Optuna's own tables."""
 
-    def write_trial(self, trial_id: int, writes: Writes) -> None:
-        """Write all of it, or nothing.
+    def write_trial(self, trial_id: int, writes: Writes) -> datetime | None:
+        """Write all of it, or nothing; returns when the trial ended, if it does.
 
         Raises:
             UpdateFinishedTrialError: The trial is finished.
@@ -68,8 +68,11 @@ class TrialBackend(RDBStorage):
                     self._set_trial_attr_without_commit(session, model, trial_id, key, content)
             for objective, number in enumerate(writes.values or ()):
                 self._set_trial_value_without_commit(session, trial, objective, number)
+            ended = None
             if writes.state is not None:
-                trial.state, trial.datetime_complete = writes.state, datetime.now()  # as Optuna
+                ended = datetime.now()  # as Optuna
+                trial.state, trial.datetime_complete = writes.state, ended
+        return ended
 
     def states_since(
         self, study_id: int, unfinished: set[int], since: int
@@ -128,6 +131,32 @@ class TrialBackend(RDBStorage):
         )
 
 
+def _with(trial: FrozenTrial, writes: Writes, ended: datetime | None) -> FrozenTrial:
+    """A copy of a trial with what was written of it since."""
+    stored = writes.params.items()
+    given = {name: kind.to_external_repr(value) for name, (value, kind) in stored}
+    values = trial.values if writes.values is None else [float(each) for each in writes.values]
+    return FrozenTrial(
+        number=trial.number,
+        state=trial.state if writes.state is None else writes.state,
+        value=None,
+        values=values,
+        datetime_start=trial.datetime_start,
+        datetime_complete=ended or trial.datetime_complete,
+        params={**trial.params, **given},
+        distributions={**trial.distributions, **{name: kind for name, (_, kind) in stored}},
+        user_attrs={**trial.user_attrs, **_parsed(writes.user)},
+        system_attrs={**trial.system_attrs, **_parsed(writes.system)},
+        intermediate_values=dict(trial.intermediate_values),
+        trial_id=trial._trial_id,
+    )
+
+
+def _parsed(attributes: dict[str, Any]) -> dict[str, Any]:
+    """As they come back from the database: a tuple as a list."""
+    return {key: json.loads(json.dumps(content)) for key, content in attributes.items()}
+
+
 @lru_cache(maxsize=4096)
 def _distribution(text: str) -> BaseDistribution:
     return json_to_distribution(text)
@@ -144,6 +173,7 @@ class TrialStorage(_CachedStorage):
         self._read: dict[int, FrozenTrial] = {}  # of the trials in `_kept`
         self._made: int | None = None  # the trial that this process has just made
         self._stale = False  # whether running trials are to be read again, all of each
+        self._as_seen = False  # whether the last look is good enough
 
     @contextmanager
     def at_once(self, trial_id: int) -> Iterator[None]:
@@ -161,11 +191,31 @@ class TrialStorage(_CachedStorage):
             del self._kept[trial_id]
             self._read.pop(trial_id, None)
         if writes != Writes():
-            self._backend.write_trial(trial_id, writes)
+            ended = self._backend.write_trial(trial_id, writes)
+            self._remember(trial_id, writes, ended)
+
+    def _remember(self, trial_id: int, writes: Writes, ended: datetime | None) -> None:
+        """Take what was just written into the cache, as a reader of the database would find it.
+
+        Those who hold the trial as it was keep that one.
+        """
+        with self._lock:
+            study_id, number = self._trial_id_to_study_id_and_number[trial_id]
+            trials = self._studies[study_id].trials
+            trials[number] = _with(trials[number], writes, ended)
 
     def state_of(self, trial_id: int) -> TrialState:
         """A trial's state as it is now."""
         return self._backend.state_of(trial_id)
+
+    @contextmanager
+    def as_seen(self) -> Iterator[None]:
+        """In the body, list trials as they were at the last look."""
+        self._as_seen = True
+        try:
+            yield
+        finally:
+            self._as_seen = False
 
     def reread_running(self) -> None:
         """With the next look, read what workers have noted of their running trials since."""
@@ -186,8 +236,18 @@ class TrialStorage(_CachedStorage):
         if trial_id not in self._kept:
             return super().get_trial(trial_id)
         if trial_id not in self._read:
-            self._read[trial_id] = super().get_trial(trial_id)
+            self._read[trial_id] = self._own(trial_id) or super().get_trial(trial_id)
         return self._read[trial_id]
+
+    def _own(self, trial_id: int) -> FrozenTrial | None:
+        """A copy of a trial whose plan is known here; None where it has to be read.
+
+        That another worker has finished it meanwhile is noticed when it is written.
+        """
+        with self._lock:
+            known = self._trial_id_to_study_id_and_number.get(trial_id)
+            trial = None if known is None else self._studies[known[0]].trials[known[1]]
+        return _with(trial, Writes(), None) if trial is not None and trial.params else None
 
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
         """As Optuna's, but of a running trial that still runs only the state is read.
@@ -196,6 +256,8 @@ class TrialStorage(_CachedStorage):
         for each trial of its own; the plan of one, once it is there, does not change.
         """
         study = self._studies.get(study_id)
+        if study is not None and self._as_seen:
+            return
         if study is None or not study.trials or self._stale:
             self._stale = False
             super()._read_trials_from_remote_storage(study_id)
@@ -217,7 +279,9 @@ class TrialStorage(_CachedStorage):
         if known is None:
             return True
         trial = self._studies[study_id].trials[known[1]]
-        return trial.state != state or (state == TrialState.RUNNING and not trial.params)
+        if trial.state != state:
+            return True
+        return state == TrialState.RUNNING and not trial.params and trial_id not in self._kept
 
     def _note_seen(self, study_id: int, trial_id: int) -> None:
         """Whether a trial in the cache is to be asked for again."""

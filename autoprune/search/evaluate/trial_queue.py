@@ -9,7 +9,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autoprune.domain.config import USUAL_WORKERS
-from autoprune.search.context.optuna_inside import running_trial, state_of
+from autoprune.search.context.optuna_inside import ask, running_trial, state_of
 from autoprune.search.evaluate.attempts import note_deaths
 from autoprune.storage.study_folder import StudyFolder
 
@@ -51,13 +51,13 @@ class TrialQueue:
     def next(self) -> Trial | None:
         """A new trial; None where other workers have begun the last ones."""
         if self.limit is None:
-            return self.study.ask()
+            return ask(self.study)
         running = sum(trial.state == TrialState.RUNNING for trial in self._seen)
         if self.limit - self.begun > 2 * max(USUAL_WORKERS, running):
-            return self.study.ask()
+            return ask(self.study)
         with self.folder.alone(".ask.lock"):  # no two workers begin the last one
             self.look()
-            return self.study.ask() if self.begun < self.limit else None
+            return ask(self.study) if self.begun < self.limit else None
 
     def is_running(self, trial: Trial) -> bool:
         """Whether nobody has ended it meanwhile."""

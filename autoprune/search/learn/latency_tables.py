@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -29,12 +30,14 @@ class LatencyTables:
         values: All tables, one after another, (rows,).
         strides: How far apart the rows of a parameter's positions are, (parameters, tables).
         starts: Where each table begins, (tables,).
+        steps: (parameters, positions) of all choices, one after another, each (choices,).
     """
 
     constant: float
     values: Array
     strides: Array
     starts: Array
+    steps: tuple[Array, Array]
 
     @classmethod
     def of(
@@ -74,10 +77,50 @@ class LatencyTables:
                 step *= sizes[number]
             values.append(predictor.by_convolution(kept)[:, convs].sum(axis=1))
         starts = np.cumsum([0, *map(len, values)])[:-1].astype(np.float64)
-        return cls(predictor.constant, np.concatenate(values), strides, starts)
+        return cls(predictor.constant, np.concatenate(values), strides, starts, steps_of(sizes))
 
     def ratios(self, rows: Array) -> Array:
         """Latency ratios to dense of plans, (plans, parameters) -> (plans,)."""
         places = (rows @ self.strides + self.starts).astype(np.intp)
         found: Array = self.constant + self.values[places].sum(axis=1)
         return found
+
+    def changed(self, rows: Array) -> Array:
+        """Latency ratios of all plans that differ in one parameter at most.
+
+        Args:
+            rows: Plans, (plans, parameters).
+
+        Returns:
+            In the order of `steps`, shape (plans, choices).
+        """
+        places = rows @ self.strides + self.starts
+        now = self.values[places.astype(np.intp)]
+        table, stride, position, parameter, begins = self._entries
+        moved = places[:, table] + stride * (position - rows[:, parameter])
+        differences = self.values[moved.astype(np.intp, copy=False)] - now[:, table]
+        found: Array = np.add.reduceat(differences, begins, axis=1)
+        found += self.constant + now.sum(axis=1)[:, None]
+        return found
+
+    @cached_property
+    def _entries(self) -> tuple[Array, Array, Array, Array, Array]:
+        """For each choice the tables that its parameter changes, one after another.
+
+        Returns:
+            Table, stride, position and parameter of each entry, and where each choice begins.
+        """
+        touched = [np.flatnonzero(row) for row in self.strides]
+        touched = [own if len(own) else np.zeros(1, dtype=np.intp) for own in touched]  # stride 0
+        parameters, positions = self.steps
+        counts = np.array([len(touched[parameter]) for parameter in parameters])
+        table = np.concatenate([touched[parameter] for parameter in parameters])
+        parameter, position = np.repeat(parameters, counts), np.repeat(positions, counts)
+        begins = np.cumsum([0, *counts[:-1]])
+        return table, self.strides[parameter, table], position, parameter, begins
+
+
+def steps_of(sizes: Sequence[int]) -> tuple[Array, Array]:
+    """Parameter and position of every choice, of so many of each parameter."""
+    parameters = np.repeat(np.arange(len(sizes)), sizes)
+    return parameters, np.concatenate([np.arange(size) for size in sizes])

@@ -15,7 +15,7 @@ from autoprune.domain.space import SearchSpace
 from autoprune.latency.predictor import LatencyPredictor
 from autoprune.pruning.importance import criterion_named
 from autoprune.pruning.prune import Pruner
-from autoprune.search.learn.latency_tables import LatencyTables
+from autoprune.search.learn.latency_tables import LatencyTables, steps_of
 
 Array = np.ndarray[Any, Any]
 
@@ -124,6 +124,28 @@ class Profile:
         ):
             widths[:, columns] = table[rows[:, parameter]]
         return self.predictor.predict(widths)
+
+    @cached_property
+    def steps(self) -> tuple[Array, Array]:
+        """Parameter and position of every choice, one after another, each (choices,)."""
+        return steps_of([len(offered) for offered in self.choices])
+
+    def changed_ratios(self, rows: Array) -> Array:
+        """`latency_ratios` of all plans that differ from these in one parameter at most.
+
+        Args:
+            rows: Plans, (plans, parameters).
+
+        Returns:
+            In the order of `steps`, shape (plans, choices).
+        """
+        if self._tables is not None:
+            return self._tables.changed(rows)
+        parameters, positions = self.steps
+        changed = np.repeat(rows[:, None], len(parameters), axis=1)
+        changed[:, np.arange(len(parameters)), parameters] = positions
+        ratios = self.latency_ratios(changed.reshape(-1, rows.shape[1]))
+        return ratios.reshape(len(rows), len(parameters))
 
     @cached_property
     def _tables(self) -> LatencyTables | None:

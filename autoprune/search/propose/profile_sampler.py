@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.search.learn.profile import Profile
 from autoprune.search.propose.distributions import distribution_of
+from autoprune.search.propose.plan_rows import PlanRows
 from autoprune.search.propose.solver import cheapest_plan
 
 Array = np.ndarray[Any, Any]
@@ -39,11 +40,18 @@ class ProfileSampler(BaseSampler):
         limit_ratio: Latency limit relative to the dense model; None for an accuracy goal.
         dense_map: mAP50-95 of the dense model.
         seed: Of the draws.
+        rows: The plans of trials, where another sampler of this profile has looked at them.
     """
 
     def __init__(
-        self, profile: Profile, limit_ratio: float | None, dense_map: float, seed: int
+        self,
+        profile: Profile,
+        limit_ratio: float | None,
+        dense_map: float,
+        seed: int,
+        rows: PlanRows | None = None,
     ) -> None:
+        self._rows = rows or PlanRows(profile)
         self._profile, self._limit_ratio, self._dense_map = profile, limit_ratio, dense_map
         self._dice = np.random.default_rng(seed)
         self._independent = RandomSampler(seed=seed)
@@ -86,20 +94,10 @@ class ProfileSampler(BaseSampler):
 
     def _drawn(self, study: Study, number: int) -> list[_Drawn]:
         """All other trials with a plan of ours: scored, failed, or under way in another worker."""
-        offered = [
-            (name, {width: place for place, width in enumerate(widths)}, len(widths) - 1)
-            for name, widths in zip(self._profile.names, self._profile.choices, strict=True)
-        ]
-        names, found = set(self._profile.names), []
+        found = []
         for trial in study.get_trials(deepcopy=False, states=_DRAWN):
-            params = trial.params
-            if trial.number == number or not names.issuperset(params):
-                continue
-            row = tuple(
-                places.get(params[name], -1) if name in params else widest
-                for name, places, widest in offered
-            )
-            if min(row) >= 0:
+            row = self._rows.of(trial)
+            if row is not None and trial.number != number:
                 found.append((trial, row))
         return found
 

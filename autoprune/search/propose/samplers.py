@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from autoprune.domain.table import Table
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
     from autoprune.search.learn.profile import Profile
+    from autoprune.search.propose.plan_rows import PlanRows
 
 STARTUP_TRIALS = 8  # TPE draws at random until this many trials are finished
 
@@ -29,6 +31,13 @@ class Known:
     profile: Profile
     limit_ratio: float | None
     dense_map: float
+
+    @cached_property
+    def rows(self) -> PlanRows:
+        """The trials' plans, for all samplers that are made of this."""
+        from autoprune.search.propose.plan_rows import PlanRows
+
+        return PlanRows(self.profile)
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ class SamplerSpec:
 def _profile(known: Known, seed: int) -> BaseSampler:
     from autoprune.search.propose.profile_sampler import ProfileSampler
 
-    return ProfileSampler(known.profile, known.limit_ratio, known.dense_map, seed)
+    return ProfileSampler(known.profile, known.limit_ratio, known.dense_map, seed, known.rows)
 
 
 def _tpe(known: Known, seed: int) -> BaseSampler:

@@ -14,6 +14,7 @@ Array = np.ndarray[Any, Any]
 EXCHANGE_ROUNDS = 60
 STARTS = 4  # descents from the dense plan: one by the true costs, the others by disturbed ones
 DISTURBANCE = 0.6  # of a parameter's costs, in the logarithm
+_BORDER = 2  # no exchange takes more steps than that
 LEAST_SAVING = 1e-6  # ratios that differ by less are the same
 
 
@@ -40,7 +41,8 @@ def cheapest_plan(profile: Profile, weights: Array, limit_ratio: float) -> Array
         factors = np.exp(dice.normal(0, DISTURBANCE if start else 0.0, len(costs)))
         tables.append([table * factor for table, factor in zip(costs, factors, strict=True)])
     descents = {tuple(plan): plan for plan in _greedy(profile, tables, limit_ratio)}
-    found = [_exchanged(profile, costs, plan, limit_ratio) for plan in descents.values()]
+    bordered = _bordered(costs)
+    found = [_exchanged(profile, bordered, plan, limit_ratio) for plan in descents.values()]
     plans = np.array(found)
     within = plans[profile.latency_ratios(plans) <= limit_ratio]
     if len(within):
@@ -48,15 +50,15 @@ def cheapest_plan(profile: Profile, weights: Array, limit_ratio: float) -> Array
         return best
     # No single step made those any faster; another corner may be within the limit all the same.
     narrowest = _fastest(profile, np.zeros_like(profile.dense))
-    plans = np.array([*plans, _exchanged(profile, costs, narrowest, limit_ratio)])
+    plans = np.array([*plans, _exchanged(profile, bordered, narrowest, limit_ratio)])
     fastest: Array = plans[profile.latency_ratios(plans).argmin()]
     return fastest
 
 
-def _exchanged(profile: Profile, costs: list[Array], plan: Array, limit_ratio: float) -> Array:
+def _exchanged(profile: Profile, bordered: Array, plan: Array, limit_ratio: float) -> Array:
     """The plan after all exchanges that lower its cost within the limit."""
     for _ in range(EXCHANGE_ROUNDS):
-        better = _best_exchange(profile, costs, plan, limit_ratio)
+        better = _best_exchange(profile, bordered, plan, limit_ratio)
         if better is None:
             break
         plan = better
@@ -82,72 +84,65 @@ def _fastest(profile: Profile, plan: Array) -> Array:
 
 
 def _greedy(profile: Profile, tables: list[list[Array]], limit_ratio: float) -> list[Array]:
-    """From the dense plan, one descent by each of the costs; all side by side, which is faster."""
-    latency = float(profile.latency_ratios(profile.dense[None])[0])
-    plans, latencies = [profile.dense.copy() for _ in tables], [latency] * len(tables)
-    going = [number for number in range(len(tables)) if latency > limit_ratio]
-    while going:
-        choices = [_narrower(plans[number]) for number in going]
-        predicted = profile.latency_ratios(np.concatenate(choices))
-        ends = np.cumsum([len(rows) for rows in choices])
-        parts = np.split(predicted, ends[:-1])
-        for number, rows, ratios in zip(list(going), choices, parts, strict=True):
-            best = _best_step(tables[number], plans[number], latencies[number], rows, ratios,
-                              limit_ratio)  # fmt: skip
-            if best is not None:
-                plans[number], latencies[number] = rows[best], float(ratios[best])
-            if best is None or latencies[number] <= limit_ratio:
-                going.remove(number)
-    return plans
+    """From the dense plan, one descent by each of the costs; all side by side, which is faster.
 
-
-def _best_step(
-    costs: list[Array], plan: Array, latency: float, rows: Array, ratios: Array, limit_ratio: float
-) -> int | None:
-    """The one of `rows` that saves most latency per cost; None where nothing makes it faster."""
-    if not len(rows):
-        return None
-    saved = latency - np.maximum(ratios, limit_ratio)
-    paid = _totals(costs, rows) - _total(costs, plan)
-    gain = np.where(saved > LEAST_SAVING, saved / np.maximum(paid, 1e-12), -np.inf)
-    best = int(gain.argmax())
-    return None if gain[best] == -np.inf else best
+    A step sets one parameter to any narrower width, not the next alone: latency is a staircase.
+    """
+    parameters, positions = profile.steps
+    costs = np.array([np.concatenate(each) for each in tables])
+    ends = np.cumsum([0, *map(len, profile.choices)])[:-1]  # where a parameter's costs begin
+    plans = np.repeat(profile.dense[None], len(tables), axis=0)
+    going = np.arange(len(tables))
+    while True:
+        latencies = profile.latency_ratios(plans[going])
+        slow = latencies > limit_ratio
+        going, latencies = going[slow], latencies[slow]
+        if not len(going):
+            return list(plans)
+        now, paying = plans[going], costs[going]
+        ratios = profile.changed_ratios(now)
+        saved = latencies[:, None] - np.maximum(ratios, limit_ratio)
+        paid = paying - np.take_along_axis(paying, now + ends, axis=1)[:, parameters]
+        usable = (saved > LEAST_SAVING) & (positions < now[:, parameters])
+        gain = np.where(usable, saved / np.maximum(paid, 1e-12), -np.inf)
+        best = gain.argmax(axis=1)
+        better = usable[np.arange(len(going)), best]
+        going, best = going[better], best[better]
+        plans[going, parameters[best]] = positions[best]
 
 
 def _best_exchange(
-    profile: Profile, costs: list[Array], plan: Array, limit_ratio: float
+    profile: Profile, bordered: Array, plan: Array, limit_ratio: float
 ) -> Array | None:
-    """The cheapest neighbour within the limit, if it is cheaper than the plan."""
-    rows = _neighbours(plan, profile.dense)
-    totals = _totals(costs, rows)
-    promising = totals < _total(costs, plan) - 1e-12
-    rows, totals = rows[promising], totals[promising]
-    if not len(rows):
+    """The cheapest neighbour within the limit, if it is cheaper than the plan.
+
+    Neighbours have one parameter a step or two wider, alone or with another one a step or two
+    narrower.
+    """
+    up, wider, down, narrower = _exchanges(len(plan))
+    now = bordered[np.arange(len(plan)), plan + _BORDER]
+    paid = bordered[up, plan[up] + wider + _BORDER] - now[up]
+    paid += bordered[down, plan[down] - narrower + _BORDER] - now[down]
+    cheaper = np.flatnonzero(paid < -1e-12)
+    if not len(cheaper):
         return None
+    rows, places = np.repeat(plan[None], len(cheaper), axis=0), np.arange(len(cheaper))
+    rows[places, up[cheaper]] += wider[cheaper]
+    rows[places, down[cheaper]] -= narrower[cheaper]
     fits = profile.latency_ratios(rows) <= limit_ratio
     if not fits.any():
         return None
-    best: Array = rows[fits][totals[fits].argmin()]
+    best: Array = rows[fits][paid[cheaper][fits].argmin()]
     return best
 
 
-def _narrower(plan: Array) -> Array:
-    """One parameter at every narrower width, not the next alone: latency is a staircase."""
-    changed = np.repeat(np.arange(len(plan)), plan)
-    rows = np.repeat(plan[None], len(changed), axis=0)
-    rows[np.arange(len(changed)), changed] = [place for now in plan for place in range(now)]
-    return rows
-
-
-def _neighbours(plan: Array, dense: Array) -> Array:
-    """One parameter a step or two wider, alone or with another one a step or two narrower."""
-    up, wider, down, narrower = _exchanges(len(plan))
-    there = (plan[up] + wider <= dense[up]) & (plan[down] >= narrower)
-    rows = np.repeat(plan[None], int(there.sum()), axis=0)
-    places = np.arange(len(rows))
-    rows[places, up[there]] += wider[there]
-    rows[places, down[there]] -= narrower[there]
-    return rows
+def _bordered(costs: list[Array]) -> Array:
+    """Costs as one table with infinity around them, (parameters, _BORDER + choices + _BORDER)."""
+    longest = max(map(len, costs))
+    table = np.full((len(costs), longest + 2 * _BORDER), np.inf)
+    for row, own in zip(table, costs, strict=True):
+        row[_BORDER : _BORDER + len(own)] = own
+    return table
 
 
 @lru_cache
@@ -168,12 +163,8 @@ def _with(plan: Array, parameter: int, position: int) -> Array:
 
 
 def _totals(costs: list[Array], rows: Array) -> Array:
-    """`_total` of each row, to the last bit: added in the same order."""
+    """The cost of each row, (plans, parameters) -> (plans,)."""
     totals = np.zeros(len(rows))
     for table, positions in zip(costs, rows.T, strict=True):
         totals += table[positions]
     return totals
-
-
-def _total(costs: list[Array], plan: Array) -> float:
-    return float(sum(table[position] for table, position in zip(costs, plan, strict=True)))

@@ -62,3 +62,30 @@ def test_convolutions_that_no_parameter_changes_count_as_they_are() -> None:
     widths = np.repeat(profile.least_pruned[None], len(rows), axis=0)
     widths[:, names[1][0]] = names[0][0][rows[:, 0]]
     assert tables.ratios(rows) == pytest.approx(predictor.predict(widths), rel=1e-12)
+
+
+@pytest.mark.parametrize("looked_up", [True, False])
+def test_changes_of_one_parameter_have_the_latency_of_the_plans_they_make(looked_up: bool) -> None:
+    profile = _predicted(1)[0] if looked_up else random_profile(1, step=12)
+    assert (profile._tables is not None) == looked_up
+    plans = every_plan(profile)[::97]
+    found = profile.changed_ratios(plans)
+    for plan, ratios in zip(plans, found, strict=True):
+        changed = []
+        for parameter, offered in enumerate(profile.choices):
+            for position in range(len(offered)):
+                changed.append(plan.copy())
+                changed[-1][parameter] = position
+        assert ratios == pytest.approx(profile.latency_ratios(np.array(changed)), rel=1e-12)
+
+
+def test_a_parameter_that_changes_no_latency_changes_none() -> None:
+    profile, predictor = _predicted(0)
+    nothing = (*profile.group_columns[:-1], np.array([], dtype=int))
+    tables = LatencyTables.of(predictor, profile.least_pruned, profile.group_widths, nothing)
+    assert tables is not None
+    rows = every_plan(profile)[:5]
+    own = tables.steps[0] == len(profile.choices) - 1
+    assert tables.changed(rows)[:, own] == pytest.approx(
+        np.repeat(tables.ratios(rows)[:, None], own.sum(), axis=1)
+    )
