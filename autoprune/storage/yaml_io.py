@@ -109,7 +109,7 @@ def dump_yaml(content: dict[Any, Any]) -> str:
     return yaml.dump(content, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
 
 
-def write_atomic(path: Path | str, content: str | bytes) -> None:
+def write_atomic(path: Path | str, content: str | bytes, durable: bool = True) -> None:
     """Write a file so that a reader, or a crash, sees the old file or the new one, never half.
 
     A new file gets the permissions that the umask leaves; an existing one keeps its own.
@@ -117,6 +117,8 @@ def write_atomic(path: Path | str, content: str | bytes) -> None:
     Args:
         path: Target; its folder is created.
         content: Text (written as UTF-8) or bytes.
+        durable: Whether it is on the disk afterwards, also if the power fails; a copy of what is
+            kept elsewhere need not wait for that.
 
     Raises:
         OSError: Disk full and the like; the old file stays.
@@ -131,7 +133,8 @@ def write_atomic(path: Path | str, content: str | bytes) -> None:
                 os.chmod(draft, stat.S_IMODE(path.stat().st_mode))
             stream.write(raw)
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         os.replace(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)

@@ -154,6 +154,17 @@ def test_a_private_file_is_private_while_it_is_written(
     assert modes == [0o600, 0o600]
 
 
+def test_what_is_kept_elsewhere_too_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+    monkeypatch.setattr(os, "fsync", waited.append)
+    write_atomic(tmp_path / "copy", "text", durable=False)
+    assert waited == []
+    write_atomic(tmp_path / "copy", "text")
+    assert len(waited) == 1
+
+
 WRITER = """
 import sys
 from autoprune.storage.yaml_io import write_atomic

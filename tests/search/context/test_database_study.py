@@ -41,6 +41,19 @@ def test_what_one_worker_finds_every_other_has(tmp_path: Path, database: str) ->
     assert one.trial_records() == [_trained(7)]
 
 
+@pytest.mark.parametrize("left", ["", "{"])
+def test_a_copy_that_a_power_failure_spoiled_is_taken_again(
+    tmp_path: Path, database: str, left: str
+) -> None:
+    one, two = (shared_folder(tmp_path / name, database) for name in "ab")
+    one.save_record(_trained(0))
+    two.fetch()
+    (two.trial(0) / "record.json").write_text(left)
+    again = shared_folder(tmp_path / "b", database)
+    again.fetch()
+    assert again.trial_records() == [_trained(0)]
+
+
 def test_a_record_that_goes_further_is_never_lost(tmp_path: Path, database: str) -> None:
     """Killed after writing it and before sending it; and a stale worker that comes late."""
     one = shared_folder(tmp_path / "a", database)
