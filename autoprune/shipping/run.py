@@ -9,7 +9,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from autoprune.domain.card import WORSE_POINTS, ModelCard, Score, Side, Timed, WorseClass
+from autoprune.domain.card import (
+    WORSE_POINTS,
+    FineTuneScores,
+    ModelCard,
+    Score,
+    Side,
+    Timed,
+    WorseClass,
+)
 from autoprune.domain.record import LatencyResult
 from autoprune.domain.versions import version_of
 from autoprune.latency.export import ExportedModel
@@ -93,9 +101,7 @@ def _made(ready: Ready, shop: Workshop, hands: Hands, command: list[str]) -> Mod
         for (name, (of, exported)), latency in zip(models.items(), latencies, strict=True)
     }
     checks = (
-        "every channel group has the plan's width after pruning"
-        + (", after training" if tuned is not None and tuned.kept else "")
-        + " and after the .pt was loaded again",
+        widths_checked(tuned),
         said_shipped,
         said_dense,
     )
@@ -131,6 +137,15 @@ def _made(ready: Ready, shop: Workshop, hands: Hands, command: list[str]) -> Mod
     write_atomic(shop.output / "card.md", card_text(card))
     card.save(shop.output / CARD)  # last: it says that the bundle is finished
     return card
+
+
+def widths_checked(tuned: FineTuneScores | None) -> str:
+    """When the widths of what ships were held against the plan's."""
+    trained = ", after training" if tuned is not None and tuned.kept else ""
+    return (
+        f"every channel group has the plan's width after pruning{trained} and after the .pt was"
+        " loaded again"
+    )
 
 
 def _write_files(ready: Ready, shop: Workshop, weights: Path, shipped: ExportedModel) -> list[str]:

@@ -17,6 +17,7 @@ from autoprune.evaluation.checkpoint import load_yolo
 from autoprune.evaluation.dataset import inspect_data
 from autoprune.pruning.prune import uniform_plan, widths_of
 from autoprune.shipping import steps
+from autoprune.shipping.run import widths_checked
 from autoprune.shipping.workshop import Workshop
 
 
@@ -78,3 +79,9 @@ def test_without_a_fine_tune_nothing_is_compared(tmp_path: Path) -> None:
 def test_equal_scores_keep_what_was_trained() -> None:
     assert FineTuneScores(before=0.5, after=0.5).kept
     assert not FineTuneScores(before=0.5, after=0.499).kept
+
+
+def test_the_card_speaks_of_training_only_where_what_was_trained_ships() -> None:
+    assert "after training" in widths_checked(FineTuneScores(before=0.5, after=0.6))
+    for tuned in (None, FineTuneScores(before=0.5, after=0.4)):
+        assert "after training" not in widths_checked(tuned)
