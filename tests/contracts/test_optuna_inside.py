@@ -164,6 +164,18 @@ def test_a_trial_that_another_worker_has_told_is_not_told_again(tmp_path: Path) 
     assert [each.values for each in ours.get_trials()] == [[1.0, 0.5]]
 
 
+def test_a_plan_that_another_worker_drew_for_the_same_trial_stands(tmp_path: Path) -> None:
+    ours = _open(tmp_path, folder_storage(tmp_path / "study.db"))
+    trial = ours.ask()
+    theirs = _open(tmp_path, folder_storage(tmp_path / "study.db"))
+    for study, mine, width in ((theirs, running_trial(theirs, 0), 16), (ours, trial, 8)):
+        with at_once(study, mine):
+            mine.suggest_categorical("width", [8, 16])
+            study._storage._kept[mine._trial_id].params["width"] = width // 16, WIDTHS  # type: ignore[attr-defined]
+    for study in (ours, theirs, _open(tmp_path)):
+        assert study.get_trials()[0].params == {"width": 16}
+
+
 def test_what_waits_is_begun_as_of_the_last_look(tmp_path: Path) -> None:
     ours = _open(tmp_path, folder_storage(tmp_path / "study.db"))
     ours.get_trials()

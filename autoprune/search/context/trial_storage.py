@@ -10,69 +10,57 @@ import copy
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import or_
+from sqlalchemy import insert, or_, select, update
+
+from autoprune.search.context.trial_writes import Writes, param_rows, with_writes
 
 _FEW = 200  # trials that are read by their numbers; of more than that, all are read
-
-
-@dataclass
-class Writes:
-    """What is to be written of one trial.
-
-    Attributes:
-        params: Name -> (value as it is stored, distribution).
-        user, system: Attributes.
-        state: The trial's last one; None while it runs.
-        values: Of a trial that is complete.
-    """
-
-    params: dict[str, tuple[float, BaseDistribution]] = field(default_factory=dict)
-    user: dict[str, Any] = field(default_factory=dict)
-    system: dict[str, Any] = field(default_factory=dict)
-    state: TrialState | None = None
-    values: Sequence[float] | None = None
 
 
 class TrialBackend(RDBStorage):
     """Optuna's own storage with three methods more, on Optuna's own tables."""
 
     def write_trial(self, trial_id: int, writes: Writes) -> datetime | None:
-        """Write all of it, or nothing; returns when the trial ended, if it does.
+        """Write all of it, or nothing.
+
+        Returns:
+            When. None where nothing was written, since the trial has such parameters: another
+            worker's, or ours, if the answer to a first call was lost.
 
         Raises:
             UpdateFinishedTrialError: The trial is finished.
         """
+        trial: Any = models.TrialModel
+        own, written = trial.trial_id == trial_id, list[datetime]()
         with _create_scoped_session(self.scoped_session, True) as session:
-            trial: Any = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
-            self.check_trial_is_updatable(trial_id, trial.state)
-            for name, (value, distribution) in writes.params.items():
-                text = distribution_to_json(distribution)
-                row = {"param_name": name, "param_value": value, "distribution_json": text}
-                session.add(models.TrialParamModel(trial_id=trial_id, **row))
+            state = session.execute(select(trial.state).where(own).with_for_update()).scalar_one()
+            self.check_trial_is_updatable(trial_id, state)
+            if rows := param_rows(trial_id, writes):
+                session.execute(insert(models.TrialParamModel.__table__), rows)
             for model, attributes in (
                 (models.TrialUserAttributeModel, writes.user),
                 (models.TrialSystemAttributeModel, writes.system),
             ):
                 for key, content in attributes.items():
                     self._set_trial_attr_without_commit(session, model, trial_id, key, content)
-            for objective, number in enumerate(writes.values or ()):
-                self._set_trial_value_without_commit(session, trial, objective, number)
-            ended = None
+            if rows := _value_rows(trial_id, writes.values or ()):
+                session.execute(insert(models.TrialValueModel.__table__), rows)
+            now = datetime.now()  # as Optuna
             if writes.state is not None:
-                ended = datetime.now()  # as Optuna
-                trial.state, trial.datetime_complete = writes.state, ended
-        return ended
+                changed = {"state": writes.state, "datetime_complete": now}
+                session.execute(update(trial.__table__).where(own).values(changed))
+            written.append(now)
+        return written[0] if written else None  # the rows were refused
 
     def states_since(
         self, study_id: int, unfinished: set[int], since: int
@@ -131,30 +119,14 @@ class TrialBackend(RDBStorage):
         )
 
 
-def _with(trial: FrozenTrial, writes: Writes, ended: datetime | None) -> FrozenTrial:
-    """A copy of a trial with what was written of it since."""
-    stored = writes.params.items()
-    given = {name: kind.to_external_repr(value) for name, (value, kind) in stored}
-    values = trial.values if writes.values is None else [float(each) for each in writes.values]
-    return FrozenTrial(
-        number=trial.number,
-        state=trial.state if writes.state is None else writes.state,
-        value=None,
-        values=values,
-        datetime_start=trial.datetime_start,
-        datetime_complete=ended or trial.datetime_complete,
-        params={**trial.params, **given},
-        distributions={**trial.distributions, **{name: kind for name, (_, kind) in stored}},
-        user_attrs={**trial.user_attrs, **_parsed(writes.user)},
-        system_attrs={**trial.system_attrs, **_parsed(writes.system)},
-        intermediate_values=dict(trial.intermediate_values),
-        trial_id=trial._trial_id,
-    )
-
-
-def _parsed(attributes: dict[str, Any]) -> dict[str, Any]:
-    """As they come back from the database: a tuple as a list."""
-    return {key: json.loads(json.dumps(content)) for key, content in attributes.items()}
+def _value_rows(trial_id: int, values: Sequence[float]) -> list[dict[str, Any]]:
+    """Rows of a trial's values."""
+    rows = []
+    for objective, each in enumerate(values):
+        value, kind = models.TrialValueModel.value_to_stored_repr(each)
+        place = {"trial_id": trial_id, "objective": objective}
+        rows.append({**place, "value": value, "value_type": kind})
+    return rows
 
 
 @lru_cache(maxsize=4096)
@@ -191,10 +163,11 @@ class TrialStorage(_CachedStorage):
             del self._kept[trial_id]
             self._read.pop(trial_id, None)
         if writes != Writes():
-            ended = self._backend.write_trial(trial_id, writes)
-            self._remember(trial_id, writes, ended)
+            written = self._backend.write_trial(trial_id, writes)
+            if written is not None:
+                self._remember(trial_id, writes, written)
 
-    def _remember(self, trial_id: int, writes: Writes, ended: datetime | None) -> None:
+    def _remember(self, trial_id: int, writes: Writes, written: datetime) -> None:
         """Take what was just written into the cache, as a reader of the database would find it.
 
         Those who hold the trial as it was keep that one.
@@ -202,7 +175,7 @@ class TrialStorage(_CachedStorage):
         with self._lock:
             study_id, number = self._trial_id_to_study_id_and_number[trial_id]
             trials = self._studies[study_id].trials
-            trials[number] = _with(trials[number], writes, ended)
+            trials[number] = with_writes(trial_id, trials[number], writes, written)
 
     def state_of(self, trial_id: int) -> TrialState:
         """A trial's state as it is now."""
@@ -247,7 +220,9 @@ class TrialStorage(_CachedStorage):
         with self._lock:
             known = self._trial_id_to_study_id_and_number.get(trial_id)
             trial = None if known is None else self._studies[known[0]].trials[known[1]]
-        return _with(trial, Writes(), None) if trial is not None and trial.params else None
+        return (
+            with_writes(trial_id, trial, Writes()) if trial is not None and trial.params else None
+        )
 
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
         """As Optuna's, but of a running trial that still runs only the state is read.
