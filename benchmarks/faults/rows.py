@@ -66,6 +66,7 @@ ROWS = (
         (
             f"{_EVALUATE}test_processes_end.py::test_no_worker_outlives_its_search",
             "cli/test_ending.py::test_an_interrupted_search_tells_the_best_so_far_and_where_it_is",
+            "cli/test_exit_codes.py::test_an_interrupt_after_the_end_disturbs_nothing",
         ),
         ("signals",),
     ),
