@@ -1,4 +1,4 @@
-"""F1, F39: a real search killed 20 times and continued: nothing lost, no process or litter left."""
+"""F1, F39: a real search killed 8 times and continued: nothing lost, no process or litter left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoprune.domain.record import TrialRecord
 from benchmarks.faults.finding import Finding
 from benchmarks.faults.real_search import TRIALS, RealSearch
 
-KILLS = 20
+KILLS = 8
 LIVES_S = (0.0, 20.0)
 YOUNG_S = 61.0  # a temporary folder younger than a minute may just be in the making
 LISTED = re.compile(
