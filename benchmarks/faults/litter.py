@@ -78,4 +78,10 @@ def _bytes(folder: Path) -> int:
 
 def _unlisted(study: Path) -> list[str]:
     names = [str(path.relative_to(study)) for path in study.rglob("*") if path.is_file()]
-    return [name for name in names if not LISTED.fullmatch(name) and Path(name).name != ".lock"]
+    return [name for name in names if not LISTED.fullmatch(name) and not _is_lock(study / name)]
+
+
+def _is_lock(path: Path) -> bool:
+    """Whether it is what processes lock: hidden, empty, and kept, for the next one to lock."""
+    hidden = path.name.startswith(".") and path.name.endswith(".lock")
+    return hidden and not path.stat().st_size
