@@ -279,7 +279,11 @@ def main() -> None:
     """Entry point of the `autoprune` command."""
     _hide_password()
     signal.signal(signal.SIGTERM, _interrupt)
-    app()
+    try:
+        app()
+    finally:  # only its temporary files are left to remove: its exit code is what it came to
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _hide_password() -> None:

@@ -47,7 +47,8 @@ def _figure(row: Row, results: dict[str, Any]) -> str:
         parts.append(f"{script}:{holds} {found['injected']} times; {said}")
     parts += [row.elsewhere] * bool(row.elsewhere)
     parts += [f"not shown: {row.missing}"] * bool(row.missing)
-    return ". ".join(part[0].upper() + part[1:] for part in parts).replace("|", "/")
+    text = ". ".join(part[0].upper() + part[1:] for part in parts)
+    return " ".join(text.replace("|", "/").split())
 
 
 def _plain(value: Any) -> str:

@@ -17,7 +17,17 @@ from tests.test_end_to_end import ARGUMENTS, PROGRAM, SPACE
 
 TRIALS = 8
 # What the command line does before it imports Ultralytics, which `PROGRAM` imports at once.
-_FIRST = "from autoprune.evaluation.quiet import prepare_environment; prepare_environment()\n"
+FIRST = "from autoprune.evaluation.quiet import prepare_environment; prepare_environment()\n"
+
+
+def tiny_files(root: Path) -> tuple[Path, Path]:
+    """The data YAML of a small set and a space of few widths, made in `root` where missing."""
+    data, space = root / "tiny-set" / "data.yaml", root / "space.yaml"
+    if not data.exists():
+        splits = {"train": Split(7, 32), "val": Split(8, 16), "test": Split(9, 12)}
+        write_detection_set(data.parent, splits)
+        space.write_text(SPACE)
+    return data, space
 
 
 class RealSearch:
@@ -30,18 +40,16 @@ class RealSearch:
 
     def __init__(self, root: Path, before: tuple[str, ...] = ()) -> None:
         self.root, self.before = root, before
-        splits = {"train": Split(7, 32), "val": Split(8, 16), "test": Split(9, 12)}
-        write_detection_set(root / "tiny-set", splits)
-        (root / "space.yaml").write_text(SPACE)
+        self.data, self.space = tiny_files(root)
         for name in ("home", "tmp"):
             (root / name).mkdir()
         self.study = StudyFolder(root / "studies" / "tiny")
 
     def begin(self, *more: str) -> subprocess.Popen[str]:
         """Begin or continue it, by the same command."""
-        data = str(self.root / "tiny-set" / "data.yaml")
-        files = ("--model", str(demo_checkpoint()), "--data", data, "--space", "space.yaml")
-        program = (sys.executable, "-W", "ignore", "-c", _FIRST + PROGRAM, "search")
+        model, data, space = str(demo_checkpoint()), str(self.data), str(self.space)
+        files = ("--model", model, "--data", data, "--space", space)
+        program = (sys.executable, "-W", "ignore", "-c", FIRST + PROGRAM, "search")
         return subprocess.Popen(
             [*self.before, *program, *files, *ARGUMENTS, "--trials", str(TRIALS), *more],
             cwd=self.root,

@@ -44,6 +44,7 @@ ROWS = (
             f"{_TRIALS}test_a_record_written_before_the_kill_is_told_without_a_second_evaluation",
         ),
         ("kills", "litter"),
+        elsewhere="litter's kills came before the first trial: its part is what is left behind",
     ),
     Row(
         "F2",
@@ -66,6 +67,7 @@ ROWS = (
         (
             f"{_EVALUATE}test_processes_end.py::test_no_worker_outlives_its_search",
             "cli/test_ending.py::test_an_interrupted_search_tells_the_best_so_far_and_where_it_is",
+            "cli/test_exit_codes.py::test_an_interrupt_after_the_end_disturbs_nothing",
         ),
         ("signals",),
     ),

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from benchmarks.faults.finding import Finding
-from benchmarks.faults.real_search import RealSearch
+from benchmarks.faults.real_search import TRIALS, RealSearch
 
 # What of the study must be there; then it goes on for a moment and is interrupted.
 MOMENTS = (
@@ -19,6 +19,7 @@ MOMENTS = (
 )  # fmt: skip
 DENSE = "dense/record.json"
 LATER_S, MOST_S = 3.0, 15.0
+MORE = 2  # trials that each run adds, so that none has ended before it is interrupted
 INTERRUPTED = 130
 
 
@@ -29,7 +30,7 @@ def run(times: int = len(MOMENTS)) -> Finding:
         search = RealSearch(Path(folder))
         for number, moment in enumerate(MOMENTS[:times]):
             kind = (signal.SIGINT, signal.SIGTERM)[number % 2]
-            process = search.begin()
+            process = search.begin("--trials", str(TRIALS + MORE * number))
             search.wait_until_at_work(process)
             _wait_for(search, process, moment)
             time.sleep(dice.uniform(0, LATER_S))
@@ -54,7 +55,7 @@ def run(times: int = len(MOMENTS)) -> Finding:
             if seconds[-1] > MOST_S:
                 wrong.append(f"{moment}: {seconds[-1]} s until the exit")
             wrong += [f"{moment}: {one} is left" for one in left]
-        last = search.begin()
+        last = search.begin("--trials", str(TRIALS + MORE * len(MOMENTS)))
         _, err = last.communicate()
         if last.returncode not in (0, 3):
             wrong.append(f"the last run: exit {last.returncode}: {err[-300:]}")

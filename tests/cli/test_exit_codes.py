@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +149,16 @@ def test_how_odd_the_images_may_be_is_asked_by_two_options(
     for flags in ([], ["--allow-broken", "7"], ["--allow-unlabelled", "95"]):
         assert CliRunner().invoke(app, ["search", "--speedup", "2", *flags]).exit_code == 2
     assert seen == [Tolerated(5, 90), Tolerated(7, 90), Tolerated(5, 95)]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_after_the_end_disturbs_nothing(name: str) -> None:
+    program = (
+        "import atexit, os, signal\n"
+        "from autoprune.cli.main import main\n"
+        f"atexit.register(lambda: os.kill(os.getpid(), signal.{name}))\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program, "--help"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "search" in done.stdout
