@@ -12,9 +12,10 @@ from typing import Any
 
 from autoprune.domain.record import TrialRecord
 from benchmarks.faults.finding import Finding
-from benchmarks.faults.real_search import TRIALS, RealSearch
+from benchmarks.faults.real_search import RealSearch
 
 KILLS = 8
+MORE = 3  # trials that each run adds, so that none has scored all before it is killed
 LIVES_S = (0.0, 20.0)
 SOON_S = (0.0, 2.0)  # after another trial is there, which every second kill waits for
 YOUNG_S = 61.0  # a temporary folder younger than a minute may just be in the making
@@ -32,14 +33,15 @@ def run(kills: int = KILLS) -> Finding:
     known: dict[str, TrialRecord] = {}
     with tempfile.TemporaryDirectory() as folder:
         search = RealSearch(Path(folder))
-        hit = orphans = 0  # a search that had ended is not hit
+        hit = orphans = wanted = 0  # a search that had ended is not hit
         trials: list[int] = []
         for killed in range(1, kills + 1):
-            process = search.begin()
+            wanted = MORE * killed
+            process = search.begin("--trials", str(wanted))
             if killed % 4:  # else also while it loads and checks
                 search.wait_until_at_work(process)
             if killed % 2:
-                _wait_for_a_trial(search, process, len(known))
+                _wait_for_a_trial(search, process, min(len(known) + 1, wanted))
             time.sleep(dice.uniform(*(SOON_S if killed % 2 else LIVES_S)))
             hit += process.poll() is None
             process.kill()
@@ -52,13 +54,13 @@ def run(kills: int = KILLS) -> Finding:
             known = now
             trials.append(len(known))
         time.sleep(YOUNG_S)
-        last = search.begin()
+        last = search.begin("--trials", str(wanted))
         _, said = last.communicate()
         if last.returncode not in (0, 3):
             wrong.append(f"the last run: exit {last.returncode}: {said[-300:]}")
         records = search.study.trial_records()
-        if [each.number for each in records] != list(range(TRIALS)):
-            wrong.append(f"{len(records)} records of {TRIALS} trials")
+        if [each.number for each in records] != list(range(wanted)):
+            wrong.append(f"{len(records)} records of {wanted} trials")
         left, odd = _bytes(search.root / "tmp"), _unlisted(search.study.root)
         wrong += [f"{left} bytes in the temporary folder"] * bool(left)
         wrong += [f"not in README's list: {name}" for name in odd]
@@ -68,10 +70,9 @@ def run(kills: int = KILLS) -> Finding:
     return Finding(hit, found, wrong)
 
 
-def _wait_for_a_trial(search: RealSearch, process: subprocess.Popen[str], known: int) -> None:
-    """Until more trials are recorded than before, all are, or the process has ended."""
-    most = min(known + 1, TRIALS)
-    while process.poll() is None and len(search.study.trial_records()) < most:
+def _wait_for_a_trial(search: RealSearch, process: subprocess.Popen[str], count: int) -> None:
+    """Until so many trials are recorded, or the process has ended."""
+    while process.poll() is None and len(search.study.trial_records()) < count:
         time.sleep(0.05)
 
 

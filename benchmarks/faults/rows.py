@@ -44,7 +44,6 @@ ROWS = (
             f"{_TRIALS}test_a_record_written_before_the_kill_is_told_without_a_second_evaluation",
         ),
         ("kills", "litter"),
-        elsewhere="litter's kills came before the first trial: its part is what is left behind",
     ),
     Row(
         "F2",
