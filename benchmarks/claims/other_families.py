@@ -1,20 +1,23 @@
 """Claim: other families prune as YOLOv8 does, with the same engine and no rule of their own.
 
     python benchmarks/claims/other_families.py yolo11n yolo26n [--epochs 20] [--images 2400]
-        [--shares 0.6 0.45] [--timeout 460] [--folder DIR] [--only train|quality|search]
+        [--shares 0.6 0.45] [--timeout 460] [--folder DIR] [--only train|quality|search|as-long]
         [--label TEXT] [--save]
 
 Each stock model is trained from random weights on the demo's generated images, at 128 px and then
 at 192, for an hour on a core, since nothing is downloaded. Then one ratio for all indices is pruned
 without training, by obs and compensation, by L2 and at random, batch norms recalibrated for the
 two; and each share of the dense latency is searched for, as a user would; where a search had no
-time to train a uniform plan, it is continued for that. Let nothing else run during the searches.
+time to train a uniform plan, it is continued for that. Where the uniform plan saw more images in
+its fine-tune than the plan found, that one is trained again for as many epochs (as-long: of the
+searches that are in the folder and in the results file). Let nothing else run during the searches.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from ultralytics import YOLO  # noqa: E402
 
 from autoprune.demo.dataset import SPLITS, Split, write_detection_set  # noqa: E402
 from autoprune.demo.train_checkpoint import COMMON, FINAL_IMGSZ_PX, STAGES  # noqa: E402
+from autoprune.domain.record import SHORT, TrialRecord  # noqa: E402
 from autoprune.evaluation.checkpoint import load_yolo  # noqa: E402
 from autoprune.evaluation.dataset import inspect_data  # noqa: E402
 from autoprune.evaluation.model_task import model_task  # noqa: E402
@@ -37,8 +41,10 @@ from autoprune.evaluation.validate import validate  # noqa: E402
 from autoprune.pruning.prune import Pruner, uniform_plan  # noqa: E402
 from autoprune.search.context.calibration_images import calibration_images  # noqa: E402
 from autoprune.search.learn.calibration import calibrate  # noqa: E402
+from autoprune.storage.study_folder import StudyFolder  # noqa: E402
 from benchmarks.lib.masks import write_mask_set  # noqa: E402
 from benchmarks.lib.provenance import RESULTS, provenance, save_results  # noqa: E402
+from benchmarks.lib.short_fine_tunes import Bench  # noqa: E402
 from benchmarks.lib.user_search import search_share, with_uniform  # noqa: E402
 
 RATIOS = (0.15, 0.30, 0.45)
@@ -55,7 +61,7 @@ def main() -> None:
     parser.add_argument("--shares", type=float, nargs="+", default=[0.6, 0.45])
     parser.add_argument("--timeout", type=float, default=460.0, help="s, of each search")
     parser.add_argument("--folder", type=Path, default=Path("studies/other-families"))
-    parser.add_argument("--only", choices=("train", "quality", "search"))
+    parser.add_argument("--only", choices=("train", "quality", "search", "as-long"))
     parser.add_argument("--label", help="of one model's row: another training of it, say")
     parser.add_argument("--save", action="store_true", help="write the results file")
     asked = parser.parse_args()
@@ -75,6 +81,11 @@ def main() -> None:
             row["searches"] = [
                 searched(dense, data, share, asked.timeout, asked.folder) for share in asked.shares
             ]
+        if asked.only in (None, "search", "as-long"):
+            row["searches"] = [
+                search | as_long(dense, data, search, asked.folder)
+                for search in row.get("searches") or _known_rows()[row["model"]]["searches"]
+            ]
         rows.append(row)
     if asked.save:
         content = {
@@ -88,14 +99,19 @@ def main() -> None:
 
 def _added(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of the results file with what is new in these, model by model."""
-    file = RESULTS / "other_families.json"
-    known = json.loads(file.read_text())["rows"] if file.exists() else []
-    found = {row["model"]: row for row in known if "epochs" in row}
+    found = _known_rows()
     for row in rows:
         same = found.get(row["model"], {})
         kept = same if all(same.get(key) == row[key] for key in _TRAINING) else {}
         found[row["model"]] = {**kept, **row}
     return list(found.values())
+
+
+def _known_rows() -> dict[str, dict[str, Any]]:
+    """Model -> its row in the results file."""
+    file = RESULTS / "other_families.json"
+    known = json.loads(file.read_text())["rows"] if file.exists() else []
+    return {row["model"]: row for row in known if "epochs" in row}
 
 
 def data_yaml(name: str, folder: Path, images: int) -> Path:
@@ -153,6 +169,34 @@ def searched(
         row["uniform"] = with_uniform(dense, data, share, 0, timeout_s, studies)
     print(f"{name} at {share:g}: {row['best']}, uniform {row['uniform']}", flush=True)
     return row
+
+
+def as_long(dense: Path, data: Path, search: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The plan that a search found, fine-tuned for as many epochs as the uniform plan was.
+
+    Nothing where it was, or where there is no such plan or study.
+    """
+    place = folder / f"{dense.parents[1].name}-{search['share']:g}"
+    studies = [StudyFolder(file.parent) for file in place.glob("*/study.yaml")]
+    records = {record.name: record for study in studies for record in _records(study)}
+    best, uniform = (records.get((search[side] or {}).get("name")) for side in ("best", "uniform"))
+    if best is None or uniform is None:
+        return {}
+    own, other = best.at_rung(SHORT), uniform.at_rung(SHORT)
+    if own is None or other is None or own.images_seen >= other.images_seen:
+        return {}
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Bench(dense, data, Path(scratch))
+        pruned = bench.pruner.prune(best.pruning_plan())
+        untrained = bench.map_of(pruned, "val")
+        tuned = bench.trained(pruned, untrained, 0, epochs=other.epochs)
+        found = {"epochs": other.epochs, "untrained": untrained, **bench.scores(tuned.module)}
+    print(f"{best.name} for {search['share']:g}, as long as {uniform.name}: {found}", flush=True)
+    return {"as_long": found}
+
+
+def _records(study: StudyFolder) -> list[TrialRecord]:
+    return [*study.baseline_records(), *study.trial_records()]
 
 
 if __name__ == "__main__":

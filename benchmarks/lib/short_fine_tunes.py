@@ -11,6 +11,7 @@ from autoprune.domain.plan import PruningPlan
 from autoprune.evaluation.checkpoint import load_yolo, trained_image_size
 from autoprune.evaluation.dataset import inspect_data
 from autoprune.evaluation.fine_tune import FineTuned, FineTuneSettings, fine_tune
+from autoprune.evaluation.model_task import model_task
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.training_loss import sample_images
 from autoprune.evaluation.validate import validate
@@ -36,7 +37,7 @@ class Bench:
     def __init__(self, model: Path, data: Path, scratch: Path) -> None:
         self.scratch = scratch
         self.yolo = load_yolo(model)
-        self.data = inspect_data(data)
+        self.data = inspect_data(data, task=model_task(self.yolo.model).name)
         self.imgsz = max(trained_image_size(self.yolo))
         images = calibration_images(self.imgsz)
         known = calibrate(self.yolo.model, self.data, self.imgsz, images)
