@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -96,7 +97,7 @@ class Limit:
     dense_ms: float
     dense_map: float
 
-    @property
+    @cached_property
     def latency_ms(self) -> float | None:
         """The latency limit; None for an accuracy goal, which sets none."""
         return self.goal.budget_ms(self.dense_ms)
@@ -106,7 +107,7 @@ class Limit:
         """The latency limit relative to the dense model; None for an accuracy goal."""
         return None if self.latency_ms is None else self.latency_ms / self.dense_ms
 
-    @property
+    @cached_property
     def least_map(self) -> float:
         """The lowest mAP50-95 on val that an accuracy goal allows; 0 for a latency goal."""
         return self.dense_map - self.goal.value / 100 if self.goal.kind == "max_drop" else 0.0
@@ -197,7 +198,7 @@ class Standing:
         kept = self.record.kept_score
         return kept.metrics.map50_95 if kept else self.record.untrained_map50_95 or 0.0
 
-    @property
+    @cached_property
     def latency_ms(self) -> float:
         """As confirmed, else as measured, else as predicted; 0 where unknown."""
         measured = self.record.confirmed or self.record.latency

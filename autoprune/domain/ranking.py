@@ -86,11 +86,10 @@ def best_known(records: Iterable[TrialRecord], limit: Limit) -> Standing | None:
     every = list(records)
     if (best := best_so_far(every, limit)) is not None:
         return Standing(best, limit.judge(best))
-    hopeful = [each for each in promising(every, limit) if limit.judge(each) > Evidence.NONE]
+    hopeful = promising(every, limit)
     measured = [each for each in hopeful if each.latency is not None]
-    for each in (*measured, *hopeful):
-        return Standing(each, limit.judge(each))
-    return None
+    judged = ((each, limit.judge(each)) for each in (*measured, *hopeful))
+    return next((Standing(*each) for each in judged if each[1] > Evidence.NONE), None)
 
 
 def standing(best: list[TrialRecord], limit: Limit) -> Standing | None:

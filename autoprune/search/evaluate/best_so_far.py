@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from autoprune.domain.front import untrained_volume
 from autoprune.domain.goal import Evidence, Standing
 from autoprune.domain.progress import Moment, append_moment
 from autoprune.domain.ranking import best_known
+from autoprune.domain.record import TrialRecord
 from autoprune.search.context.workbench import Checked, Measured
 from autoprune.storage.yaml_io import write_atomic
 
@@ -29,9 +31,13 @@ class BestSoFar:
         self._spent_s = sum(bench.folder.stage_seconds().values())  # in stages that are over
         self._began = time.monotonic()
 
-    def update(self) -> Standing | None:
-        """Look at the records again, and show what is best now; None where nothing is yet."""
-        best = best_known(self.bench.records(), self.bench.limit)
+    def update(self, records: Iterable[TrialRecord] | None = None) -> Standing | None:
+        """Show what is best now; None where nothing is yet.
+
+        Args:
+            records: All there are; None to look at them again.
+        """
+        best = best_known(self.bench.records() if records is None else records, self.bench.limit)
         if best is not None:
             self.show(best)
         return best

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 import optuna
@@ -26,6 +27,7 @@ from autoprune.search.context.optuna_inside import at_once
 from autoprune.search.context.workbench import Informed
 from autoprune.search.evaluate.best_so_far import BestSoFar
 from autoprune.search.evaluate.candidate import Candidate, evaluate_untrained
+from autoprune.search.evaluate.known_plans import KnownPlans
 from autoprune.search.evaluate.reuse import count_taken
 from autoprune.search.evaluate.trial_queue import TrialQueue
 from autoprune.search.evaluate.workers import Workers
@@ -85,7 +87,8 @@ class TrialLoop:
         self.queue = TrialQueue(study, bench.folder, self.limit)
         self._open: dict[int, _Open] = {}
         self._adopts_at = 0.0
-        self._signatures: dict[str, object] = {}
+        self._known = KnownPlans(bench.pruner)
+        self._listed: list[TrialRecord] = []  # what the last look at the records found
 
     @property
     def ahead(self) -> int:
@@ -169,7 +172,9 @@ class TrialLoop:
                 with at_once(self.study, trial):
                     plan = self._draw(trial)
                     attempts = self.queue.count_attempt(trial)
-                self._wait_for_the_same(plan)
+                shared = self.queue.unfinished(self._open)  # trials of other workers
+                if self._wait_for_the_same(plan) or own is None or shared:
+                    self._records()  # what was listed last may be too old
                 self.listener.candidate(f"trial {trial.number}", trial.number + 1, self.limit)
                 result = self._result(trial, plan)
                 opened = _Open(trial, plan, lock.pop_all(), result, attempts)
@@ -184,16 +189,17 @@ class TrialLoop:
         path = bench.folder.trial(number) / "record.json"
         if path.exists():  # measured, but its search died before Optuna was told
             return _done(TrialRecord.load(path))
-        if (known := self._known(plan)) is not None:
-            record = _copy_of(known, number)
+        earlier = self._known.earlier(plan, (*self.baselines, *self._listed))
+        if earlier is not None:
+            record = _copy_of(earlier, number)
             plan.save(path.with_name("plan.yaml"))
             bench.folder.save_record(record)
             return _done(record)
         candidate = Candidate("trial", f"trial {number}", number, plan)
         return self.workers.begin(evaluate_untrained, candidate)
 
-    def _wait_for_the_same(self, plan: PruningPlan) -> None:
-        """One plan is not scored twice side by side."""
+    def _wait_for_the_same(self, plan: PruningPlan) -> bool:
+        """One plan is not scored twice side by side; whether it is being scored."""
         signature = self.bench.pruner.signature(plan)
         same = [
             each.result
@@ -202,6 +208,7 @@ class TrialLoop:
         ]
         while not all(result.done() for result in same):
             self.workers.wait([result for result in same if not result.done()])
+        return bool(same)
 
     def _make_room(self) -> None:
         """Wait until a worker is free and so few results are untold that a plan may be drawn."""
@@ -226,23 +233,26 @@ class TrialLoop:
         del self._open[number]
         done.lock.close()
 
-    def _show_done(self) -> None:
-        """Take note of results, in the order of the trials."""
-        for _, each in sorted(self._open.items()):
-            if not each.result.done():
-                return
-            if not each.shown:
-                each.shown = True
-                record = each.result.result()
-                self.listener.result(record, self.best.update())
-                self.streak.note(record)
+    def _show_done(self) -> list[TrialRecord] | None:
+        """Take note of results, in the order of the trials; the records, if that took a look."""
+        in_order = [each for _, each in sorted(self._open.items())]
+        done = takewhile(lambda each: each.result.done(), in_order)
+        if not (news := [each for each in done if not each.shown]):
+            return None
+        records = self._records()
+        for each in news:
+            each.shown = True
+            record = each.result.result()
+            self.listener.result(record, self.best.update((*self.baselines, *records)))
+            self.streak.note(record)
+        return records
 
     def _stop_reason(self) -> str | None:
         self.queue.look()
         self._adopt_unfinished()
         self._make_room()
-        self._show_done()
-        started, finished = self.queue.begun, self._records()
+        finished = self._show_done() or self._records()
+        started = self.queue.begun
         if self.limit is not None:
             if started >= self.limit:
                 return f"{self.limit - self.taken} trials done"
@@ -287,25 +297,10 @@ class TrialLoop:
     def _draw(self, trial: Trial) -> PruningPlan:
         return self.bench.annotated(self.bench.space.draw(partial(suggested, trial)))
 
-    def _known(self, plan: PruningPlan) -> TrialRecord | None:
-        """An earlier result of exactly the same channels."""
-        signature = self.bench.pruner.signature(plan)
-        for record in (*self.baselines, *self._records()):
-            fresh = record.same_as is None and record.state != "failed"
-            if fresh and self._signature(record) == signature:
-                return record
-        return None
-
-    def _signature(self, record: TrialRecord) -> object:
-        """Of a record's plan, which never changes."""
-        if record.name not in self._signatures:
-            plan = record.pruning_plan()
-            self._signatures[record.name] = self.bench.pruner.signature(plan)
-        return self._signatures[record.name]
-
     def _records(self) -> list[TrialRecord]:
         self.bench.folder.fetch_records()
-        return self.bench.folder.trial_records()
+        self._listed = self.bench.folder.trial_records()
+        return self._listed
 
     def _tell(self, trial: Trial, record: TrialRecord) -> None:
         """Tell a result, unless a worker that took this one for lost was faster."""
