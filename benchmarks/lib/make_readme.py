@@ -327,6 +327,24 @@ _QUALITY: tuple[tuple[str, str, str, Callable[[dict[str, Any]], str]], ...] = (
 )
 
 
+def _following_speed(content: dict[str, Any]) -> str:
+    rows = [
+        (
+            row["model"],
+            f"{row['params'] / 1e6:.1f}",
+            str(row["groups"]),
+            f"{row['followed_s']:.2f}",
+            f"{row['proved_s']:.2f}",
+        )
+        for row in content["rows"]
+    ]
+    header = ("model", "M parameters", "groups", "followed, s", "proved, s")
+    return (
+        "Processor time on one thread, of stock models; the proof is of one cut, when a model is"
+        " first seen.\n\n" + table(header, rows)
+    )
+
+
 def _side_by_side(content: dict[str, Any]) -> str:
     rows = [
         (
@@ -573,6 +591,11 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     ),
     "cuda": ("On a GPU", "python benchmarks/claims/cuda.py", cuda_table.render),
     "prune_speed": ("Time of one prune", "python benchmarks/claims/prune_speed.py", _prune_speed),
+    "following_speed": (
+        "Time to follow a model's channels",
+        "python benchmarks/claims/following_speed.py",
+        _following_speed,
+    ),
     "side_by_side": (
         "Plans scored side by side",
         "python benchmarks/claims/side_by_side.py",
