@@ -28,7 +28,7 @@ among the others. *MACs left*: the convolutions', with one ratio of 0.5 everywhe
 Pruned, saved, trained on, and opened by plain Ultralytics, which predicts, validates and exports:
 all of them, by `python -m tests.campaign.models`. Calibrated, trained and exported in every run of
 the tests: YOLOv8n, 10n, 11n, 26n, v8n-obb, 11n-seg, 26n-seg, 26n-pose. Searched: YOLOv8n, 11n, 26n
-and, once, 11n-seg.
+and 11n-seg ([how well](../benchmarks/README.md#other-families)).
 
 | model | free | MACs left | stays |
 |---|---|---|---|
