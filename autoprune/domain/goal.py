@@ -198,7 +198,7 @@ class Standing:
         kept = self.record.kept_score
         return kept.metrics.map50_95 if kept else self.record.untrained_map50_95 or 0.0
 
-    @cached_property
+    @property
     def latency_ms(self) -> float:
         """As confirmed, else as measured, else as predicted; 0 where unknown."""
         measured = self.record.confirmed or self.record.latency
