@@ -172,9 +172,9 @@ class TrialLoop:
                 with at_once(self.study, trial):
                     plan = self._draw(trial)
                     attempts = self.queue.count_attempt(trial)
-                shared = self.queue.unfinished(self._open)  # trials of other workers
-                if self._wait_for_the_same(plan) or own is None or shared:
-                    self._records()  # what was listed last may be too old
+                others = self.queue.unfinished(self._open)
+                if self._wait_for_the_same(plan) or others:
+                    self._records()  # one of them may have scored it since the last look
                 self.listener.candidate(f"trial {trial.number}", trial.number + 1, self.limit)
                 result = self._result(trial, plan)
                 opened = _Open(trial, plan, lock.pop_all(), result, attempts)

@@ -267,6 +267,29 @@ def test_one_plan_is_not_scored_twice_side_by_side(
     assert same == [None, "trial 0", "trial 0"]
 
 
+def test_what_another_worker_has_just_finished_is_not_scored_again(
+    tmp_path: Path, evaluation: FakeEvaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = fake_bench(tmp_path, trials=2)
+    study, narrow = fake_study(bench), {n: widths[0] for n, widths in bench.space.choices.items()}
+    for _ in range(2):
+        study.enqueue_trial(narrow)
+    loop = fake_loop(bench)
+    theirs = loop._draw(loop.study.ask())
+    begin = loop.queue.next
+
+    def after_they_finished() -> Any:
+        record = FakeEvaluation.by_kept_share(Candidate("trial", "trial 0", 0, theirs))
+        bench.folder.save_record(record)
+        return begin()
+
+    monkeypatch.setattr(loop.queue, "next", after_they_finished)
+    with bench.folder.hold(bench.folder.trial(0)):
+        loop.run()
+    assert evaluation.plans == []
+    assert [made.same_as for made in bench.folder.trial_records()] == [None, "trial 0"]
+
+
 def test_what_is_under_way_when_the_search_is_interrupted_is_finished_later(
     tmp_path: Path, evaluation: FakeEvaluation
 ) -> None:
