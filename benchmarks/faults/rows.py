@@ -227,7 +227,6 @@ ROWS = (
             f"{_TRIALS}test_the_number_of_workers_changes_no_plan",
         ),
         ("seeds",),
-        missing="100 times",
     ),
     Row(
         "F25",
