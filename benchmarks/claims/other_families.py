@@ -84,7 +84,8 @@ def main() -> None:
         if asked.only in (None, "search", "as-long"):
             row["searches"] = [
                 search | as_long(dense, data, search, asked.folder)
-                for search in row.get("searches") or _known_rows()[row["model"]]["searches"]
+                for search in row.get("searches")
+                or _known_rows().get(row["model"], {}).get("searches", ())
             ]
         rows.append(row)
     if asked.save:
@@ -189,7 +190,9 @@ def as_long(dense: Path, data: Path, search: dict[str, Any], folder: Path) -> di
         bench = Bench(dense, data, Path(scratch))
         pruned = bench.pruner.prune(best.pruning_plan())
         untrained = bench.map_of(pruned, "val")
-        tuned = bench.trained(pruned, untrained, 0, epochs=other.epochs)
+        tuned = bench.trained(
+            pruned, untrained, 0, epochs=other.epochs, frozen_norms=own.frozen_norms
+        )
         found = {"epochs": other.epochs, "untrained": untrained, **bench.scores(tuned.module)}
     print(f"{best.name} for {search['share']:g}, as long as {uniform.name}: {found}", flush=True)
     return {"as_long": found}

@@ -387,7 +387,7 @@ def _throughput(content: dict[str, Any]) -> str:
     )
     return (
         f"{content['trials']} trials of an evaluation that only waits, on the demo's space, so long"
-        " that all workers together ask for 10 trials a second, 64 workers for 3; server and"
+        " that all workers together ask for their number divided by its seconds; server and"
         " workers on this machine. The time between the end of one evaluation and the beginning of"
         f" the next in one worker: of all trials, and of the last {content['last']:.0%}, of which"
         " the medians of its parts are told. The server's time is per trial.\n\n"

@@ -86,7 +86,7 @@ def _fastest(profile: Profile, plan: Array) -> Array:
 def _greedy(profile: Profile, tables: list[list[Array]], limit_ratio: float) -> list[Array]:
     """From the dense plan, one descent by each of the costs; all side by side, which is faster.
 
-    A step sets one parameter to any narrower width, not the next alone: latency is a staircase.
+    A step sets one parameter to any other width, not the next alone: latency is a staircase.
     """
     parameters, positions = profile.steps
     costs = np.array([np.concatenate(each) for each in tables])
@@ -103,7 +103,7 @@ def _greedy(profile: Profile, tables: list[list[Array]], limit_ratio: float) -> 
         ratios = profile.changed_ratios(now)
         saved = latencies[:, None] - np.maximum(ratios, limit_ratio)
         paid = paying - np.take_along_axis(paying, now + ends, axis=1)[:, parameters]
-        usable = (saved > LEAST_SAVING) & (positions < now[:, parameters])
+        usable = saved > LEAST_SAVING
         gain = np.where(usable, saved / np.maximum(paid, 1e-12), -np.inf)
         best = gain.argmax(axis=1)
         better = usable[np.arange(len(going)), best]
