@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 
@@ -61,19 +62,19 @@ def exit_codes(command: str, *, debug: bool = False) -> Iterator[Running]:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except (ConfigError, StudyMismatch, UnsupportedModel) as error:
-        _fail(str(error), WRONG_INPUT)
+        fail(str(error), WRONG_INPUT)
     except (TargetUnreachable, StorageFailed) as error:
-        _fail(f"paused: {error}; the same command continues", PAUSED)
+        fail(f"paused: {error}; the same command continues", PAUSED)
     except TrialFailed as error:  # outside a trial: the model given cannot be measured
         if error.reason == "timeout" and command in ("search", "worker"):
-            _fail(f"paused: {error.detail}; the same command continues", PAUSED)
-        _fail(str(error), WRONG_INPUT)
+            fail(f"paused: {error.detail}; the same command continues", PAUSED)
+        fail(str(error), WRONG_INPUT)
     except AutopruneError as error:
-        _fail(str(error), FAILED)
+        fail(str(error), FAILED)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            _fail(f"{error.filename or 'file'}: {error.strerror or error}", WRONG_INPUT)
-        _fail("paused: the disk is full; free some space and repeat the command", PAUSED)
+            fail(f"{error.filename or 'file'}: {error.strerror or error}", WRONG_INPUT)
+        fail("paused: the disk is full; free some space and repeat the command", PAUSED)
     except Exception as error:
         _note(running.study)
         shown = debug or bool(os.environ.get(TRACEBACK_VARIABLE))
@@ -82,7 +83,7 @@ def exit_codes(command: str, *, debug: bool = False) -> Iterator[Running]:
         of_libraries = isinstance(error, (MemoryError, RuntimeError))  # torch and Ultralytics
         said = _one_line(error)
         hint = "" if shown else "; --debug shows where"
-        _fail(
+        fail(
             f"unexpected {type(error).__name__} while running {command}{said}{hint}",
             FAILED if of_libraries else UNEXPECTED,
         )
@@ -104,7 +105,8 @@ def _note(study: Path | None) -> None:
         return
 
 
-def _fail(message: str, code: int) -> None:
+def fail(message: str, code: int) -> NoReturn:
+    """Say it in one line on stderr, without a password that it may hold, and exit."""
     line = masked(" ".join(message.split())).encode("utf-8", "backslashreplace").decode()
     print(f"autoprune: {line}", file=sys.stderr)
     sys.exit(code)

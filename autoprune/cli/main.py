@@ -13,11 +13,13 @@ from typing import Annotated, Any, Optional
 import typer
 
 from autoprune.cli import applying, exit_codes, files, options, working
+from autoprune.cli.usage import OneLineUsage
 from autoprune.cli.working import on_screen
 from autoprune.domain.config import ALLOW_BROKEN, ALLOW_UNLABELLED
 from autoprune.storage.database_url import VARIABLE, without_password
 
 app = typer.Typer(
+    cls=OneLineUsage,
     help="Find which channels of a YOLO can go: size, measured latency and mAP.",
     no_args_is_help=True,
     add_completion=False,
