@@ -159,7 +159,7 @@ def _training(study: Study, record: TrialRecord) -> str:
     if record.kind == "dense" or short is None:
         return ""
     steps = f"{wording.score(short.metrics.map50_95)} after the short fine-tune"
-    steps += f" ({wording.plural(short.epochs, 'epoch')})"
+    steps += f" ({_of_epochs(study, short.epochs)})"
     if untrained is not None:
         steps = f"{wording.score(untrained.metrics.map50_95)} without training, {steps}"
     if longer is not None:
@@ -175,6 +175,14 @@ def _training(study: Study, record: TrialRecord) -> str:
             weights = "the pruned network as it was, which no fine-tune made better"
         text += f" {study.folder.best_model.name} holds {weights}."
     return text
+
+
+def _of_epochs(study: Study, epochs: int) -> str:
+    """`3 epochs`, or `1 of 3 epochs: ...` of a fine-tune that the time limit cut short."""
+    whole = study.settings.fine_tune.get("epochs")
+    if not isinstance(whole, int) or epochs >= whole:
+        return wording.plural(epochs, "epoch")
+    return f"{epochs} of {whole} epochs: a longer --timeout leaves time for all"
 
 
 def _final(study: Study, record: TrialRecord) -> str:

@@ -153,6 +153,16 @@ def test_a_longer_fine_tune_that_did_not_help_is_said_and_not_used(tmp_path: Pat
     assert "its mAP50-95 is 0.688" in answer.details[2]  # the short one's on the unused images
 
 
+def test_a_fine_tune_cut_short_by_the_limit_says_so_and_what_to_do(tmp_path: Path) -> None:
+    cut = fake.trial(0, 0.5, rungs=(fake.untrained(0.6), fake.rung(0.65, epochs=1)))
+    records = [fake.dense(), cut]
+    answer = read_answer(fake.write_study(tmp_path, records, fake.finished(cut.name)))
+    assert answer.details[1].startswith(
+        "Its mAP50-95 on val: 0.600 without training, 0.650 after the short fine-tune "
+        "(1 of 3 epochs: a longer --timeout leaves time for all)."
+    )
+
+
 def test_best_pt_is_not_spoken_of_when_there_is_none(tmp_path: Path) -> None:
     folder = fake.rung_study(tmp_path)
     folder.best_model.unlink()
