@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from autoprune.latency.rewrites.names import COARSE_COLUMNS, FINE_COLUMNS, HALVES
 
 _SIDE = 8  # pixels, of the coarse input of a trial run
+_DEEPER = 16  # times the head's largest stride: a backbone may go deeper, and shapes cost nothing
 _PLACE = ("f", "i", "type")  # what Ultralytics' model keeps in a layer: whom it reads, its index
 
 
@@ -181,7 +182,7 @@ def _widths(model: Any, layers: list[nn.Module]) -> list[int]:
             if isinstance(layer, nn.Upsample):
                 layer.register_forward_hook(note)
         first = next(each for each in shadow.modules() if isinstance(each, nn.Conv2d))
-        side = 2 * int(max(torch.as_tensor(model.stride).tolist()))
+        side = _DEEPER * int(max(torch.as_tensor(model.stride).tolist()))
         shadow.model[-1].training = True  # the head alone: no decoding
         image = torch.empty(
             (1, first.in_channels, side, side), device="meta", dtype=first.weight.dtype

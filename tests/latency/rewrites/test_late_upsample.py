@@ -152,3 +152,11 @@ def test_other_convolutions_names_stay_their_own() -> None:
     for name in ("model.0.conv", "conv", "model.22.cv2.0.2", "half0_conv"):
         assert whole_name(name) == name
         assert columns_of(name) is None
+
+
+def test_a_backbone_may_go_deeper_than_the_head_reads() -> None:
+    model = folded(scrambled("yolov8n"))
+    found = [index for index, _ in joins(model)]
+    assert found
+    model.stride = torch.tensor([8.0])
+    assert [index for index, _ in joins(model)] == found
