@@ -49,6 +49,7 @@ DOORS: dict[str, set[str]] = {
         "cli/main",
         "cli/files",
         "cli/applying",
+        "cli/usage",
         "cli/working",
         "cli/options",
         "cli/exit_codes",

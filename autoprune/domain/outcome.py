@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from autoprune.domain.record import FileNoun
 from autoprune.domain.schema import stamped, unstamped
+from autoprune.errors import BrokenContent, ConfigError
 from autoprune.storage.yaml_io import dump_yaml, load_yaml, write_atomic
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ class Outcome(FileNoun):
         """Read `outcome.yaml`.
 
         Raises:
-            ConfigError: Unreadable, not YAML, not an outcome, or of a newer schema.
+            BrokenContent: Unreadable, not YAML, or not an outcome.
+            ConfigError: Of a newer schema.
         """
-        return cls.checked(unstamped(cls.kind_of_file, load_yaml(path), str(path)), path)
+        try:
+            content = load_yaml(path)
+        except ConfigError as error:
+            raise BrokenContent(str(error)) from None
+        return cls.checked(unstamped(cls.kind_of_file, content, str(path)), path)

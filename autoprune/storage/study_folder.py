@@ -261,14 +261,26 @@ class StudyFolder:
                 found[path] = f"{path}: set aside: its content cannot be believed"
         return found
 
-    def set_broken_records_aside(self) -> list[str]:
-        """Rename records that cannot be believed, so that their work is done again; says which."""
+    def set_broken_aside(self) -> list[str]:
+        """Rename what cannot be believed, so that its work is done again; says which files.
+
+        Records, and what only tells of earlier runs: how the last one ended, seconds by stage.
+        """
         said = []
         with self.alone(".records.lock"):  # two searches that begin at once
             for path, why in self.broken_records().items():
                 if path.name != _SET_ASIDE:
                     path.replace(path.with_name(_SET_ASIDE))
-                    said.append(why)
+                    said.append(f"{why}; its work is done again")
+            for path, load in (
+                (self.outcome, self.load_outcome),
+                (self.stages, self.stage_seconds),
+            ):
+                try:
+                    load()
+                except BrokenContent as error:
+                    path.replace(path.with_suffix(f".broken{path.suffix}"))
+                    said.append(str(error))
         return said
 
     def load_settings(self) -> dict[str, Any]:
@@ -285,7 +297,8 @@ class StudyFolder:
         """How the search ended, or None when none has said so yet.
 
         Raises:
-            ConfigError: outcome.yaml is not an outcome, or of a newer schema.
+            BrokenContent: outcome.yaml is not an outcome.
+            ConfigError: It is of a newer schema.
         """
         return Outcome.load(self.outcome) if self.outcome.exists() else None
 
@@ -293,7 +306,8 @@ class StudyFolder:
         """Stage -> seconds spent in it, over all runs; empty where none were noted.
 
         Raises:
-            ConfigError: stages.json is broken, or of a newer schema.
+            BrokenContent: stages.json is broken.
+            ConfigError: It is of a newer schema.
         """
         if not self.stages.exists():
             return {}
@@ -302,7 +316,7 @@ class StudyFolder:
             return {str(name): float(seconds) for name, seconds in content["seconds"].items()}
         except (ValueError, KeyError, TypeError, AttributeError):
             expected = "seconds by the name of the stage"
-            raise ConfigError.of(str(self.stages), "seconds", content, expected) from None
+            raise BrokenContent.of(str(self.stages), "seconds", content, expected) from None
 
     def add_stage_seconds(self, name: str, seconds: float) -> None:
         """Add to the seconds spent in a stage."""

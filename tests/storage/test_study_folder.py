@@ -85,6 +85,38 @@ def test_a_broken_outcome_is_one_clear_line(tmp_path: Path, text: str, said: str
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("content", [b"status: done", b"status: [1", b"\xff\x00"])
+def test_a_broken_outcome_is_set_aside_and_the_search_goes_on(
+    tmp_path: Path, content: bytes
+) -> None:
+    folder = StudyFolder(tmp_path)
+    folder.outcome.write_bytes(content)
+    (why,) = folder.set_broken_aside()
+    assert "outcome.yaml" in why
+    assert folder.load_outcome() is None
+    assert (tmp_path / "outcome.broken.yaml").read_bytes() == content
+    assert folder.set_broken_aside() == []
+
+
+@pytest.mark.parametrize("content", ['{"seconds": 3}', '{"seconds": {"a": "b"}}', '{"sec', "[]"])
+def test_broken_seconds_are_set_aside_and_noted_anew(tmp_path: Path, content: str) -> None:
+    folder = StudyFolder(tmp_path)
+    folder.stages.write_text(content)
+    (why,) = folder.set_broken_aside()
+    assert "stages.json" in why
+    folder.add_stage_seconds("trials", 2.0)
+    assert folder.stage_seconds() == {"trials": 2.0}
+    assert (tmp_path / "stages.broken.json").read_text() == content
+
+
+def test_what_a_newer_version_wrote_is_refused_not_set_aside(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path)
+    folder.outcome.write_text("schema: 99\nstatus: finished\n")
+    with pytest.raises(ConfigError, match="newer"):
+        folder.set_broken_aside()
+    assert folder.outcome.exists()
+
+
 def test_what_killed_work_left_goes_where_nobody_works(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path)
     for place in (folder.trial(0), folder.trial(1), folder.baseline("uniform-0.25"), folder.dense):

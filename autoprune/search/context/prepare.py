@@ -165,8 +165,8 @@ def check(
             write_atomic(folder.asked_space, config.space.read_bytes())
         folder.send()
     listener.prepared(folder, demo, task.metric)
-    for why in folder.set_broken_records_aside():
-        listener.say(f"Set aside, to be done again: {why}")
+    for why in folder.set_broken_aside():
+        listener.say(f"Set aside: {why}")
     for note in notes:
         listener.say(f"Note: {note}.")
     return checked

@@ -108,7 +108,7 @@ def test_a_record_that_was_changed_in_the_database_is_named_and_left_out(
     two = shared_folder(tmp_path / "b", database)
     two.fetch()
     assert two.trial_records() == []
-    (why,) = two.set_broken_records_aside()
+    (why,) = two.set_broken_aside()
     assert "checksum" in why
 
 

@@ -116,7 +116,7 @@ def test_a_record_copied_from_another_trial_is_set_aside(
     before[3].pruning_plan().save(folder.trial(3) / "plan.yaml")
     shutil.copy(folder.trial(1) / "record.json", folder.trial(3) / "record.json")
     assert [record.number for record in folder.trial_records()] == [0, 1, 2]
-    (why,) = folder.set_broken_records_aside()
+    (why,) = folder.set_broken_aside()
     assert "got 'trial 1', expected the record of 0003" in why
     fake_loop(fake_bench(tmp_path, trials=4)).run()
     after = folder.trial_records()

@@ -76,7 +76,7 @@ def test_a_lost_record_is_named_and_its_plan_scored_again(
     (bench.folder.trial(2) / "record.json").unlink()
     shutil.rmtree(bench.folder.trial(3))
     assert [known.number for known in bench.folder.trial_records()] == [0]
-    (why,) = bench.folder.set_broken_records_aside()
+    (why,) = bench.folder.set_broken_aside()
     assert str(edited) in why
     assert "checksum" in why
     loop, heard = fake_loop(bench), Heard()
