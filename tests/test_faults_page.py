@@ -32,7 +32,7 @@ def test_every_fault_has_a_row(scripts: Any) -> None:
 
 
 def test_every_test_and_script_named_exists(scripts: Any) -> None:
-    names = scripts("__main__").NAMES
+    names = scripts("__main__").EVERY
     for row in scripts("rows").ROWS:
         assert not set(row.scripts) - set(names), row.name
         for test in row.tests:
@@ -49,6 +49,6 @@ def test_what_nothing_shows_says_so(scripts: Any) -> None:
 
 
 def test_every_script_has_what_the_runner_asks_for(scripts: Any) -> None:
-    for name in scripts("__main__").NAMES:
+    for name in scripts("__main__").EVERY:
         assert callable(scripts(name).run), name
         assert scripts(name).__doc__.count("\n") == 0 or name == "soak"
