@@ -7,7 +7,7 @@ from torch import Tensor
 
 from autoprune.families.tracing.call import Call
 from autoprune.families.tracing.ids import FIXED, NONE
-from autoprune.families.tracing.shadows import varying
+from autoprune.families.tracing.shadows import together, varying
 from autoprune.families.tracing.tracer import Rule, Tracer, nothing
 
 ALONE = (
@@ -49,7 +49,7 @@ def two(tracer: Tracer, call: Call) -> Tensor | None:
     """Channels that meet go together; a constant that differs from channel to channel fixes."""
     first, second = call.argument(0, "input"), call.argument(1, "other")
     (out,) = call.outs
-    left, right = _as(out, first, second, tracer), _as(out, second, first, tracer)
+    left, right = together(_as(out, first, second, tracer), _as(out, second, first, tracer))
     tracer.unite(left, right)
     return torch.maximum(left, right)
 

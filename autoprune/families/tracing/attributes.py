@@ -23,12 +23,13 @@ def freeze_contradictions(found: Found, runs: Sequence[Run]) -> None:
         if not run.reasons:
             clusters[id(run.cluster)].append(run)
     rows = [_resolved(found, size) for size in found.sizes]
+    counted_in = [{number for row in each for number in row} for each in rows]
     for tied in clusters.values():
         members = {number for run in tied for number in run.numbers}
         touched = [
             (size, each)
-            for size, each in zip(found.sizes, rows, strict=True)
-            if any(number in members for row in each for number in row)
+            for size, each, numbers in zip(found.sizes, rows, counted_in, strict=True)
+            if not members.isdisjoint(numbers)
         ]
         units = tied[0].width // tied[0].step
         for kept in {1, units - 1} - {0}:

@@ -64,10 +64,11 @@ def runs_of(found: Found) -> list[Run]:
 def _where(found: Found) -> dict[int, list[tuple[Place, Role, int]]]:
     """The number that stands for a channel -> its places, with its position there."""
     where: dict[int, list[tuple[Place, Role, int]]] = defaultdict(list)
+    stands_for = found.ids.all_found()
     for place, (numbers, role) in found.places.items():
         for position, number in enumerate(numbers.tolist()):
             if number > FIXED:
-                where[found.ids.find(number)].append((place, role, position))
+                where[stands_for[number]].append((place, role, position))
     return where
 
 

@@ -27,6 +27,14 @@ def compact(shadow: Tensor) -> Tensor:
     return shadow
 
 
+def together(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Two of one shape, with one position for all along axes along which both are expanded."""
+    for axis in range(first.ndim):
+        if first.shape[axis] > 1 and first.stride(axis) == second.stride(axis) == 0:
+            first, second = first.narrow(axis, 0, 1), second.narrow(axis, 0, 1)
+    return first, second
+
+
 def channels_along(shadow: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """One channel for each position of an axis.
 

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from autoprune.families.tracing.call import Call
 from autoprune.families.tracing.found import Found, Role, UsedSize
 from autoprune.families.tracing.ids import FIXED, NONE
-from autoprune.families.tracing.shadows import channels_along, line, varying
+from autoprune.families.tracing.shadows import channels_along, compact, line, together, varying
 from autoprune.families.tracing.sizes import Attribute, Formula, Rows, TracedSize
 
 Rule = Callable[["Tracer", Call], "Tensor | list[Tensor] | None"]
@@ -158,11 +158,12 @@ class Tracer(TorchFunctionMode):
 
     def unite(self, first: Tensor, second: Tensor, why: str = "meets a fixed channel") -> None:
         """Channels at equal places go together."""
-        self.found.ids.unite(first, second, self._located(why))
+        self.found.ids.unite(*together(first, second), self._located(why))
 
     def freeze(self, numbers: Any, why: str) -> None:
         """Channels that must stay."""
-        self.found.ids.freeze(numbers, self._located(why))
+        small = compact(numbers) if isinstance(numbers, Tensor) else numbers
+        self.found.ids.freeze(small, self._located(why))
 
     def balance(self, parts: Sequence[Tensor]) -> None:
         """As many channels must stay in each part."""
@@ -207,7 +208,7 @@ class Tracer(TorchFunctionMode):
         if name not in _TAKE_SIZES:
             for size in _sizes((*args, *kwargs.values())):
                 size.use(size)
-        call = Call(name, func, args, kwargs, func(*args, **kwargs))
+        call = Call(name, func, args, kwargs, _answer(name, func, args, kwargs))
         if name not in _HARMLESS:
             self._follow(call)
         return call.out
@@ -279,6 +280,17 @@ def _sizes(given: Sequence[Any]) -> Iterator[TracedSize]:
             yield from _sizes((one.start, one.stop, one.step))
         elif isinstance(one, (list, tuple)) and not isinstance(one, torch.Size):
             yield from _sizes(one)
+
+
+def _answer(
+    name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Any:
+    """What the function gives; without values, batch norms take torch half of a forward pass."""
+    if name == "batch_norm" and args:
+        given = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
+        if all(each.is_meta for each in given):
+            return torch.empty_like(args[0])
+    return func(*args, **kwargs)
 
 
 def _splits(module: nn.Module) -> bool:

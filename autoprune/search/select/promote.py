@@ -98,10 +98,13 @@ class Promotions:
 
     def _has_time(self, ready: Sequence[_Ready]) -> bool:
         ours = sum(not (r.same_as or r.taken_from) for r in self._trained())
-        owed = not ours and not ready and self.looks < FIRST_TRIES
+        first = not ours and not ready
+        owed = first and self.looks < FIRST_TRIES
         cost_s = self.costs.look_s + self.costs.training_s
         if self.allowance.allows(cost_s, owed=owed):
             return True
+        if first:  # it is cut short rather than left out
+            cost_s = min(cost_s, self.costs.look_s + self.costs.shortest_training_s)
         # what trains beside another one costs a look; a second plan goes before what comes later
         wanted = bool(ready) or ours < WANTED
         wanted &= self.looks < WANTED * FIRST_TRIES

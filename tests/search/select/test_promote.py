@@ -22,6 +22,7 @@ from autoprune.search.evaluate.baselines import NextBaseline
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.evaluate.workers import Here
 from autoprune.search.select import promote
+from autoprune.search.select.costs import Costs
 from autoprune.search.select.order import PROMOTIONS
 from autoprune.search.select.promote import FIRST_TRIES, WANTED, Promotions, drop_weights
 from tests.forks import Forks
@@ -357,6 +358,28 @@ def test_plans_that_turn_out_too_slow_do_not_use_up_more_than_the_time(
     bench = _bench(tmp_path, [*uniform, *waiting])
     _promoted(bench, seconds=-1)
     assert len(trainer.trained) == WANTED * FIRST_TRIES == 6
+
+
+@pytest.mark.parametrize(("left_s", "found"), [(50.0, 1), (1.0, 0)])
+def test_after_misses_the_first_is_cut_short_rather_than_left_out(
+    tmp_path: Path,
+    trainer: Trainer,
+    monkeypatch: pytest.MonkeyPatch,
+    left_s: float,
+    found: int,
+) -> None:
+    """Three were too slow; there is time for one more epoch, or not even that."""
+    trainer.answer = lambda known: (
+        too_slow(known, 5.01) if len(trainer.trained) <= FIRST_TRIES else complete(known, 4.5)
+    )
+    monkeypatch.setattr(Costs, "training_s", 100.0)  # all epochs
+    monkeypatch.setattr(Costs, "shortest_training_s", 10.0)
+    bench = _bench(tmp_path, [scored(number, 4.0 + number / 100, 0.5) for number in range(20)])
+    allowance, heard = ending_in(-1), Heard()
+    allowance.latest = allowance.budget.now() + left_s
+    Promotions(bench, allowance, heard, Here(bench, heard)).run()
+    assert len(trainer.trained) == FIRST_TRIES + found
+    assert len(trainer.limits) == found
 
 
 class Several(Here):
