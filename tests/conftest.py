@@ -6,7 +6,6 @@ several workers divide them (tests/tiers.py).
 
 from __future__ import annotations
 
-import functools
 import gc
 import os
 import sqlite3
@@ -153,15 +152,10 @@ def _quick_databases() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_exports() -> Iterator[None]:
-    """Reading the source of 500 operators is two thirds of what torch needs for a small export."""
-    try:
-        from torch.onnx._internal.exporter._registration import ONNXRegistry
-    except ImportError:  # another torch: the tests are slower
-        yield
-        return
-    with pytest.MonkeyPatch.context() as patch:
-        read_once = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
-        patch.setattr(ONNXRegistry, "from_torchlib", read_once)
+    """Ultralytics' own exports too."""
+    from autoprune.latency.operator_table import operator_table_made_once
+
+    with operator_table_made_once():
         yield
 
 

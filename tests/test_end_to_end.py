@@ -50,8 +50,7 @@ ARGUMENTS = [
 # believes what the predictor learned in that time: by its true error, nothing is clearly over.
 PROGRAM = """\
 from dataclasses import replace
-from functools import cache, partial
-from torch.onnx._internal.exporter._registration import ONNXRegistry
+from functools import partial
 from autoprune.search.context import prepare
 from autoprune.search.evaluate import baselines, candidate
 from autoprune.search.feasibility import alternatives
@@ -69,7 +68,6 @@ for module, name, value in (
     (baselines, "blocks_of", lambda isa: (16,)),
     (finish, "CONFIRMING_S", (0.5, 2.0)),
     (order, "PROMOTIONS", 2),
-    (ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib))),
 ):
     assert hasattr(module, name), f"{name} has moved: this changes nothing"
     setattr(module, name, value)

@@ -30,6 +30,7 @@ from autoprune.errors import TrialFailed
 from autoprune.latency.denormals import output_and_denormals
 from autoprune.latency.exported_model import ExportedModel
 from autoprune.latency.onnx_metadata import write_metadata
+from autoprune.latency.operator_table import operator_table_made_once
 from autoprune.latency.quantizing import Quantizing, quantized_writer
 from autoprune.latency.rewrites import rewrite_in_place
 from autoprune.latency.runtimes import RUNTIMES
@@ -185,7 +186,8 @@ def _write_onnx(model: nn.Module, image: torch.Tensor, path: Path, dynamo: bool)
 
 def write_dynamo(model: nn.Module, image: torch.Tensor, path: Path) -> None:
     """A .onnx file by torch's newer exporter."""
-    _write_onnx(model, image, path, dynamo=True)
+    with operator_table_made_once():
+        _write_onnx(model, image, path, dynamo=True)
 
 
 def write_torchscript(model: nn.Module, image: torch.Tensor, path: Path) -> None:

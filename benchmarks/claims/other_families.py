@@ -99,12 +99,16 @@ def main() -> None:
 
 
 def _added(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of the results file with what is new in these, model by model."""
+    """The rows of the results file with what is new in these, model by model, share by share."""
     found = _known_rows()
     for row in rows:
         same = found.get(row["model"], {})
         kept = same if all(same.get(key) == row[key] for key in _TRAINING) else {}
-        found[row["model"]] = {**kept, **row}
+        merged = found[row["model"]] = {**kept, **row}
+        if "searches" in merged:
+            both = [*kept.get("searches", ()), *row.get("searches", ())]
+            by_share = {search["share"]: search for search in both}
+            merged["searches"] = [by_share[share] for share in sorted(by_share, reverse=True)]
     return list(found.values())
 
 
