@@ -504,7 +504,8 @@ def _told(record: dict[str, Any] | None) -> str:
     if record is None:
         return "-"
     split = "test" if record["test"] is not None else "val"
-    return f"{record['ratio']:.2f}, {record[split]:.3f}{'' if split == 'test' else ' (val)'}"
+    share = "predicted only" if record["ratio"] is None else f"{record['ratio']:.2f}"
+    return f"{share}, {record[split]:.3f}{'' if split == 'test' else ' (val)'}"
 
 
 def _real_photographs(content: dict[str, Any]) -> str:
@@ -581,7 +582,7 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     ),
     "other_families": (
         "Other families",
-        "python benchmarks/claims/other_families.py yolo11n yolo26n --save",
+        "python benchmarks/claims/other_families.py yolov8n yolo11n yolo26n yolo11n-seg --save",
         _other_families,
     ),
     "runtimes_table": (
