@@ -13,7 +13,7 @@ _MADE: dict[Any, Any] = {}
 def operator_table_made_once() -> Iterator[None]:
     """While this is active, `torch.onnx.export(dynamo=True)` uses the first file's table again.
 
-    Making it parses the source of 500 operators: half of the time that a small file takes. An
+    Making it parses the source of 500 operators: half a second of the three of a detector. An
     export without translations of its own, as ours, only reads it. A torch that keeps its table
     elsewhere than 2.14 and 2.15 do makes it every time.
     """
