@@ -15,7 +15,7 @@ from autoprune.cli.main import app
         (["search", "--trials", "many"], "'--trials'", "autoprune search"),
         (["search", "--trials"], "--trials", "autoprune"),
         (["prune"], "'model'", "autoprune prune"),
-        (["serch"], "search", "autoprune"),
+        (["serch"], "serch", "autoprune"),
         (["--verbose"], "--verbose", "autoprune"),
     ],
 )
