@@ -30,10 +30,10 @@ class OneLineUsage(TyperGroup):
 
 
 def _show(error: Any) -> None:
-    message = str(error.format_message()).strip()
-    if "\n" in message:  # not an error but the help, for who asked nothing
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help, for who asked nothing
         error.show()
         sys.exit(error.exit_code)
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "autoprune"
-    fail(f"{message.rstrip('.')}; {path} --help shows what there is", WRONG_INPUT)
+    message = str(error.format_message()).strip().rstrip(".")
+    fail(f"{message}; {path} --help shows what there is", WRONG_INPUT)

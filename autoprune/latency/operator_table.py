@@ -15,7 +15,7 @@ def operator_table_made_once() -> Iterator[None]:
 
     Making it parses the source of 500 operators: half a second of the three of a detector. An
     export without translations of its own, as ours, only reads it. A torch that keeps its table
-    elsewhere than 2.14 and 2.15 do makes it every time.
+    elsewhere than 2.14 does makes it every time.
     """
     try:
         from torch.onnx._internal.exporter._registration import ONNXRegistry

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autoprune.cli.main import app
+from autoprune.cli.usage import _show
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,18 @@ def test_wrong_usage_is_one_line_with_where_to_look(
     assert line.startswith("autoprune: ")
     assert said in line
     assert line.endswith(f"; {command} --help shows what there is")
+
+
+def test_an_error_of_several_lines_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    class Odd(Exception):
+        def format_message(self) -> str:
+            return "Missing argument 'runtime'. Choose from:\n\tonnxruntime,\n\ttorch"
+
+    with pytest.raises(SystemExit) as caught:
+        _show(Odd())
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Choose from: onnxruntime, torch; autoprune --help" in line
 
 
 @pytest.mark.parametrize(("argv", "code"), [([], 2), (["--help"], 0), (["search", "--help"], 0)])
