@@ -360,20 +360,25 @@ def test_plans_that_turn_out_too_slow_do_not_use_up_more_than_the_time(
     assert len(trainer.trained) == WANTED * FIRST_TRIES == 6
 
 
-@pytest.mark.parametrize(("left_s", "found"), [(50.0, 1), (1.0, 0)])
+@pytest.mark.parametrize(
+    ("left_s", "whole_s", "shortest_s", "found"),
+    [(50.0, 100.0, 10.0, 1), (1.0, 100.0, 10.0, 0), (50.0, 10.0, 100.0, 1)],
+)
 def test_after_misses_the_first_is_cut_short_rather_than_left_out(
     tmp_path: Path,
     trainer: Trainer,
     monkeypatch: pytest.MonkeyPatch,
     left_s: float,
+    whole_s: float,
+    shortest_s: float,
     found: int,
 ) -> None:
-    """Three were too slow; there is time for one more epoch, or not even that."""
+    """Three were too slow; there is time for an epoch, not even that, or all of them."""
     trainer.answer = lambda known: (
         too_slow(known, 5.01) if len(trainer.trained) <= FIRST_TRIES else complete(known, 4.5)
     )
-    monkeypatch.setattr(Costs, "training_s", 100.0)  # all epochs
-    monkeypatch.setattr(Costs, "shortest_training_s", 10.0)
+    monkeypatch.setattr(Costs, "training_s", whole_s)
+    monkeypatch.setattr(Costs, "shortest_training_s", shortest_s)
     bench = _bench(tmp_path, [scored(number, 4.0 + number / 100, 0.5) for number in range(20)])
     allowance, heard = ending_in(-1), Heard()
     allowance.latest = allowance.budget.now() + left_s
