@@ -9,6 +9,7 @@ functions of the runner, because its stopping rule uses them too.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +63,16 @@ def ratio_to(dense_ms: Array, candidate_ms: Array) -> Interval:
     placed = 1.96 * _PLACEMENT
     below, above = math.hypot(value - low, placed), math.hypot(high - value, placed)
     return Interval(math.exp(value), math.exp(value - below), math.exp(value + above))
+
+
+def across(values: Sequence[float]) -> Interval:
+    """Geometric mean of independent estimates and Student's interval of it; at least 2 of them."""
+    from scipy.stats import t as student  # here: importing it takes longer than most else
+
+    logs = np.log(values)
+    error = float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
+    mean, around = float(np.mean(logs)), float(student.ppf(0.975, len(logs) - 1)) * error
+    return Interval(math.exp(mean), math.exp(mean - around), math.exp(mean + around))
 
 
 def typical_ms(times_ms: Array) -> Interval:

@@ -37,7 +37,6 @@ __all__ = [
     "measure_against",
     "measure_dense",
     "refuse_other_fingerprint",
-    "together",
 ]
 
 _FEWEST_BLOCKS = 6  # below, a bootstrapped interval means little
@@ -130,32 +129,6 @@ def compare(
     reference = known or _dense_result(output, settings)
     others = range(1, len(models))
     return reference, *(_relative_result(output, each, reference, settings) for each in others)
-
-
-def together(results: Sequence[LatencyResult]) -> LatencyResult:
-    """One result of several of the same model, each from a process of its own.
-
-    An interval holds what happened during its own seconds, not what differs from process to process
-    or what a machine's neighbours do a moment later. So this one reaches from the lowest bound to
-    the highest; time and samples are those of the result in the middle.
-
-    Args:
-        results: At least one, with the same fingerprint.
-    """
-    by_time = sorted(results, key=lambda result: result.median_ms)
-    return by_time[(len(by_time) - 1) // 2].model_copy(
-        update={
-            "p90_ms": max(result.p90_ms for result in results),
-            "low_ms": min(result.low_ms for result in results),
-            "high_ms": max(result.high_ms for result in results),
-            "ratio_low": min(result.ratio_low for result in results),
-            "ratio_high": max(result.ratio_high for result in results),
-            "blocks": sum(result.blocks for result in results),
-            "processes": len(results),
-            "steady": all(result.steady for result in results),
-            "lasting_change": max((r.lasting_change for r in results), key=abs),
-        }
-    )
 
 
 def refuse_other_fingerprint(known: Fingerprint, measured: Fingerprint) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from autoprune.latency.measure import together
+from autoprune.latency.processes import together
 from autoprune.report import wording
 from tests.report import fake_study as fake
 

@@ -12,6 +12,7 @@ from torch import nn
 from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import DetectionMetrics, LatencyResult, ModelSize
 from autoprune.evaluation.fine_tune_settings import FineTuneSettings
+from autoprune.latency.processes import Processes
 from autoprune.search.evaluate import candidate as evaluate
 from autoprune.search.evaluate import training
 from tests.search.fakes import DENSE, fake_bench, latency
@@ -24,12 +25,16 @@ class Invented:
 
     Attributes:
         predicted_ms, ms: Latency by the predictor, and measured.
+        later_ms: Measured in further processes.
+        processes: That timed something.
         scores: What each validation finds, in turn.
         broken: Stage -> the error it raises.
     """
 
     def __init__(self, predicted_ms: float = 4.0, ms: float = 4.1) -> None:
         self.predicted_ms, self.ms = predicted_ms, ms
+        self.later_ms: list[float] = []
+        self.processes = 0
         self.scores = [0.3, 0.6]
         self.broken: dict[str, BaseException] = {}
         self.asked: list[str] = []
@@ -45,9 +50,13 @@ class Invented:
         self.ask("prune")
         return nn.Conv2d(3, 4, 1)
 
-    def measure(self, module: nn.Module, folder: Path) -> LatencyResult:
+    def measure(self, module: nn.Module, folder: Path, processes: Processes) -> LatencyResult:
         self.ask("latency")
-        return latency(self.ms)
+        return processes.time(self._in_a_process)
+
+    def _in_a_process(self) -> LatencyResult:
+        self.processes += 1
+        return latency(self.later_ms.pop(0) if self.processes > 1 else self.ms)
 
     def validate(self, *_: Any) -> DetectionMetrics:
         self.ask("validate")

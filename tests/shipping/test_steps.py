@@ -17,8 +17,10 @@ from autoprune.evaluation.checkpoint import load_yolo
 from autoprune.evaluation.dataset import inspect_data
 from autoprune.pruning.prune import uniform_plan, widths_of
 from autoprune.shipping import steps
+from autoprune.shipping.request import Limits
 from autoprune.shipping.run import widths_checked
 from autoprune.shipping.workshop import Workshop
+from tests.search.fakes import latency
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +87,25 @@ def test_the_card_speaks_of_training_only_where_what_was_trained_ships() -> None
     assert "after training" in widths_checked(FineTuneScores(before=0.5, after=0.6))
     for tuned in (None, FineTuneScores(before=0.5, after=0.4)):
         assert "after training" not in widths_checked(tuned)
+
+
+@pytest.mark.parametrize(
+    ("limits", "processes"),
+    [
+        (Limits(budget_ms=5.0), 6),  # 4.97 ms may be 5.02
+        (Limits(budget_ms=5.1), 3),
+        (Limits(budget_ms=4.9), 3),
+        (Limits(speedup=2.0), 6),
+        (Limits(max_drop=1.0), 3),
+    ],
+)
+def test_more_processes_decide_where_three_leave_the_limit_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: Limits, processes: int
+) -> None:
+    monkeypatch.setattr(steps, "measure_dense", lambda *_: latency(10.0))
+    monkeypatch.setattr(steps, "measure_against", lambda *_: latency(4.97))
+    ready: Any = SimpleNamespace(target=None, options=None, request=SimpleNamespace(limits=limits))
+    shop, file = Workshop(tmp_path / "bundle", {"plan": "one"}), SimpleNamespace()
+    with shop.opened():
+        found = steps.measure(ready, shop, file, file)  # type: ignore[arg-type]
+    assert found[1].processes == processes

@@ -33,15 +33,16 @@ from autoprune.latency.measure import (
     TimingSettings,
     check_answers,
     measure_against,
-    together,
 )
 from autoprune.latency.predictor import LatencyPredictor
+from autoprune.latency.processes import Processes
 from autoprune.latency.quantizing import IMAGES, Quantizing
 from autoprune.latency.targets import LatencyTarget
 from autoprune.pruning.prune import Pruner
 from autoprune.storage.study_folder import StudyFolder
 
 DEFAULT_TRIALS = 60
+ONE = Processes()
 
 Later = TypeVar("Later", bound="Checked")
 
@@ -200,7 +201,7 @@ class Measured(Checked):
     limit: Limit
     earlier: tuple[StudyFolder, ...]
 
-    def measure(self, module: nn.Module, folder: Path, processes: int = 1) -> LatencyResult:
+    def measure(self, module: nn.Module, folder: Path, processes: Processes = ONE) -> LatencyResult:
         """Export a model and time it against the dense one in a clean process, or in several.
 
         For a file that does not answer as torch does, the next exporter writes another.
@@ -213,11 +214,11 @@ class Measured(Checked):
         with tempfile.TemporaryDirectory(prefix="export-", dir=folder) as draft:
             _, found = first_right(
                 lambda after: self.export(module, Path(draft), after),
-                lambda exported: together([self._timed(exported) for _ in range(processes)]),
+                lambda exported: processes.time(lambda: self._timed(exported)),
             )
             return found
 
-    def measure_file(self, file: Path, processes: int = 1) -> LatencyResult:
+    def measure_file(self, file: Path, processes: Processes = ONE) -> LatencyResult:
         """Time a file of the runtime as `measure` times a model.
 
         Raises:
@@ -225,7 +226,7 @@ class Measured(Checked):
             TargetUnreachable: The device is gone.
         """
         exported = ExportedModel(file, self.options.runtime, self.imgsz, "kept")
-        return together([self._timed(exported) for _ in range(processes)])
+        return processes.time(lambda: self._timed(exported))
 
     def _timed(self, exported: ExportedModel) -> LatencyResult:
         return measure_against(

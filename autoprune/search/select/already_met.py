@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from autoprune.domain.goal import Evidence, Standing
 from autoprune.domain.outcome import Outcome
+from autoprune.latency.processes import Processes
 from autoprune.search.context.listener import SearchListener
 from autoprune.search.context.workbench import Measured
 from autoprune.search.evaluate.best_so_far import publish
@@ -21,7 +22,7 @@ def already_met(bench: Measured, listener: SearchListener) -> Outcome | None:
     if limit.judge_latency(bench.dense_latency) < Evidence.INTERVAL:
         return None
     bench.save_model(bench.yolo.model, bench.folder.dense / "model.pt", dense.pruning_plan())
-    confirmed = bench.measure(bench.yolo.model, bench.folder.dense, CONFIRMING_PROCESSES)
+    confirmed = bench.measure(bench.yolo.model, bench.folder.dense, Processes(CONFIRMING_PROCESSES))
     if limit.judge_latency(confirmed) < Evidence.INTERVAL:
         return None
     dense = dense.model_copy(update={"confirmed": confirmed})

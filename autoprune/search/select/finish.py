@@ -17,15 +17,17 @@ from autoprune.domain.record import DetectionMetrics, LatencyResult, TrialRecord
 from autoprune.evaluation.checkpoint import load_yolo
 from autoprune.evaluation.quiet import quiet
 from autoprune.evaluation.validate import validate
+from autoprune.latency.processes import Processes
 from autoprune.search.context.budget import Allowance
 from autoprune.search.context.failures import candidate_failure
 from autoprune.search.context.int8 import score_file, score_quantized
 from autoprune.search.context.listener import SearchListener
-from autoprune.search.context.workbench import Calibrated, Checked, Informed, Measured
+from autoprune.search.context.workbench import ONE, Calibrated, Checked, Informed, Measured
 from autoprune.search.select.stand_in import stand_in
 
 MAX_DOUBTFUL = 5
 CONFIRMING_PROCESSES = 3  # a ratio differs more between processes than an interval of one says
+MORE_PROCESSES = 3  # where those leave it open: all of them together say it more narrowly
 CONFIRMING_S = 2.0, 6.0  # in each of them, at least and at most
 
 
@@ -42,8 +44,9 @@ def confirm_best(
 
     Returns:
         The first record whose upper bound, measured in CONFIRMING_PROCESSES fresh processes (in
-        one where time is short), is within the latency limit; None when there is none. An accuracy
-        goal sets no latency limit: its best record is re-measured and returned.
+        one where time is short), or in MORE_PROCESSES more where the median alone is within, is
+        within the latency limit; None when there is none. An accuracy goal sets no latency limit:
+        its best record is re-measured and returned.
     """
     limit = bench.limit
     misses = sum(_missed(record, limit) for record in records)
@@ -62,12 +65,12 @@ def confirm_best(
             if measured and left_s < longest_s:
                 left_out += 1
                 continue
-            measured, began = measured + 1, time.monotonic()
+            measured, began = measured + 1, allowance.budget.now()
             # the dense model's measurement and validation take longer than one process does
             enough = left_s > (CONFIRMING_PROCESSES - 1) * bench.dense.seconds
-            processes = CONFIRMING_PROCESSES if enough else 1
+            processes = _confirming(limit, allowance, began) if enough else ONE
             latency = _measured_again(bench, record, listener, processes)
-            longest_s = max(longest_s, time.monotonic() - began)
+            longest_s = max(longest_s, allowance.budget.now() - began)
         if latency is None:
             continue
         confirmed = record.model_copy(update={"confirmed": latency})
@@ -85,6 +88,17 @@ def confirm_best(
     if left_out:
         listener.say(f"No time left to measure {left_out} more again; continue to get them.")
     return None
+
+
+def _confirming(limit: Limit, allowance: Allowance, began: float) -> Processes:
+    """Some processes; more where the limit lies within the interval of those, and time is left."""
+
+    def undecided(found: LatencyResult) -> bool:
+        now = allowance.budget.now()
+        in_time = now + (now - began) < allowance.latest  # as many take as long again
+        return in_time and limit.judge_latency(found) is Evidence.MEASURED
+
+    return Processes(CONFIRMING_PROCESSES, MORE_PROCESSES, undecided)
 
 
 def _missed(record: TrialRecord, limit: Limit) -> bool:
@@ -205,7 +219,7 @@ def _kept_map(record: TrialRecord) -> float:
 
 
 def _measured_again(
-    bench: Calibrated, record: TrialRecord, listener: SearchListener, processes: int
+    bench: Calibrated, record: TrialRecord, listener: SearchListener, processes: Processes
 ) -> LatencyResult | None:
     """Time a record's model longer, in fresh processes; None when that fails."""
     listener.candidate(f"confirm {record.name}", None, None)

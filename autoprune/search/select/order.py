@@ -16,7 +16,7 @@ PROMOTIONS = 6
 LOOK_COSTS = 0.02  # of the dense mAP: what a measurement is worth beside a fine-tune
 PRIOR_LEFT = 0.5  # share of what pruning lost that a fine-tune leaves, before any is known
 LEAST_ERROR = 0.01  # of a prediction, however well the predictor did
-HALF_INTERVAL = 0.01  # of a measurement: its upper bound must be within the limit
+HALF_INTERVAL = 0.02  # of fresh processes: their upper bound must be within the limit
 ONE_MEASURED = 2 / 3  # of a first miss is put down to all predictions, the rest to its plan
 
 

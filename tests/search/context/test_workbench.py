@@ -11,6 +11,7 @@ from torch import nn
 
 from autoprune.errors import TrialFailed
 from autoprune.evaluation.pictures import Pictures
+from autoprune.latency.processes import Processes
 from autoprune.latency.quantizing import IMAGES, Quantizing
 from autoprune.search.context import int8, workbench
 from autoprune.search.context.workbench import Measured
@@ -32,7 +33,7 @@ def test_one_export_is_timed_in_as_many_processes_as_asked_for(
     )
     bench._timed = lambda exported: Measured._timed(bench, exported)
     monkeypatch.setattr(workbench, "measure_against", lambda *_: latency(next(times)))
-    found = Measured.measure(bench, nn.Identity(), tmp_path / "trial", 3)
+    found = Measured.measure(bench, nn.Identity(), tmp_path / "trial", Processes(3))
     assert len(exported) == 1
     assert (found.low_ms, found.median_ms, found.high_ms) == (4.7 * 0.99, 4.8, 4.9 * 1.01)
     assert Measured.measure(bench, nn.Identity(), tmp_path / "trial") == latency(5.0)

@@ -214,6 +214,32 @@ def test_what_is_not_surely_within_the_budget_by_measurement_is_not_trained(
 
 
 @pytest.mark.parametrize(
+    ("later_ms", "state"), [((4.94, 4.93), "complete"), ((4.9, 4.99), "over_budget")]
+)
+def test_a_plan_near_the_limit_is_timed_in_more_processes_before_it_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later_ms: tuple[float, ...], state: str
+) -> None:
+    """4.93 ms is at most 4.98, but processes differ by a percent."""
+    invented = Invented(ms=4.93)
+    invented.later_ms = [*later_ms]
+    bench = invented_bench(tmp_path, invented, monkeypatch)
+    made = evaluate_trained(bench, TRIAL, SILENT, evaluate_untrained(bench, TRIAL, SILENT))
+    assert made.latency is not None
+    assert (made.state, made.latency.processes, invented.processes) == (state, 3, 3)
+
+
+@pytest.mark.parametrize(("ms", "processes"), [(4.89, 1), (4.94, 3), (4.97, 1)])
+def test_what_is_surely_within_the_limit_or_is_not_is_timed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ms: float, processes: int
+) -> None:
+    invented = Invented(ms=ms)
+    invented.later_ms = [ms, ms]
+    bench = invented_bench(tmp_path, invented, monkeypatch)
+    evaluate_trained(bench, TRIAL, SILENT, evaluate_untrained(bench, TRIAL, SILENT))
+    assert invented.processes == processes
+
+
+@pytest.mark.parametrize(
     ("stage", "error", "reason"),
     [
         ("prune", RuntimeError("odd shape"), "exception"),
