@@ -4,6 +4,7 @@ Run from the checkout's root:
 
     python -m benchmarks.search_quality train                  # dense model of the second set
     python -m benchmarks.search_quality pool --set demo --timeout 2400
+    python -m benchmarks.search_quality latencies --set demo   # of a pool trained before, anew
     python -m benchmarks.search_quality replay --set demo
     python -m benchmarks.search_quality confirm --set demo --timeout 2400
     python -m benchmarks.search_quality longer --set demo --epochs 30 --levels 0.6 0.45
@@ -36,7 +37,7 @@ prepare_environment()
 
 SETS = ("demo", "second")
 AGAIN = ("longer", "distilled", "sequential")
-PARTS = ("train", "pool", "replay", "confirm", *AGAIN, "samplers", "tables")
+PARTS = ("train", "pool", "latencies", "replay", "confirm", *AGAIN, "samplers", "tables")
 
 
 def main() -> None:
@@ -52,6 +53,11 @@ def main() -> None:
 
         quality = open_quality(asked.set, asked.scratch)
         fill_pool(quality, asked.set, asked.plans, stop_at, asked.share)
+    elif asked.part == "latencies":
+        from benchmarks.search_quality.bench import open_quality
+        from benchmarks.search_quality.pool import measure_again
+
+        measure_again(open_quality(asked.set, asked.scratch), asked.set, stop_at)
     elif asked.part == "replay":
         from benchmarks.search_quality.replay import replay_all
 

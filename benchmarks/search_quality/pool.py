@@ -16,6 +16,7 @@ from benchmarks.search_quality.plans import plan_of, pool_plans
 
 BATCH = 6  # plans timed in one process
 BATCH_S = 20.0
+LATENCY = ("ratio", "ratio_low", "ratio_high", "steady")
 STEADY = 0.02  # half-width of the interval of a ratio, relative
 
 
@@ -65,6 +66,32 @@ def fill_pool(
     print(f"Done: {pool.state()}.")
 
 
+def measure_again(quality: Quality, name: str, stop_at: float | None) -> None:
+    """Time all plans of the committed pool anew, with what is exported today.
+
+    Scores stay, with the date and the versions of their training; a stopped run goes on.
+
+    Args:
+        quality: The data set's bench.
+        name: "demo" or "second".
+        stop_at: As for `fill_pool`.
+    """
+    content = load_pool(name)
+    rows = content["rows"]
+    drawn = [row | {"kept": _widths(row["kept"])} for row in rows]
+    pool, timer = _Pool(quality, name, drawn), Timer(stop_at)
+    if "trained" not in content:
+        pool.forget_latencies({key: content[key] for key in ("date", "machine", "versions")})
+    todo = pool.unmeasured()
+    for start in range(0, len(todo), BATCH):
+        if not timer.allows("measure"):
+            print(f"Time is up. The same command continues: {pool.state()}.")
+            return
+        with timer.of("measure"):
+            pool.measure(todo[start : start + BATCH])
+    print(f"Done: {pool.state()}.")
+
+
 class _Pool:
     """The committed file of one data set's pool, which several processes may fill at once."""
 
@@ -76,7 +103,7 @@ class _Pool:
             raise SystemExit("the committed pool is of another dense model: move it away first")
         for row in content.get("rows", []):
             number = row["number"]
-            if number < len(plans) and row["signature"] != _text(plans[number]["signature"]):
+            if number < len(plans) and row["kept"] != _text(plans[number]["kept"]):
                 raise SystemExit(
                     f"plan {number} of the committed pool is not drawn again: the scratch folder"
                     " it was begun in is gone; move the pool away, or continue it there"
@@ -140,13 +167,22 @@ class _Pool:
         )
         found = timer.time([plan_of(self.quality, drawn) for drawn in plans], BATCH_S)
         for drawn, timed in zip(plans, found.plans, strict=True):
+            predicted = self.quality.predicted_ratio(plan_of(self.quality, drawn))
             latency = {
+                "predicted_ratio": rounded(predicted),
                 "ratio": rounded(timed.ratio),
                 "ratio_low": rounded(timed.low),
                 "ratio_high": rounded(timed.high),
                 "steady": timed.half_width <= STEADY,
             }
             self._put(self.row(drawn) | latency)
+
+    def forget_latencies(self, trained: dict[str, Any]) -> None:
+        """Keep scores alone, with what they were made by and when."""
+        known = load_pool(self.name)["rows"]
+        rows = [{key: row[key] for key in row if key not in LATENCY} for row in known]
+        content = self._about() | {"trained": trained, "rows": rows}
+        save_results(f"search_quality_pool_{self.name}", content)
 
     def _put(self, row: dict[str, Any]) -> None:
         with filelock.FileLock(self.quality.bench.folder.root / "pool.lock"):
@@ -156,7 +192,7 @@ class _Pool:
         print(f"[{self.state()}] {_line(row)}", flush=True)
 
     def _about(self) -> dict[str, Any]:
-        bench = self.quality.bench
+        bench, trained = self.quality.bench, load_pool(self.name).get("trained")
         return {
             "claim": "varied plans, fine-tuned alike",
             "set": self.name,
@@ -171,6 +207,7 @@ class _Pool:
             "dense": self.quality.dense_scores,
             "choices": {name: _text(offered) for name, offered in bench.space.choices.items()},
             "groups": _text(group.width for group in bench.pruner.groups),
+            **({"trained": trained} if trained else {}),
             **self.made,
         }
 
@@ -178,6 +215,10 @@ class _Pool:
 def _text(widths: Any) -> str:
     """Widths as one text: a list would take a line of the file for each."""
     return " ".join(str(int(width)) for width in widths)
+
+
+def _widths(text: str) -> list[int]:
+    return [int(width) for width in text.split()]
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -71,6 +71,8 @@ def replay_all(name: str, seeds: int, scratch: Path) -> None:
                 write_atomic(kept, json.dumps(curves))
         finished = {rival: list(known.values()) for rival, known in curves.items()}
         content = {"set": name, "pool": len(rows), "seeds": seeds, **_summary(pool, rows, finished)}
+        if "trained" in pool:  # latencies are newer than scores
+            content["trained"] = pool["trained"]
         save_results(f"search_quality_replay_{name}", content | made)
         print(f"{rival}: {finished[rival][0][-1]:.4f} and the like after {steps}", flush=True)
 

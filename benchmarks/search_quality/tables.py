@@ -42,7 +42,7 @@ def replay(content: dict[str, Any]) -> str:
         f" rival, {content['best_rival']}, has after {steps};"
         f" {content['goal']:.3f} is {100 * content['enough']:.0f} % of that. NSGA-II's best"
         f" population: {content['tuned_nsga2']}."
-        " [What a replay can show](../docs/search-quality.md).",
+        f"{_older(content)} [What a replay can show](../docs/search-quality.md).",
         table(("method", "seeds", *(f"after {at}" for at in shown), goal, own), rows),
         _agreement(content["agreement"]),
         _half(content["half_macs"]),
@@ -55,6 +55,14 @@ def replay(content: dict[str, Any]) -> str:
         if (Path(__file__).resolve().parents[2] / "docs" / name).exists():
             parts.insert(2 * at - 1, f"![{about}](../docs/{name})")
     return "\n\n".join(parts)
+
+
+def _older(content: dict[str, Any]) -> str:
+    """When the plans were trained, where their latencies were measured again since."""
+    if (trained := content.get("trained")) is None:
+        return ""
+    versions = ", ".join(f"{name} {version}" for name, version in trained["versions"].items())
+    return f" Plans trained and scored on {trained['date'][:10]} ({versions}), timed again since."
 
 
 def _first(curve: list[float], wanted: float) -> int | None:
