@@ -35,7 +35,7 @@ from autoprune.latency.quantizing import Quantizing, quantized_writer
 from autoprune.latency.rewrites import rewrite_in_place
 from autoprune.latency.runtimes import RUNTIMES
 
-__all__ = ["ExportedModel", "export_model", "folded", "write_references"]
+__all__ = ["ExportedModel", "export_model", "folded", "quietly", "write_references"]
 
 OPSET = 18
 _REFERENCE_SEED = 0
@@ -80,7 +80,7 @@ def export_model(
             raise TrialFailed("export", f"{path.name}: no exporter is left after {after}")
     path.parent.mkdir(parents=True, exist_ok=True)
     problems: list[str] = []
-    with _quietly(), torch.no_grad():
+    with quietly(), torch.no_grad():
         try:
             plain = folded(model)
             image = _reference_image(plain, imgsz)
@@ -94,7 +94,7 @@ def export_model(
             raise _failed(path, [str(error) or type(error).__name__], error) from None
     for exporter, write in writers:
         try:
-            with _quietly(), torch.no_grad():
+            with quietly(), torch.no_grad():
                 if row.quantize is not None:
                     write = quantized_writer(write, row.quantize, quantizing)
                 write(copy.deepcopy(ready), image, path)
@@ -124,7 +124,7 @@ def write_references(
     folder.mkdir(parents=True, exist_ok=True)
     plain = folded(model)
     written = []
-    with _quietly(), torch.no_grad():
+    with quietly(), torch.no_grad():
         for number, image in enumerate(images):
             path = folder / f"image{number}.npy"
             written.append(_write_reference(plain(image[None]), image[None], path))
@@ -228,7 +228,7 @@ def _tensors(output: Any) -> list[torch.Tensor]:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Exporters warn of their own internals and print progress: nothing a user could act on."""
     with (
         warnings.catch_warnings(),

@@ -1,13 +1,13 @@
 """Claim: the exported file is faster than Ultralytics' own, with the same numbers.
 
     python benchmarks/claims/exported_file.py [--models yolov8n ...] [--imgsz 320 640]
-        [--ratios 0 0.5] [--threads 1 2] [--runtime onnxruntime]
+        [--ratios 0 0.5] [--threads 1 2] [--runtime onnxruntime] [--each]
 
-The demo's checkpoint at 192 px and stock models are exported without rewrites, with each rewrite
-alone, with all of them, as autoprune exports for the runtime, and by Ultralytics, not simplified
-and simplified (where onnxslim is installed). All files are timed interleaved in one process. Pruned
-models lose the same share of channels at every index, rounded to 8: latency depends on shapes
-alone, so nothing is trained.
+The demo's checkpoint at 192 px and stock models are exported without rewrites, as autoprune exports
+for the runtime, and by Ultralytics, not simplified and simplified (where onnxslim is installed);
+with --each also with each rewrite alone and with all of them. All files are timed interleaved in
+one process. Pruned models lose the same share of channels at every index, rounded to 8: latency
+depends on shapes alone, so nothing is trained.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def main() -> None:
     arguments.add_argument("--threads", nargs="+", type=int, default=[1])
     arguments.add_argument("--runtime", default="onnxruntime")
     arguments.add_argument("--seconds", type=float, default=20.0, help="per measurement, at most")
+    arguments.add_argument("--each", action="store_true", help="each rewrite alone, too")
     arguments.add_argument("--save", action="store_true", help="write the results file")
     asked = arguments.parse_args()
     prepare_environment()
@@ -61,7 +62,7 @@ def main() -> None:
     for model, side in cases:
         for ratio in asked.ratios:
             with tempfile.TemporaryDirectory() as folder:
-                files = dict(exported(model, ratio, (side, side), asked.runtime, Path(folder)))
+                files = dict(exported(model, ratio, (side, side), asked, Path(folder)))
                 for threads in asked.threads:
                     options = RuntimeOptions(asked.runtime, (side, side), threads)
                     rows.append(
@@ -69,22 +70,23 @@ def main() -> None:
                         | {"threads": threads, "files": timed(files, options, asked.seconds)}
                     )
                     show(rows[-1], console)
-    if asked.save:
-        content = {"claim": "exported file", "runtime": asked.runtime, "rows": rows, **made}
-        console.print(f"written: {save_results('exported_file', content).name}")
+            if asked.save:
+                content = {"claim": "exported file", "runtime": asked.runtime, "rows": rows, **made}
+                console.print(f"written: {save_results('exported_file', content).name}")
 
 
 def exported(
-    model: str, ratio: float, imgsz: tuple[int, int], runtime: str, folder: Path
+    model: str, ratio: float, imgsz: tuple[int, int], asked: argparse.Namespace, folder: Path
 ) -> Iterator[tuple[str, ExportedModel]]:
     """What is compared -> its file."""
+    runtime = asked.runtime
     yolo = load_yolo(model)
     if ratio:
         yolo = prune_detection_model(yolo, ratio, round_to=ROUND_TO)
     ours = export_model(yolo.model, folder / f"ours{suffix(runtime)}", imgsz, runtime)
     write = dict(RuntimeOptions(runtime, imgsz).row.writers)[ours.exporter]
     alone = {f"{row.name} alone": (row,) for row in REWRITES}
-    choices = {BASE: (), **alone, "all rewrites": REWRITES}
+    choices = {BASE: ()} | (alone | {"all rewrites": REWRITES} if asked.each else {})
     for name, rewrites in choices.items():
         path = folder / f"{name.replace(' ', '_')}{suffix(runtime)}"
         with quiet(folder / "log.txt"), torch.no_grad():

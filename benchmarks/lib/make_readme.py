@@ -636,7 +636,8 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     ),
     "exported_file": (
         "Time of the exported file",
-        "python benchmarks/claims/exported_file.py --imgsz 640 --threads 1 2 --seconds 8 --save",
+        "python benchmarks/claims/exported_file.py --models yolov8n yolov8s yolov8m --imgsz 320 640"
+        " --threads 1 2 --seconds 8 --save",
         exported_file.render,
     ),
     "extreme_plans": (

@@ -26,7 +26,7 @@ from autoprune.latency.measure import (
     refuse_other_fingerprint,
 )
 from autoprune.latency.predictor import LatencyPredictor
-from autoprune.latency.slim_onnx import SlimmableOnnx
+from autoprune.latency.slim_files import SlimFiles, slim_files
 from autoprune.latency.targets import LatencyTarget
 from autoprune.latency.timed_plans import LatencyTable, TimedPlan
 from autoprune.latency.training_plans import training_plan
@@ -116,13 +116,11 @@ class PlanTimer:
         return min(_BATCH, models_at_once(self.dense))
 
     @cached_property
-    def _slimmable(self) -> SlimmableOnnx | None:
+    def _slim_files(self) -> SlimFiles | None:
         """None where plans must be pruned and exported, which takes seconds each."""
-        if not self.options.row.can_slim or not self.slim:
-            return None
-        slimmable = SlimmableOnnx(self.dense.path)
-        known = slimmable.covers(conv.name for conv in self.geometry.convs)
-        return slimmable if known else None
+        found = slim_files(self.dense, self.pruner.model) if self.slim else None
+        covered = found is not None and found.covers(conv.name for conv in self.geometry.convs)
+        return found if covered else None
 
     def time(self, plans: list[PruningPlan], seconds: float) -> LatencyTable:
         """Time plans interleaved in one process of about `seconds`.
@@ -168,11 +166,11 @@ class PlanTimer:
 
     def _model(self, plan: PruningPlan, folder: Path) -> ExportedModel:
         """The plan's model without a reference output: its numbers mean nothing."""
-        if self._slimmable is None:
+        if self._slim_files is None:
             path = self.export(self.pruner.prune(plan), folder).path
         else:
             widths = self.geometry.conv_widths(self.pruner.signature(plan))
-            path = self._slimmable.write(widths, folder / f"model{self.options.row.suffix}")
+            path = self._slim_files.write(widths, folder / f"model{self.options.row.suffix}")
         return ExportedModel(path, self.options.runtime, self.imgsz, "user")
 
 
