@@ -56,14 +56,7 @@ def fill_pool(
                 return
             with timer.of("train"):
                 pool.train(drawn)
-    todo = pool.unmeasured() if share == (1, 1) else []
-    for start in range(0, len(todo), BATCH):
-        if not timer.allows("measure"):
-            print(f"Time is up. The same command continues: {pool.state()}.")
-            return
-        with timer.of("measure"):
-            pool.measure(todo[start : start + BATCH])
-    print(f"Done: {pool.state()}.")
+    pool.measure_all(pool.unmeasured() if share == (1, 1) else [], timer)
 
 
 def measure_again(quality: Quality, name: str, stop_at: float | None) -> None:
@@ -82,14 +75,7 @@ def measure_again(quality: Quality, name: str, stop_at: float | None) -> None:
     pool, timer = _Pool(quality, name, drawn), Timer(stop_at)
     if "trained" not in content:
         pool.forget_latencies({key: content[key] for key in ("date", "machine", "versions")})
-    todo = pool.unmeasured()
-    for start in range(0, len(todo), BATCH):
-        if not timer.allows("measure"):
-            print(f"Time is up. The same command continues: {pool.state()}.")
-            return
-        with timer.of("measure"):
-            pool.measure(todo[start : start + BATCH])
-    print(f"Done: {pool.state()}.")
+    pool.measure_all(pool.unmeasured(), timer)
 
 
 class _Pool:
@@ -151,6 +137,16 @@ class _Pool:
         """Trained plans that have no measured latency yet."""
         rows = ((drawn, self.row(drawn)) for drawn in self.plans)
         return [drawn for drawn, row in rows if "val" in row and "ratio" not in row]
+
+    def measure_all(self, plans: list[dict[str, Any]], timer: Timer) -> None:
+        """Time plans, a few in one process, while there is time."""
+        for start in range(0, len(plans), BATCH):
+            if not timer.allows("measure"):
+                print(f"Time is up. The same command continues: {self.state()}.")
+                return
+            with timer.of("measure"):
+                self.measure(plans[start : start + BATCH])
+        print(f"Done: {self.state()}.")
 
     def measure(self, plans: list[dict[str, Any]]) -> None:
         """Time plans against the dense model, interleaved in one process."""
