@@ -432,7 +432,7 @@ def _renormalized_norms(content: dict[str, Any]) -> str:
                 for split in ("val", "test")
                 for kind in ("without", "with")
             ),
-            f"{row['val_gain_points']:+.2f} / {row['test_gain_points']:+.2f}",
+            " / ".join(_points(row[f"{split}_gain_points"]) for split in ("val", "test")),
         )
         for row in content["rows"]
     ]
@@ -442,10 +442,15 @@ def _renormalized_norms(content: dict[str, Any]) -> str:
         "mean gain, val / test",
     )
     return (
-        f"mAP50-95 after the short fine-tune, {content['seeds']} seeds, on the demo: from batch"
-        " norms as pruning with compensation leaves them, and from the network's own mean and"
+        f"mAP50-95 after the short fine-tune, {content['seeds']} seeds, on the"
+        f" {'second data set' if content.get('set') == 'second' else 'demo'}: from batch norms as"
+        " pruning with compensation leaves them, and from the network's own mean and"
         " variance with which it computes the same. Gains in points.\n\n" + table(header, rows)
     )
+
+
+def _points(gain: float | None) -> str:
+    return "-" if gain is None else f"{gain:+.2f}"
 
 
 def _falling_rate(content: dict[str, Any]) -> str:
@@ -615,6 +620,11 @@ SECTIONS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "renormalized_norms": (
         "Batch norms before the fine-tune",
         "python benchmarks/claims/renormalized_norms.py",
+        _renormalized_norms,
+    ),
+    "renormalized_norms_second": (
+        "Batch norms before the fine-tune, on the second data set",
+        "python benchmarks/claims/renormalized_norms.py --set second",
         _renormalized_norms,
     ),
     "falling_rate": (
