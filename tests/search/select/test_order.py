@@ -85,6 +85,13 @@ def test_the_worse_the_predictor_the_more_a_near_miss_costs() -> None:
     assert numbers(records, 0.05) == [2, 1]
 
 
+def test_a_chance_leaves_room_for_the_interval_of_fresh_processes() -> None:
+    """Their upper bound must be within the limit: 2 % above what is expected."""
+    certain = Correction(factor=1.0, spread=1e-6)
+    assert certain.chance(4.89, 5.0) == pytest.approx(1.0)
+    assert certain.chance(4.91, 5.0) == pytest.approx(0.0)
+
+
 def test_a_miss_counts_for_all_plans_in_part_and_several_count_in_full() -> None:
     def factor(count: int) -> float:
         return Correction.of([uniform(4.4, 4.0) for _ in range(count)], ERROR).factor
