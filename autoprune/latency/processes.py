@@ -47,8 +47,8 @@ def together(results: Sequence[LatencyResult]) -> LatencyResult:
 
     An interval holds what happened during its own seconds, not what differs from process to process
     or what a machine's neighbours do a moment later. So that of FEW processes reaches from the
-    lowest bound to the highest. More of them show how they differ: the interval is that of their
-    mean. Time and samples are those of the result in the middle.
+    lowest bound to the highest, and its time is that of the one in the middle. More of them show
+    how they differ: time and interval are those of their mean. Samples are the middle one's.
 
     Args:
         results: At least one, with the same fingerprint, relative to the same dense latency.

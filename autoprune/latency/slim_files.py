@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from torch import nn
 
+from autoprune.errors import TrialFailed
 from autoprune.latency.export import export_model, folded, quietly
 from autoprune.latency.exported_model import ExportedModel
 from autoprune.latency.quantizing import (
@@ -53,10 +54,18 @@ class SlimQuantized:
         return self.floats.covers(names)
 
     def write(self, widths: Mapping[str, tuple[int, int]], path: Path) -> Path:
-        """See SlimFiles."""
+        """See SlimFiles.
+
+        Raises:
+            TrialFailed: "export" where the quantizer fails.
+        """
         with scratch_folder("slim") as folder, quietly():
             plain = self.floats.write(widths, Path(folder) / "model.onnx")
-            self.quantize(plain, path, self.known, Quantizing())  # with noise: it is only timed
+            try:
+                self.quantize(plain, path, self.known, Quantizing())  # with noise: only timed
+            except Exception as error:  # quantizers raise whatever the operator at fault raises
+                problem = " ".join(str(error).split())[:200] or type(error).__name__
+                raise TrialFailed("export", f"{path.name}: {problem}") from error
         return path
 
 
