@@ -9,8 +9,10 @@ from __future__ import annotations
 import gc
 import os
 import sqlite3
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -64,6 +66,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return unit(nodeid)
 
     return Units(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[Any]]]:
+    """As `subprocess.Popen`; what it starts ends with the test, also with one that fails."""
+    with ExitStack() as ends:
+
+        def begin(command: list[str], **options: Any) -> subprocess.Popen[Any]:
+            process = ends.enter_context(subprocess.Popen(command, **options))
+            ends.callback(process.kill)
+            return process
+
+        yield begin
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autoprune.domain.record import TrialRecord
-from autoprune.errors import BrokenContent
+from autoprune.errors import BrokenContent, ConfigError
 
 _PARTS = {"trial": "trials", "baseline": "baselines"}  # where a kind of record is
 _State = tuple[int, int, int]  # of a file: when it was written, its size, its number on the disk
@@ -17,8 +17,10 @@ class _Known:
     records: dict[str, tuple[_State, TrialRecord]] = {}  # noqa: RUF012 (of this process)
 
 
-def load_record(path: Path | str) -> TrialRecord:
-    """The record in a file, as it is now, in its own place.
+def load_record(path: Path | str) -> TrialRecord | None:
+    """The record in a file, as it is now, in its own place; None where there is none (any more).
+
+    Another process may write or remove it at any moment, between two looks at it too.
 
     Raises:
         BrokenContent: It is broken, or another one's, copied here.
@@ -26,13 +28,19 @@ def load_record(path: Path | str) -> TrialRecord:
     """
     name = str(path)
     state = _state(name)
+    if state is None:
+        return None
     known = _Known.records.get(name)
     if known is not None and known[0] == state:
         return known[1]
-    record = TrialRecord.load(Path(path))
+    try:
+        record = TrialRecord.load(Path(path))
+    except ConfigError:
+        if _state(name) is None:
+            return None
+        raise
     _check_place(name, record)
-    if state is not None:
-        _Known.records[name] = state, record
+    _Known.records[name] = state, record
     return record
 
 
@@ -56,6 +64,8 @@ def record_files(folder: Path) -> Iterator[str]:
 def _state(path: str) -> _State | None:
     try:
         found = os.stat(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     return found.st_mtime_ns, found.st_size, found.st_ino

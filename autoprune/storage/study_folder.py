@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -254,9 +253,6 @@ class StudyFolder:
                     load_record(path)
                 except BrokenContent as error:
                     found[path] = str(error)
-                except ConfigError:
-                    if path.exists():  # else removed while we listed
-                        raise
             for path in sorted((self.root / part).glob(f"*/{_SET_ASIDE}")):
                 found[path] = f"{path}: set aside: its content cannot be believed"
         return found
@@ -330,11 +326,7 @@ class StudyFolder:
     def _load_all(self, part: str) -> list[TrialRecord]:
         records = []
         for path in record_files(self.root / part):
-            try:
-                records.append(load_record(path))
-            except BrokenContent:
-                continue  # see broken_records
-            except ConfigError:
-                if os.path.exists(path):  # else removed while we listed
-                    raise
+            with suppress(BrokenContent):  # see broken_records
+                if (record := load_record(path)) is not None:
+                    records.append(record)
         return sorted(records, key=lambda record: (record.number or 0, record.name))

@@ -1,12 +1,15 @@
 """Where a study keeps its files, and what is read back."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from autoprune.domain.outcome import Outcome
+from autoprune.domain.record import TrialRecord
 from autoprune.errors import ConfigError
+from autoprune.storage import records
 from autoprune.storage.leftovers import tidy
 from autoprune.storage.locks import alone
 from autoprune.storage.study_folder import StudyFolder
@@ -50,6 +53,38 @@ def test_a_trial_without_a_record_yet_is_not_finished(tmp_path: Path) -> None:
     folder.trial(0).mkdir(parents=True)
     (folder.trial(0) / ".record.json.x1").write_text("{half")
     assert folder.trial_records() == []
+
+
+def test_a_record_that_is_written_or_removed_while_records_are_read_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = StudyFolder(tmp_path)
+    for number in (0, 1):
+        folder.save_record(trial(number, 1, 1.0, 0.5))
+    first = folder.trial(0) / "record.json"
+    content, load = first.read_bytes(), TrialRecord.load
+    first.unlink()
+
+    def late(path: str, *, stat: Callable[[str], os.stat_result] = os.stat) -> os.stat_result:
+        try:
+            return stat(path)
+        finally:
+            if path == str(first):
+                first.write_bytes(content)
+
+    def gone(path: Path) -> TrialRecord:
+        path.unlink()
+        return load(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(records.os, "stat", late)
+        assert [record.number for record in folder.trial_records()] == [1]
+    assert [record.number for record in folder.trial_records()] == [0, 1]
+    os.utime(first)
+    with monkeypatch.context() as patched:
+        patched.setattr(TrialRecord, "load", gone)
+        assert [record.number for record in folder.trial_records()] == [1]
+    assert folder.broken_records() == {}
 
 
 def test_an_outcome_survives_its_file(tmp_path: Path) -> None:

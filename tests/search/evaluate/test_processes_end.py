@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -128,9 +129,14 @@ _LOCK_LEFT_HELD = "work._condition.acquire()"
     [(signal.SIGKILL, ""), (signal.SIGINT, ""), (signal.SIGINT, _LOCK_LEFT_HELD)],
     ids=["SIGKILL", "SIGINT", "SIGINT at a bad moment"],
 )
-def test_no_worker_outlives_its_search(tmp_path: Path, number: signal.Signals, before: str) -> None:
+def test_no_worker_outlives_its_search(
+    tmp_path: Path,
+    number: signal.Signals,
+    before: str,
+    start: Callable[..., subprocess.Popen[bytes]],
+) -> None:
     """Not even in the middle of its work; and nothing that it started, and none of their files."""
-    search = subprocess.Popen(
+    search = start(
         [sys.executable, "-c", _SEARCH.replace("# before it waits", before)],
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(tmp_path)},

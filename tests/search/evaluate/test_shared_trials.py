@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -143,29 +143,36 @@ fake_loop(shared_bench(Path(sys.argv[1]), os.environ["DATABASE"], trials=int(sys
 """
 
 
-def _worker(root: Path, database: str, trials: int, seconds: float) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", _WORKER, str(root), str(trials), str(seconds)]
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    environment = {**os.environ, "DATABASE": database}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
+@pytest.fixture
+def worker(
+    start: Callable[..., subprocess.Popen[str]], database: str
+) -> Callable[[Path, float], subprocess.Popen[str]]:
+    """Starts a search in a folder, in a process of its own, whose trials take so many seconds."""
+
+    def begin(root: Path, seconds: float) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", _WORKER, str(root), "16", str(seconds)]
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return start(command, cwd=ROOT, env={**os.environ, "DATABASE": database}, **pipes)
+
+    return begin
 
 
 def test_workers_in_two_folders_share_a_study_and_one_that_is_killed_is_replaced(
-    tmp_path: Path, database: str
+    tmp_path: Path, database: str, worker: Callable[[Path, float], subprocess.Popen[str]]
 ) -> None:
-    workers = [_worker(tmp_path / name, database, 16, 0.05) for name in ("a", "b")]
-    doomed = _worker(tmp_path / "c", database, 16, 600.0)
-    for worker in (*workers, doomed):
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == "ready\n"
+    workers = [worker(tmp_path / name, 0.05) for name in ("a", "b")]
+    doomed = worker(tmp_path / "c", 600.0)
+    for search in (*workers, doomed):
+        assert search.stdout is not None
+        assert search.stdout.readline() == "ready\n"
     folder = shared_folder(tmp_path / "d", database)
     study = of_database(folder).study
     _until(lambda: any(tmp_path.glob("c/trials/*")) or _attempts(study))
-    os.kill(doomed.pid, signal.SIGKILL)
+    doomed.kill()
     doomed.communicate(timeout=60)
-    for worker in workers:
-        _, errors = worker.communicate(timeout=120)
-        assert worker.returncode == 0, errors
+    for search in workers:
+        _, errors = search.communicate(timeout=120)
+        assert search.returncode == 0, errors
     told = study.get_trials(deepcopy=False)
     assert [trial.state for trial in told] == [TrialState.COMPLETE] * 16
     folder.fetch()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -41,6 +39,8 @@ from tests.search.fakes import (
 )
 
 ROOT = Path(__file__).resolve().parents[3]
+Start = Callable[..., subprocess.Popen[Any]]
+Worker = Callable[[int], subprocess.Popen[bytes]]
 
 
 @pytest.fixture
@@ -401,39 +401,44 @@ fake_loop(fake_bench(Path(sys.argv[1]), trials=int(sys.argv[2]))).run()
 """
 
 
-def _worker(root: Path, trials: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", _WORKER, str(root), str(trials)]
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+@pytest.fixture
+def worker(start: Start, tmp_path: Path) -> Worker:
+    """Starts a search of so many trials in a process of its own."""
+
+    def begin(trials: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", _WORKER, str(tmp_path), str(trials)]
+        return start(command, cwd=ROOT, stderr=subprocess.PIPE)
+
+    return begin
 
 
-def test_two_searches_on_one_study_share_the_work(tmp_path: Path) -> None:
+def test_two_searches_on_one_study_share_the_work(tmp_path: Path, worker: Worker) -> None:
     fake_study(fake_bench(tmp_path))
-    workers = [_worker(tmp_path, 20) for _ in range(2)]
-    for worker in workers:
-        _, errors = worker.communicate(timeout=120)
-        assert worker.returncode == 0, errors.decode()
+    for search in [worker(20) for _ in range(2)]:
+        _, errors = search.communicate(timeout=120)
+        assert search.returncode == 0, errors.decode()
     numbers = [record.number for record in fake_bench(tmp_path).folder.trial_records()]
     assert sorted(numbers, key=int) == list(range(len(numbers)))  # type: ignore[arg-type]
     assert len(numbers) == 20  # neither begins one too many
 
 
-def test_a_killed_search_loses_no_finished_trial(tmp_path: Path) -> None:
+def test_a_killed_search_loses_no_finished_trial(tmp_path: Path, worker: Worker) -> None:
     fake_study(fake_bench(tmp_path))
     finished: dict[str, float] = {}
     for wait in (1.0, 0.5, 0.8):
-        worker = _worker(tmp_path, 25)
+        search = worker(25)
         deadline = time.monotonic() + 60
         before = len(finished)
         while len(_plans(tmp_path)) <= before and time.monotonic() < deadline:
             time.sleep(0.02)
         time.sleep(wait * 0.2)
-        os.kill(worker.pid, signal.SIGKILL)
-        worker.communicate(timeout=60)
+        search.kill()
+        search.communicate(timeout=60)
         records = fake_bench(tmp_path).folder.trial_records()
         for made in records:
             finished.setdefault(made.name, made.seconds)
         assert {made.name for made in records} == set(finished)
-    _, errors = (last := _worker(tmp_path, 25)).communicate(timeout=120)
+    _, errors = (last := worker(25)).communicate(timeout=120)
     assert last.returncode == 0, errors.decode()
     loop = fake_loop(fake_bench(tmp_path))
     assert len(_plans(tmp_path)) == 25
