@@ -172,9 +172,8 @@ class TrialLoop:
                 with at_once(self.study, trial):
                     plan = self._draw(trial)
                     attempts = self.queue.count_attempt(trial)
-                others = self.queue.unfinished(self._open)
-                if self._wait_for_the_same(plan) or others:
-                    self._records()  # one of them may have scored it since the last look
+                self._wait_for_the_same(plan)
+                self._records()  # others may have scored it since the last look
                 self.listener.candidate(f"trial {trial.number}", trial.number + 1, self.limit)
                 result = self._result(trial, plan)
                 opened = _Open(trial, plan, lock.pop_all(), result, attempts)
@@ -198,8 +197,8 @@ class TrialLoop:
         candidate = Candidate("trial", f"trial {number}", number, plan)
         return self.workers.begin(evaluate_untrained, candidate)
 
-    def _wait_for_the_same(self, plan: PruningPlan) -> bool:
-        """One plan is not scored twice side by side; whether it is being scored."""
+    def _wait_for_the_same(self, plan: PruningPlan) -> None:
+        """One plan is not scored twice side by side."""
         signature = self.bench.pruner.signature(plan)
         same = [
             each.result
@@ -208,7 +207,6 @@ class TrialLoop:
         ]
         while not all(result.done() for result in same):
             self.workers.wait([result for result in same if not result.done()])
-        return bool(same)
 
     def _make_room(self) -> None:
         """Wait until a worker is free and so few results are untold that a plan may be drawn."""
@@ -233,25 +231,26 @@ class TrialLoop:
         del self._open[number]
         done.lock.close()
 
-    def _show_done(self) -> list[TrialRecord] | None:
-        """Take note of results, in the order of the trials; the records, if that took a look."""
+    def _show_done(self) -> None:
+        """Take note of results, in the order of the trials."""
         in_order = [each for _, each in sorted(self._open.items())]
         done = takewhile(lambda each: each.result.done(), in_order)
-        if not (news := [each for each in done if not each.shown]):
-            return None
-        records = self._records()
+        news = [each for each in done if not each.shown]
+        made = {each.trial.number: each.result.result() for each in news}
+        known = {record.number or 0: record for record in self._listed}
+        self._listed = [record for _, record in sorted({**known, **made}.items())]
         for each in news:
             each.shown = True
-            record = each.result.result()
-            self.listener.result(record, self.best.update((*self.baselines, *records)))
+            record = made[each.trial.number]
+            self.listener.result(record, self.best.update((*self.baselines, *self._listed)))
             self.streak.note(record)
-        return records
 
     def _stop_reason(self) -> str | None:
         self.queue.look()
         self._adopt_unfinished()
         self._make_room()
-        finished = self._show_done() or self._records()
+        self._show_done()
+        finished = self._listed
         started = self.queue.begun
         if self.limit is not None:
             if started >= self.limit:
