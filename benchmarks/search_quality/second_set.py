@@ -239,7 +239,11 @@ def _write_set(folder: Path, splits: dict[str, tuple[int, int]]) -> Path:
                 (labels / f"{name}.txt").write_text("".join(map(_label_line, boxes)))
         content = {split: f"images/{split}" for split in splits} | {"names": dict(enumerate(NAMES))}
         (draft / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-        draft.rename(folder)
+        try:
+            draft.rename(folder)
+        except OSError:
+            if not (folder / "data.yaml").exists():  # else another process was faster
+                raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return folder / "data.yaml"
