@@ -110,8 +110,11 @@ def record(
     untrained: float | None = None,
     **given: Any,
 ) -> TrialRecord:
-    """A record measured at `ms` and fine-tuned to `map50_95`, with the other numbers given."""
-    plan = plan or PruningPlan({0: 0.0, 1: 0.0, 2: None, 3: (0.0, 0.0)})
+    """A record measured at `ms` and fine-tuned to `map50_95`, with the other numbers given.
+
+    Without a plan it has one of its own.
+    """
+    plan = plan or PruningPlan({0: 0.0, 1: (number or 0) / 1000, 2: None, 3: (0.0, 0.0)})
     compared = UNTRAINED if kind == "dense" else SHORT
     rungs = [] if untrained is None else [score(untrained, UNTRAINED)]
     rungs += [] if map50_95 is None else [score(map50_95, compared)]

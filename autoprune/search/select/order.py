@@ -83,7 +83,12 @@ def order(records: Sequence[TrialRecord], limit: Limit, error: float) -> list[Tr
     Returns:
         Empty when enough were trained or nothing fits.
     """
-    waiting = [record for record in promising(records, limit) if record.state == "scored"]
+    twins = _twins(records)
+    waiting = [
+        record
+        for record in promising(records, limit)
+        if record.state == "scored" and record.name not in twins
+    ]
     correction = Correction.of(records, error)
     if limit.latency_ms is None:
         enough = len(_trained_here(records)) >= wanted(records)
@@ -99,6 +104,25 @@ def order(records: Sequence[TrialRecord], limit: Limit, error: float) -> list[Tr
 
     hopeful = [record for record in _not_behind(records, waiting, limit) if worth(record) > 0]
     return sorted(hopeful, key=lambda record: -worth(record))
+
+
+def _twins(records: Sequence[TrialRecord]) -> set[str]:
+    """Trials of a plan that another trial stands for: the one that went further, then the earlier.
+
+    Searches that draw one plan at the same moment both score it; it is fine-tuned once.
+    """
+    scored = [
+        record
+        for record in records
+        if record.kind == "trial"
+        and record.same_as is None
+        and record.untrained_map50_95 is not None
+    ]
+    scored.sort(key=lambda r: (r.state == "scored", r.latency is None, r.number or 0))
+    first: dict[str, str] = {}
+    for record in scored:
+        first.setdefault(str(record.pruning_plan().prune_ratios), record.name)
+    return {record.name for record in scored} - set(first.values())
 
 
 def wanted(records: Sequence[TrialRecord]) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from autoprune.domain.goal import Goal
+from autoprune.domain.goal import Goal, Limit
+from autoprune.domain.plan import PruningPlan
 from autoprune.domain.record import TrialRecord
 from autoprune.search.select.order import (
     PROMOTIONS,
@@ -101,6 +102,23 @@ def test_a_miss_counts_for_all_plans_in_part_and_several_count_in_full() -> None
     assert factor(1) < factor(2) < factor(9) < 1.1
     spreads = [Correction.of([uniform(4.4, 4.0)] * n, ERROR).spread for n in (0, 1, 9)]
     assert spreads[0] > spreads[1] > spreads[2]
+
+
+@pytest.mark.parametrize("goal", [BUDGET, DROP])
+def test_a_plan_that_two_searches_scored_at_once_is_fine_tuned_once(goal: Limit) -> None:
+    plan, other = PruningPlan({0: 0.3}), PruningPlan({0: 0.4})
+    twins = [scored(number, 4.5, 0.76, plan=plan) for number in (1, 2)]
+    alone = scored(3, 4.6, 0.755, plan=other)
+
+    def left(*records: TrialRecord) -> set[int | None]:
+        return {each.number for each in order(records, goal, ERROR)}
+
+    assert left(*twins, alone) == {1, 3}
+    measured = twins[1].model_copy(update={"latency": latency(4.5)})
+    assert left(twins[0], measured, alone) == {2, 3}
+    assert left(twins[0], trained(2, 4.8, 0.76, gain=0.0, plan=plan), alone) == {3}
+    broken = record("trial 0", None, None, number=0, state="failed", plan=plan)
+    assert left(broken, *twins) == {1}  # it was never scored
 
 
 def test_enough_are_trained_when_that_many_better_ones_were() -> None:
