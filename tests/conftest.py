@@ -26,12 +26,23 @@ import pytest  # noqa: E402
 
 from tests.forks import Forks  # noqa: E402
 from tests.postgres import Postgres, missing, running_server  # noqa: E402
-from tests.tiers import is_slow, turn, unit  # noqa: E402
+from tests.tiers import is_slow, is_thorough, turn, unit  # noqa: E402
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where nothing is asked for, the thorough tests are left out."""
+    asked = config.option.markexpr or config.option.keyword
+    if not asked and config.args_source is not pytest.Config.ArgsSource.ARGS:
+        config.option.markexpr = "not thorough"  # for xdist's workers too
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """What is not listed as slow is fast."""
-    item.add_marker(pytest.mark.slow if is_slow(item.nodeid) else pytest.mark.fast)
+    """What is listed neither as slow nor as thorough is fast."""
+    thorough = is_thorough(item.nodeid)
+    slow = thorough or is_slow(item.nodeid)
+    item.add_marker(pytest.mark.slow if slow else pytest.mark.fast)
+    if thorough:
+        item.add_marker(pytest.mark.thorough)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -96,6 +107,8 @@ def _no_training(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture(scope="session")
 def forks() -> Iterator[Forks]:
     """For programs in processes of their own: torch is imported once for all of them."""
+    if not hasattr(os, "fork"):
+        pytest.skip("this system has no fork")
     with Forks() as server:
         yield server
 

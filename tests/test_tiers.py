@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from tests.tiers import ALONE, SLOW, is_slow, turn, unit
+from tests.conftest import pytest_configure
+from tests.tiers import ALONE, SLOW, THOROUGH, is_slow, is_thorough, turn, unit
 
 ROOT = Path(__file__).resolve().parent.parent
+Source = pytest.Config.ArgsSource
 
 
-@pytest.mark.parametrize("row", [*ALONE, *SLOW])
+@pytest.mark.parametrize("row", [*ALONE, *SLOW, *THOROUGH])
 def test_every_row_names_a_file_or_a_test_that_exists(row: str) -> None:
     file, _, test = row.partition("::")
     tree = ast.parse((ROOT / file).read_text())
@@ -23,6 +27,7 @@ def test_every_row_names_a_file_or_a_test_that_exists(row: str) -> None:
 def test_no_row_is_written_twice() -> None:
     assert len(set(ALONE)) == len(ALONE)
     assert len(set(SLOW)) == len(SLOW)
+    assert len(set(THOROUGH)) == len(THOROUGH)
     assert not [row for row in SLOW if "::" in row and row.partition("::")[0] in SLOW]
 
 
@@ -36,6 +41,34 @@ def test_a_row_means_a_file_or_every_case_of_one_test() -> None:
     assert is_slow(f"{one}[case-2]")
     assert not is_slow(f"{one}_but_another")
     assert not is_slow("tests/domain/test_plan.py::test_anything")
+
+
+def test_a_thorough_row_means_a_test_or_the_cases_that_begin_so() -> None:
+    (whole, *_) = (row for row in THOROUGH if "[" not in row)
+    (case, *_) = (row for row in THOROUGH if "[" in row)
+    assert is_thorough(whole)
+    assert is_thorough(f"{whole}[case]")
+    assert not is_thorough(f"{whole}_but_another")
+    assert is_thorough(f"{case}and-more]")
+    assert not is_thorough(case.partition("[")[0] + "[another]")
+
+
+@pytest.mark.parametrize(
+    ("markers", "names", "source", "then"),
+    [
+        ("", "", Source.TESTPATHS, "not thorough"),
+        ("", "", Source.INVOCATION_DIR, "not thorough"),
+        ("", "", Source.ARGS, ""),
+        ("slow", "", Source.TESTPATHS, "slow"),
+        ("", "a_test", Source.TESTPATHS, ""),
+    ],
+)
+def test_thorough_tests_are_left_out_where_nothing_is_asked_for(
+    markers: str, names: str, source: Source, then: str
+) -> None:
+    option = SimpleNamespace(markexpr=markers, keyword=names)
+    pytest_configure(cast(pytest.Config, SimpleNamespace(option=option, args_source=source)))
+    assert option.markexpr == then
 
 
 def test_what_wants_to_be_alone_is_one_unit_and_comes_first() -> None:

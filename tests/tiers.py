@@ -1,7 +1,9 @@
-"""Which tests are slow, and which files one worker runs one after the other.
+"""Which tests are slow or thorough, and which files one worker runs one after the other.
 
 `pytest -m fast` runs everything that is not listed here. The order matters too: with several
 workers the listed files come first and in this order, so that no long one ends alone.
+`pytest` alone leaves out the thorough ones, so that it takes no more than ten minutes; `.ci/run`
+runs them too, by `pytest -m thorough`. Whoever names a file gets all of its tests.
 """
 
 from __future__ import annotations
@@ -137,6 +139,63 @@ tests/search/evaluate/test_attempts.py::test_a_hang_that_ended_the_process_is_kn
 tests/evaluation/test_watchdog.py::test_a_note_that_cannot_be_written_keeps_no_process_alive
 """
 SLOW = tuple(_SLOW.split())
+
+
+# Tests, and cases by how they begin: what others show is shown again for one more family, task,
+# runtime, architecture or size; or a program of its own is watched for what it leaves behind.
+_THOROUGH = """
+tests/evaluation/test_tasks.py::test_it_goes_the_whole_way[yolo26n-
+tests/evaluation/test_tasks.py::test_it_goes_the_whole_way[yolov8n-
+tests/evaluation/test_other_families.py::test_it_goes_the_whole_way[yolov10n
+tests/evaluation/test_other_families.py::test_it_goes_the_whole_way[yolo11n
+tests/evaluation/test_other_families.py::test_what_is_exported_is_the_branch_that_is_validated[yolo
+tests/evaluation/test_branches.py::test_the_exported_file_lists_the_objects[yolo26n-seg
+tests/evaluation/test_branches.py::test_smaller_images_and_equal_scores_are_compared_too
+tests/evaluation/test_validate_file.py::test_of_each_task_it_is_torchs_and_so_is_each_object[yolov8n-
+tests/evaluation/test_channels.py::test_such_a_model_goes_the_whole_way[4
+tests/families/test_every_model.py::test_a_pruned_model_is_the_dense_one_with_those_channels_silenced[yolov
+tests/families/test_every_model.py::test_a_pruned_model_is_the_dense_one_with_those_channels_silenced[yolo11
+tests/families/test_every_model.py::test_a_pruned_model_is_the_dense_one_with_those_channels_silenced[yolo26m
+tests/families/test_every_model.py::test_a_pruned_model_is_the_dense_one_with_those_channels_silenced[yolo26n-
+tests/latency/test_slim_onnx.py::test_other_families_files_have_every_shape_of_the_exported_pruned_model
+tests/latency/test_export.py::test_a_torch_program_equals_torch_in_both_memory_layouts
+tests/latency/test_local_target.py::test_denormal_numbers_are_zero_where_time_is_taken_in_every_thread[torch
+tests/contracts/test_runtimes.py::test_each_precision_and_several_threads_are_passed_on_and_told_or_refused_in_one_line[torch
+tests/contracts/test_runtimes.py::test_a_memory_layout_is_chosen_where_the_row_says_so_and_refused_elsewhere[torch
+tests/contracts/test_runtimes.py::test_a_provider_that_is_not_there_is_refused_in_one_line[torch
+tests/contracts/test_families.py::test_the_next_smaller_stock_model_is_a_sibling
+tests/test_no_traces.py::test_a_public_function_leaves_no_traces[export
+tests/test_no_traces.py::test_a_public_function_leaves_no_traces[measure
+tests/test_no_traces.py::test_a_public_function_leaves_no_traces[probe
+tests/test_no_traces.py::test_a_public_function_leaves_no_traces[prune
+tests/test_no_traces.py::test_a_public_function_leaves_no_traces[fine_tune_pruned
+tests/test_no_traces.py::test_libraries_first_imported_by_us_are_as_after_a_plain_import
+tests/pruning/test_mask_equivalence.py::test_pruning_one_index_equals_silencing_its_channels[yolov8n-p
+tests/pruning/test_mask_equivalence.py::test_a_random_plan_equals_silencing_its_channels[yolov8m
+tests/pruning/test_mask_equivalence.py::test_a_random_plan_equals_silencing_its_channels[yolov8s
+tests/pruning/test_trace_geometry.py::test_depthwise_transposed_and_spare_branches_are_counted_as_they_are[yolo
+tests/pruning/test_extreme_plans.py::test_a_hundred_extreme_plans_give_finite_outputs[yolov8n-p
+tests/pruning/test_extreme_plans.py::test_a_hundred_extreme_plans_give_finite_outputs[yolov8s
+tests/pruning/test_compensation.py::test_every_architecture_is_pruned_to_the_ruled_widths_with_finite_outputs[yolov8n-p
+tests/shipping/test_apply.py::test_a_device_behind_ssh_times_the_file_and_the_card_names_it
+tests/cli/test_export.py::test_only_a_file_that_answers_as_the_model_does_is_written[wrong1
+tests/cli/test_export.py::test_size_and_runtime_can_be_chosen
+tests/search/feasibility/test_probe.py::test_the_dense_model_is_timed_under_every_other_runtime_of_the_target
+tests/search/feasibility/test_probe.py::test_provider_and_layout_reach_every_measurement
+tests/search/evaluate/test_processes.py::test_workers_that_die_for_no_candidates_sake_end_the_search_with_their_last_words
+tests/search/evaluate/test_processes_end.py::test_no_worker_outlives_its_search[SIGINT]
+tests/latency/rewrites/test_rewrites.py::test_no_exporter_leaves_a_softmax_or_splits_a_convolutions_output[dynamo
+tests/latency/test_onnx_metadata.py::test_the_file_says_what_ultralytics_own_export_says[dynamo
+tests/contracts/test_runtimes.py::test_a_lighter_model_is_faster[torch
+tests/test_benchmarks.py::test_all_that_benchmarks_import_or_replace_is_there
+"""
+THOROUGH = tuple(_THOROUGH.split())
+
+
+def is_thorough(nodeid: str) -> bool:
+    """Is this test left out where nothing is asked for?"""
+    test = nodeid.partition("[")[0]
+    return any(nodeid.startswith(row) if "[" in row else test == row for row in THOROUGH)
 
 
 def is_slow(nodeid: str) -> bool:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from autoprune.search.evaluate import trials
 from autoprune.search.evaluate.attempts import attempt
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.evaluate.trial_queue import TrialQueue
+from tests.forks import Fork, Forks
 from tests.search.fakes import FakeEvaluation, Heard, failed, fake_loop
 from tests.search.shared import of_database, shared_bench, shared_folder
 
@@ -138,41 +138,37 @@ def slow(candidate):
 
 advisory_locks.RECONNECT_S = 0.0
 trials.evaluate_untrained = FakeEvaluation(slow)
-print("ready", flush=True)
 fake_loop(shared_bench(Path(sys.argv[1]), os.environ["DATABASE"], trials=int(sys.argv[2]))).run()
 """
 
 
 @pytest.fixture
-def worker(
-    start: Callable[..., subprocess.Popen[str]], database: str
-) -> Callable[[Path, float], subprocess.Popen[str]]:
+def worker(forks: Forks, database: str, tmp_path: Path) -> Iterator[Callable[[str, float], Fork]]:
     """Starts a search in a folder, in a process of its own, whose trials take so many seconds."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DATABASE": database}
+    with ExitStack() as ends:
 
-    def begin(root: Path, seconds: float) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", _WORKER, str(root), "16", str(seconds)]
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return start(command, cwd=ROOT, env={**os.environ, "DATABASE": database}, **pipes)
+        def begin(name: str, seconds: float) -> Fork:
+            arguments = str(tmp_path / name), "16", str(seconds)
+            fork = forks.begin(_WORKER, *arguments, folder=tmp_path, environment=environment)
+            ends.callback(fork.end)
+            return fork
 
-    return begin
+        yield begin
 
 
 def test_workers_in_two_folders_share_a_study_and_one_that_is_killed_is_replaced(
-    tmp_path: Path, database: str, worker: Callable[[Path, float], subprocess.Popen[str]]
+    tmp_path: Path, database: str, worker: Callable[[str, float], Fork]
 ) -> None:
-    workers = [worker(tmp_path / name, 0.05) for name in ("a", "b")]
-    doomed = worker(tmp_path / "c", 600.0)
-    for search in (*workers, doomed):
-        assert search.stdout is not None
-        assert search.stdout.readline() == "ready\n"
     folder = shared_folder(tmp_path / "d", database)
     study = of_database(folder).study
-    _until(lambda: any(tmp_path.glob("c/trials/*")) or _attempts(study))
-    doomed.kill()
-    doomed.communicate(timeout=60)
+    doomed = worker("c", 600.0)
+    _until(lambda: _attempts(study) == 1)
+    workers = [worker(name, 0.05) for name in ("a", "b")]
+    _until(lambda: _attempts(study) > 1)
+    doomed.end()
     for search in workers:
-        _, errors = search.communicate(timeout=120)
-        assert search.returncode == 0, errors
+        assert search.wait() == 0, search.said()
     told = study.get_trials(deepcopy=False)
     assert [trial.state for trial in told] == [TrialState.COMPLETE] * 16
     folder.fetch()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from autoprune.search.context.listener import SearchListener
 from autoprune.search.evaluate import trials
 from autoprune.search.evaluate.candidate import Candidate
 from autoprune.search.evaluate.trials import STAGNANT_TRIALS
+from tests.forks import Fork, Forks
 from tests.search.fakes import (
     FakeEvaluation,
     Heard,
@@ -39,8 +39,7 @@ from tests.search.fakes import (
 )
 
 ROOT = Path(__file__).resolve().parents[3]
-Start = Callable[..., subprocess.Popen[Any]]
-Worker = Callable[[int], subprocess.Popen[bytes]]
+Worker = Callable[[int], Fork]
 
 
 @pytest.fixture
@@ -402,21 +401,24 @@ fake_loop(fake_bench(Path(sys.argv[1]), trials=int(sys.argv[2]))).run()
 
 
 @pytest.fixture
-def worker(start: Start, tmp_path: Path) -> Worker:
+def worker(forks: Forks, tmp_path: Path) -> Iterator[Worker]:
     """Starts a search of so many trials in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with ExitStack() as ends:
 
-    def begin(trials: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", _WORKER, str(tmp_path), str(trials)]
-        return start(command, cwd=ROOT, stderr=subprocess.PIPE)
+        def begin(trials: int) -> Fork:
+            arguments = str(tmp_path), str(trials)
+            fork = forks.begin(_WORKER, *arguments, folder=tmp_path, environment=environment)
+            ends.callback(fork.end)
+            return fork
 
-    return begin
+        yield begin
 
 
 def test_two_searches_on_one_study_share_the_work(tmp_path: Path, worker: Worker) -> None:
     fake_study(fake_bench(tmp_path))
     for search in [worker(20) for _ in range(2)]:
-        _, errors = search.communicate(timeout=120)
-        assert search.returncode == 0, errors.decode()
+        assert search.wait() == 0, search.said()
     numbers = [record.number for record in fake_bench(tmp_path).folder.trial_records()]
     assert sorted(numbers, key=int) == list(range(len(numbers)))  # type: ignore[arg-type]
     assert len(numbers) == 20  # neither begins one too many
@@ -432,14 +434,14 @@ def test_a_killed_search_loses_no_finished_trial(tmp_path: Path, worker: Worker)
         while len(_plans(tmp_path)) <= before and time.monotonic() < deadline:
             time.sleep(0.02)
         time.sleep(wait * 0.2)
-        search.kill()
-        search.communicate(timeout=60)
+        search.end()
         records = fake_bench(tmp_path).folder.trial_records()
         for made in records:
             finished.setdefault(made.name, made.seconds)
         assert {made.name for made in records} == set(finished)
-    _, errors = (last := worker(25)).communicate(timeout=120)
-    assert last.returncode == 0, errors.decode()
+    assert len(finished) >= 3  # they were killed at work
+    last = worker(25)
+    assert last.wait() == 0, last.said()
     loop = fake_loop(fake_bench(tmp_path))
     assert len(_plans(tmp_path)) == 25
     states = [trial.state for trial in loop.study.get_trials(deepcopy=False)]
