@@ -2,7 +2,7 @@
 
 `pytest -m fast` runs everything that is not listed here. The order matters too: with several
 workers the listed files come first and in this order, so that no long one ends alone.
-`pytest` alone leaves out the thorough ones, so that it takes no more than ten minutes; `.ci/run`
+`pytest` alone leaves out the thorough ones, to be done sooner; `.ci/run`
 runs them too, by `pytest -m thorough`. Whoever names a file gets all of its tests.
 """
 

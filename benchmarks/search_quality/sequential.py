@@ -80,7 +80,7 @@ class SequentialPruner:
             model.eval()(self.pictures)
         for handle in fit:
             handle.remove()
-        cut_channels(model, self.pruner.groups, kept)
+        cut_channels(model, self.pruner.channels, kept)
         return model
 
     def _watch(self, names: list[str], data: DataSummary, images: list[Path], imgsz: int) -> None:
