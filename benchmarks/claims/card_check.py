@@ -52,7 +52,7 @@ def timed(file: Path, threads: int, size: list[int]) -> list[float]:
     """The same in several processes, in ms."""
     command = [sys.executable, __file__, str(file), "--time", str(threads), *map(str, size)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
-    run = {"capture_output": True, "text": True, "check": True, "env": environment}
+    run: dict[str, Any] = {"capture_output": True, "text": True, "check": True, "env": environment}
     return [float(subprocess.run(command, **run).stdout) for _ in range(PROCESSES)]
 
 

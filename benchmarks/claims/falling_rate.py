@@ -21,7 +21,7 @@ prepare_environment()
 
 from autoprune.evaluation.fine_tune import FineTuned  # noqa: E402
 from autoprune.evaluation.inside.short_trainer import ShortTrainer  # noqa: E402
-from benchmarks.lib.compared_fine_tunes import compare  # noqa: E402
+from benchmarks.lib.compared_fine_tunes import Way, compare  # noqa: E402
 from benchmarks.lib.short_fine_tunes import Bench  # noqa: E402
 
 
@@ -34,5 +34,5 @@ def by_epoch(
 
 
 if __name__ == "__main__":
-    ways = {"by_epoch": by_epoch, "by_batch": Bench.trained}
+    ways: dict[str, Way] = {"by_epoch": by_epoch, "by_batch": Bench.trained}
     compare(__doc__.splitlines()[0], "falling_rate", "the learning rate falls batch by batch", ways)

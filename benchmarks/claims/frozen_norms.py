@@ -25,7 +25,7 @@ prepare_environment()
 
 from autoprune.evaluation.fine_tune_settings import FineTuneSettings  # noqa: E402
 from autoprune.evaluation.recalibrate import recalibrate_batchnorm  # noqa: E402
-from benchmarks.lib.compared_fine_tunes import compare  # noqa: E402
+from benchmarks.lib.compared_fine_tunes import Way, compare  # noqa: E402
 from benchmarks.lib.short_fine_tunes import Bench  # noqa: E402
 
 
@@ -37,6 +37,9 @@ def works(bench: Bench, pruned: nn.Module) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    ways = {"moving": Bench.trained, "frozen": partial(Bench.trained, frozen_norms=True)}
+    ways: dict[str, Way] = {
+        "moving": Bench.trained,
+        "frozen": partial(Bench.trained, frozen_norms=True),
+    }
     claim = "frozen batch norms train networks that do not work by batch"
     compare(__doc__.splitlines()[0], "frozen_norms", claim, ways, works)

@@ -184,7 +184,9 @@ def as_long(dense: Path, data: Path, search: dict[str, Any], folder: Path) -> di
     place = folder / f"{dense.parents[1].name}-{search['share']:g}"
     studies = [StudyFolder(file.parent) for file in place.glob("*/study.yaml")]
     records = {record.name: record for study in studies for record in _records(study)}
-    best, uniform = (records.get((search[side] or {}).get("name")) for side in ("best", "uniform"))
+    best, uniform = (
+        records.get(str((search[side] or {}).get("name"))) for side in ("best", "uniform")
+    )
     if best is None or uniform is None:
         return {}
     own, other = best.at_rung(SHORT), uniform.at_rung(SHORT)

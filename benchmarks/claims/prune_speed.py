@@ -75,7 +75,11 @@ def main() -> None:
         pruner = Pruner(model, "obs", known, compensated=True)
         ranking = time.process_time() - began
         seconds(plain, FIRST_RATIO)  # warms up
-        row = {"model": name, "first_s": seconds(pruner, FIRST_RATIO), "ranking_s": ranking}
+        row: dict[str, Any] = {
+            "model": name,
+            "first_s": seconds(pruner, FIRST_RATIO),
+            "ranking_s": ranking,
+        }
         row["plain_s"] = statistics.median(seconds(plain, ratio) for ratio in ratios)
         row["new_s"] = statistics.median(seconds(pruner, ratio) for ratio in ratios)
         row["again_s"] = statistics.median(seconds(pruner, ratios[-1]) for _ in ratios)

@@ -44,7 +44,7 @@ def main() -> int:
             parser.error(f"no fault is called {name!r}; there are {', '.join(EVERY)}")
         script = importlib.import_module(f"benchmarks.faults.{name}")
         if asked.list:
-            console.print(f"{name}: {script.__doc__.splitlines()[0]}")
+            console.print(f"{name}: {str(script.__doc__).splitlines()[0]}")
             continue
         began = time.monotonic()
         found = script.run(*([] if asked.times is None else [asked.times]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from autoprune.demo.bundle import demo_checkpoint
@@ -41,10 +42,14 @@ def run() -> Finding:
     return Finding(count, {"longest, ms": round(slowest_ms, 1)}, wrong)
 
 
+def _write(text: str, path: Path) -> None:
+    path.write_text(text)
+
+
 def _plans(pruner: Pruner) -> dict[str, Callable[[Path], object]]:
     """What is wrong -> writes the plan."""
     texts: dict[str, Callable[[Path], object]] = {
-        name: lambda path, text=text: path.write_text(text) for name, (text, _) in BAD.items()
+        name: partial(_write, text) for name, (text, _) in BAD.items()
     }
     for name, (ratios, _) in CASES.items():
         texts[name] = PruningPlan(ratios).save

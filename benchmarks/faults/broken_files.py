@@ -116,7 +116,7 @@ def run() -> Finding:
 
 
 def _finished(root: Path) -> None:
-    trials.evaluate_untrained = FakeEvaluation()
+    trials.evaluate_untrained = FakeEvaluation()  # type: ignore[attr-defined]
     bench = fake_bench(root, trials=TRIALS)
     fake_loop(bench).run()
     for record in bench.folder.trial_records():

@@ -39,7 +39,8 @@ def run(times: int = TIMES) -> Finding:
 
 def _filled(disk: Path, times: int) -> Finding:
     """Every search in a fork of its own, so that this process has nothing open on the disk."""
-    dice, seen, wrong, filled = random.Random(0), Counter[str](), [], 0
+    dice, seen, filled = random.Random(0), Counter[str](), 0
+    wrong: list[str] = []
     root, filler = disk / "study", disk / "filler"
     root.mkdir()
     _go_on(root, 2, wrong)

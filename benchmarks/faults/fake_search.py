@@ -37,7 +37,7 @@ class Logged(FakeEvaluation):
 
 def search(root: Path, count: int, seed: int = 0, sampler: str = "profile") -> None:
     """Run or continue a search of so many trials, in this process."""
-    trials.evaluate_untrained = Logged(root)
+    trials.evaluate_untrained = Logged(root)  # type: ignore[attr-defined]
     fake_loop(fake_bench(root, trials=count, sampler=sampler, seed=seed)).run()
 
 

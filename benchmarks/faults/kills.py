@@ -7,6 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from autoprune.domain.record import TrialRecord
 from benchmarks.faults import fake_search
 from benchmarks.faults.finding import Finding
 from benchmarks.faults.forked import fork, kill, wait
@@ -19,7 +20,7 @@ def run(kills: int = KILLS, count: int = TRIALS) -> Finding:
     dice, wrong, resumed = random.Random(0), [], []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        known = {}
+        known: dict[int | None, TrialRecord] = {}
         done_kills = 0
         while done_kills < kills and len(known) < count:
             began, before = time.time(), sum(fake_search.evaluations(root).values())

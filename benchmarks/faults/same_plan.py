@@ -21,7 +21,7 @@ def run(count: int = TRIALS) -> Finding:
             bench = fake_bench(Path(folder), trials=count, sampler=sampler)
             (Path(folder) / "space.yaml").write_text(SPACE)
             bench.space = type(bench.space).load(Path(folder) / "space.yaml", WIDTHS)
-            evaluated = trials.evaluate_untrained = FakeEvaluation()
+            evaluated = trials.evaluate_untrained = FakeEvaluation()  # type: ignore[attr-defined]
             fake_loop(bench).run()
             plans = [str(plan) for plan in evaluated.plans]
             records = bench.folder.trial_records()

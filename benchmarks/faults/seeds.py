@@ -47,6 +47,6 @@ def _go_on(root: Path, count: int, seed: int, sampler: str, *, interrupted: bool
             raise KeyboardInterrupt
         return FakeEvaluation.by_kept_share(candidate)
 
-    trials.evaluate_untrained = FakeEvaluation(answer)
+    trials.evaluate_untrained = FakeEvaluation(answer)  # type: ignore[attr-defined]
     with suppress(KeyboardInterrupt):
         fake_loop(fake_bench(root, trials=count, sampler=sampler, seed=seed)).run()

@@ -93,7 +93,11 @@ class Faulty(Logged):
 def _made(candidate: Candidate, failure: Failure | None) -> TrialRecord:
     """As if it were measured and fine-tuned at once."""
     share = round(kept_share(candidate.plan), 2)
-    numbers = {"params": int(1000 * share), "predicted": 10 * share, "untrained": 0.7 * share}
+    numbers: dict[str, Any] = {
+        "params": int(1000 * share),
+        "predicted": 10 * share,
+        "untrained": 0.7 * share,
+    }
     ms, score = (None, None) if failure else (10 * share, 0.8 * share)
     state = "failed" if failure else "complete"
     return record(candidate.name, ms, score, number=candidate.number, state=state,
@@ -124,7 +128,7 @@ class _Place:
             if dice is not None and self.url is not None and dice.random() < FORGETS:
                 shutil.rmtree(self.root / name, ignore_errors=True)
             bench, listener = self.bench(name, count), SearchListener()
-            trials.evaluate_untrained = Faulty(self.root, dice)
+            trials.evaluate_untrained = Faulty(self.root, dice)  # type: ignore[attr-defined]
             workers = Here(bench, listener, Limits(score_s=HANG_LIMIT_S))
             with suppress(TooManyFailures):
                 TrialLoop(bench, fake_study(bench), unlimited(), listener, workers).run()

@@ -7,6 +7,7 @@ import random
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from autoprune.domain.outcome import Outcome
@@ -42,7 +43,7 @@ def run(kills: int = KILLS) -> Finding:
         study = StudyFolder(Path(folder))
         _write_all(study, 0)
         for number in range(1, kills + 1):
-            pid = fork(lambda at=number: _write_for_ever(study, at))
+            pid = fork(partial(_write_for_ever, study, number))
             time.sleep(dice.uniform(0.005, 0.06))
             kill(pid)
             wait(pid)

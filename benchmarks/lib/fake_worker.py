@@ -97,7 +97,9 @@ class Waiting:
         """Answer about a candidate."""
         if self._answered is not None and candidate.number is not None:
             parts = [now - then for now, then in zip(self._now(), self._answered, strict=True)]
-            self.gaps.append(Gap(candidate.number, *parts[:3], int(parts[3]), int(parts[4])))
+            seconds, cpu_s, database_s, *counts = parts
+            gap = Gap(candidate.number, seconds, cpu_s, database_s, *map(int, counts))
+            self.gaps.append(gap)
         made = invented(candidate)  # as an evaluation has made it, however long that takes
         time.sleep(self.seconds * self.dice.uniform(0.5, 1.5))
         self._answered = self._now()
@@ -121,7 +123,7 @@ def work(root: Path, url: str | None, count: int, seconds: float, seed: int, not
         notes: The file.
     """
     waiting = Waiting(seconds, seed)
-    trials.evaluate_untrained = FakeEvaluation(waiting)  # type: ignore[assignment]
+    trials.evaluate_untrained = FakeEvaluation(waiting)  # type: ignore[attr-defined]
     bare: Any = fake_bench(root, count) if url is None else shared_bench(root, url, count)
     bench, listener = wide_bench(bare), SearchListener()
     shared = bench.folder.shared
