@@ -241,8 +241,8 @@ ROWS = (
         "both work, no number twice",
         (f"{_TRIALS}test_two_searches_on_one_study_share_the_work",),
         ("two_searches",),
-        elsewhere="two that draw the same plan at the same moment both score it (16 of the soak's"
-        " 4,040 trials); it is fine-tuned once",
+        elsewhere="two that draw the same plan at the same moment both score it (counted in"
+        " the soak, F43); it is fine-tuned once",
     ),
     Row(
         "F27",
