@@ -57,3 +57,22 @@ def test_every_plan_is_shown_in_every_runtime(
     assert "| demo | 0.6 | a | 0.600 | 0.500, 0.710 |" in page
     assert "| demo | 0.6 | b | 0.700 | - |" in page
     assert "| demo | 0.6 | a | 5.00 | 0.600 (0.500 to 0.700) | - | - |" in page
+
+
+def test_a_share_searched_again_replaces_its_row_and_leaves_the_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for folder in (BENCHMARKS.parent, BENCHMARKS / "claims"):
+        monkeypatch.syspath_prepend(folder)
+    families = importlib.import_module("benchmarks.claims.other_families")
+    trained = {"model": "yolo11n", "epochs": 20, "train_images": 2400}
+    searches = [{"share": 0.6, "best": 1}, {"share": 0.45, "best": 2}]
+    known = [trained | {"dense": 0.4, "searches": searches}, trained | {"model": "yolo26n"}]
+    (tmp_path / "other_families.json").write_text(json.dumps({"rows": known}))
+    monkeypatch.setattr(families, "RESULTS", tmp_path)
+    again = [{"share": 0.45, "best": 3}]
+    first, second = families._added([trained | {"searches": again}])
+    assert first == trained | {"dense": 0.4, "searches": [searches[0], *again]}
+    assert second == known[1]
+    (other, _) = families._added([trained | {"epochs": 3, "searches": again}])
+    assert other == trained | {"epochs": 3, "searches": again}, "of another training nothing stays"

@@ -56,6 +56,8 @@ def _plain(value: Any) -> str:
         return ", ".join(f"{key} {_plain(each)}" for key, each in value.items())
     if isinstance(value, list):
         return " ".join(map(_plain, value))
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
     return str(value)
 
 
