@@ -101,11 +101,14 @@ def missing() -> str | None:
 
 
 @contextlib.contextmanager
-def running_server(settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[Postgres]:
+def running_server(
+    settings: Mapping[str, str] = MappingProxyType({}), parent: Path | None = None
+) -> Iterator[Postgres]:
     """A server that is stopped and removed at the end; `settings` change those of the tests."""
     programs = _programs()
     assert programs is not None
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))  # short: a socket's path has 107 characters
+    # short: a socket's path has 107 characters
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir=parent))
     server = Postgres(programs, folder, settings)
     try:
         server.initialise()

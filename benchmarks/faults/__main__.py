@@ -23,7 +23,7 @@ from benchmarks.faults.page import PAGE, page
 NAMES = (
     "kills", "writes", "disk", "signals", "litter", "exact_plans", "not_finite", "limits",
     "same_plan", "seeds", "two_searches", "fronts", "broken_files", "bad_plans", "bombs",
-    "weights", "odd_places", "offline", "downloads",
+    "weights", "odd_places", "offline", "downloads", "server_disk", "clocks",
 )  # fmt: skip
 LONG = ("soak", "killed_search")  # by name alone, or by their own commands
 EVERY = (*NAMES, *LONG)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import random
-import subprocess
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from autoprune.search.evaluate.open_study import database_errors
 from benchmarks.faults import fake_search
 from benchmarks.faults.finding import Finding
 from benchmarks.faults.forked import DONE, fork, wait
+from benchmarks.faults.small_disk import NO_DISK, fill, small_disk
 from tests.search.fakes import fake_bench
 
 TIMES, SIZE = 12, 4_000_000
@@ -22,19 +21,9 @@ TRIALS = 150
 
 
 def run(times: int = TIMES) -> Finding:
-    """A file system of 4 MB in memory, filled but for a few kB each time."""
-    if os.getuid() != 0:
-        return Finding(0, {"not run": "a disk can only be made by root"}, ["not run"])
-    with tempfile.TemporaryDirectory() as folder:
-        disk = Path(folder) / "disk"
-        disk.mkdir()
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(disk)]
-        if subprocess.run(mount, capture_output=True).returncode:
-            return Finding(0, {"not run": "no file system can be mounted here"}, ["not run"])
-        try:
-            return _filled(disk, times)
-        finally:
-            subprocess.run(["umount", str(disk)], check=True)
+    """A file system of 4 MB, filled but for a few kB each time."""
+    with small_disk(SIZE) as disk:
+        return NO_DISK if disk is None else _filled(disk, times)
 
 
 def _filled(disk: Path, times: int) -> Finding:
@@ -46,7 +35,7 @@ def _filled(disk: Path, times: int) -> Finding:
     _go_on(root, 2, wrong)
     while filled < times and len(fake_search.records(root)) < TRIALS:
         before = {each.number: each for each in fake_search.records(root)}
-        _fill(filler, disk, dice.randrange(0, 60_000))
+        fill(filler, dice.randrange(0, 60_000))
         seen[_ended_by(root, len(before) + 40)] += 1
         filled += 1
         filler.unlink()
@@ -94,9 +83,3 @@ def _searched(root: Path, count: int) -> str:
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return "had room enough"
-
-
-def _fill(filler: Path, disk: Path, left: int) -> None:
-    with filler.open("wb") as stream:
-        status = os.statvfs(disk)
-        stream.write(bytes(max(0, status.f_bavail * status.f_frsize - left)))

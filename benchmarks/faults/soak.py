@@ -105,7 +105,7 @@ def _made(candidate: Candidate, failure: Failure | None) -> TrialRecord:
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Where the study is.
 
     Attributes:
@@ -162,10 +162,10 @@ def _records(bench: Any) -> list[TrialRecord]:
 
 
 @dataclass
-class _Watch:
+class Watch:
     """What is known so far, and what was seen to be wrong."""
 
-    place: _Place
+    place: Place
     known: dict[str, str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
 
@@ -187,9 +187,9 @@ class _Watch:
 class _Soak:
     """The workers, and what is done to them."""
 
-    def __init__(self, place: _Place, workers: int, dice: random.Random) -> None:
+    def __init__(self, place: Place, workers: int, dice: random.Random) -> None:
         self.place, self.dice = place, dice
-        self.ends, self.watch, self.restarts = Counter[str](), _Watch(place), 0
+        self.ends, self.watch, self.restarts = Counter[str](), Watch(place), 0
         self.at_work = [self._begun(number) for number in range(workers)]
 
     def _begun(self, number: int) -> int:
@@ -235,7 +235,7 @@ def run(minutes: float = MINUTES, workers: int = WORKERS, postgres: bool = False
     """Soak, finish, and count."""
     with tempfile.TemporaryDirectory() as folder, _server(postgres) as server:
         url = None if server is None else server.new_database()
-        place = _Place(Path(folder), url)
+        place = Place(Path(folder), url)
         if (code := wait(fork(lambda: place.search("worker-0", 0, None)))) != 0:
             return Finding(0, {}, [f"the study cannot be made: exit {code}"])
         soak = _Soak(place, workers, random.Random(seed))
@@ -243,7 +243,7 @@ def run(minutes: float = MINUTES, workers: int = WORKERS, postgres: bool = False
             soak.run(60 * minutes, server)
         finally:
             soak.end()
-        found, wrong = _judged(place, soak.watch)
+        found, wrong = judged(place, soak.watch)
     where = "a folder" if server is None else f"PostgreSQL, restarted {soak.restarts} times"
     kept_in = {"kept in": where}
     searches = {"minutes": minutes, "workers": workers, "searches ended": dict(soak.ends)}
@@ -270,7 +270,7 @@ def _ending(code: int) -> str:
     return known.get(code, f"exit {code}")
 
 
-def _judged(place: _Place, watch: _Watch) -> tuple[dict[str, Any], list[str]]:
+def judged(place: Place, watch: Watch) -> tuple[dict[str, Any], list[str]]:
     """Finish what is under way, and hold everything against everything."""
     begun, wrong = max(evaluations(place.root), default=0), watch.wrong
     for _ in range(10):  # a trial may take its process down twice

@@ -62,7 +62,9 @@ class Correction:
         return NormalDist().cdf(room / self.spread)
 
 
-def order(records: Sequence[TrialRecord], limit: Limit, error: float) -> list[TrialRecord]:
+def order(
+    records: Sequence[TrialRecord], limit: Limit, error: float, *, last: bool = False
+) -> list[TrialRecord]:
     """Scored trials worth a measurement and a fine-tune, the next one first.
 
     For a latency goal, a plan is a closed box: opening it, which is a measurement, costs a little;
@@ -70,7 +72,8 @@ def order(records: Sequence[TrialRecord], limit: Limit, error: float) -> list[Tr
     The best order of opening is by `expected mAP - cost / chance` (Weitzman 1979, "Optimal search
     for the best alternative"): a promising plan that may be too slow is looked at first, one that
     most likely is too slow is not. Those that were measured to fit are open boxes: their mAP counts
-    in full. Only as long as fewer than `wanted(records)` better ones were trained.
+    in full. Only as long as fewer than `wanted(records)` better ones were trained. The last box
+    that there is time for is that of the highest expected mAP times chance.
 
     For an accuracy goal the fastest go first, of those that may meet it and beat the fastest that
     does.
@@ -79,6 +82,7 @@ def order(records: Sequence[TrialRecord], limit: Limit, error: float) -> list[Tr
         records: All baselines and trials of the study.
         limit: The goal.
         error: The latency predictor's mean relative error.
+        last: Nothing fits so far, and there is time for one more measurement alone.
 
     Returns:
         Empty when enough were trained or nothing fits.
@@ -100,6 +104,8 @@ def order(records: Sequence[TrialRecord], limit: Limit, error: float) -> list[Tr
         if record.latency is not None:
             return expected
         chance = correction.chance(record.predicted_ms or 0.0, latency_ms)
+        if last:
+            return chance * expected
         return expected - LOOK_COSTS * limit.dense_map / max(chance, 1e-9)
 
     hopeful = [record for record in _not_behind(records, waiting, limit) if worth(record) > 0]

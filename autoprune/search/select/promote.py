@@ -110,6 +110,15 @@ class Promotions:
         wanted &= self.looks < WANTED * FIRST_TRIES
         return wanted and self.allowance.budget.now() + cost_s < self.allowance.latest
 
+    def _is_last_look(self) -> bool:
+        """Whether a plan that is looked at now, and is too slow, leaves no time for another one."""
+        looks_s = 2 * self.costs.look_s
+        trained_s = min(self.costs.training_s, self.costs.shortest_training_s)
+        if self.allowance.budget.now() + looks_s + trained_s >= self.allowance.latest:
+            return True
+        enough = self.looks + 2 > WANTED * FIRST_TRIES
+        return enough and not self.allowance.allows(looks_s + self.costs.training_s)
+
     def _trained(self) -> list[TrialRecord]:
         records = self.bench.folder.trial_records()
         return [record for record in records if record.map50_95 is not None]
@@ -122,8 +131,10 @@ class Promotions:
         self._warn_if_misleading(records)
         skipped = named | self.held
         error = self.bench.predictor.error.mape
-        waiting = [r for r in order(records, self.bench.limit, error) if r.name not in skipped]
         trials = len(self._trained()) + sum(each.record.kind == "trial" for each in ready)
+        last = not trials and self._is_last_look()
+        ordered = order(records, self.bench.limit, error, last=last)
+        waiting = [record for record in ordered if record.name not in skipped]
         baseline = self._baseline(skipped, trials if waiting else max(TRIALS_BEFORE))
         if baseline is not None:
             return baseline

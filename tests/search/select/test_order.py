@@ -86,6 +86,14 @@ def test_the_worse_the_predictor_the_more_a_near_miss_costs() -> None:
     assert numbers(records, 0.05) == [2, 1]
 
 
+def test_the_last_look_is_for_what_most_likely_fits() -> None:
+    """Before it a plan of 0.6 at even odds goes first: there is time for a safe one after it."""
+    records = [scored(1, 4.9, 0.6), scored(2, 4.5, 0.5), scored(3, 4.0, 0.2)]
+    assert numbers(records, 0.05) == [1, 2, 3]
+    last = order(records, BUDGET, 0.05, last=True)
+    assert [each.number for each in last] == [2, 3, 1]
+
+
 def test_a_chance_leaves_room_for_the_interval_of_fresh_processes() -> None:
     """Their upper bound must be within the limit: 2 % above what is expected."""
     certain = Correction(factor=1.0, spread=1e-6)

@@ -361,6 +361,37 @@ def test_plans_that_turn_out_too_slow_do_not_use_up_more_than_the_time(
 
 
 @pytest.mark.parametrize(
+    ("left_s", "latest_s", "looks", "first"),
+    [
+        (35.0, 35.0, 0, "trial 9"),
+        (1000.0, 1000.0, 0, "trial 0"),
+        # beyond the stage's own time so many looks are owed
+        (-1.0, 1000.0, WANTED * FIRST_TRIES - 1, "trial 9"),
+        (-1.0, 1000.0, WANTED * FIRST_TRIES - 2, "trial 0"),
+    ],
+)
+def test_where_there_is_time_for_one_look_alone_a_safe_plan_gets_it(
+    tmp_path: Path,
+    trainer: Trainer,
+    monkeypatch: pytest.MonkeyPatch,
+    left_s: float,
+    latest_s: float,
+    looks: int,
+    first: str,
+) -> None:
+    """A look takes 20 s and a fine-tune 10."""
+    monkeypatch.setattr(Costs, "training_s", 10.0)
+    bench = _bench(tmp_path, [scored(0, 4.9, 0.6), scored(9, 4.4, 0.5)])
+    bench.predictor.error.mape = 0.03
+    allowance, heard = ending_in(left_s), Heard()
+    allowance.latest = allowance.budget.now() + latest_s
+    promotions = Promotions(bench, allowance, heard, Here(bench, heard))
+    promotions.costs.look_s, promotions.looks = 20.0, looks
+    promotions.run()
+    assert trainer.trained[0] == first
+
+
+@pytest.mark.parametrize(
     ("left_s", "whole_s", "shortest_s", "found"),
     [(50.0, 100.0, 10.0, 1), (1.0, 100.0, 10.0, 0), (50.0, 10.0, 100.0, WANTED)],
 )
