@@ -32,7 +32,10 @@ class SlimFiles(Protocol):
         """Whether all convolutions of these names can be cut, and nothing else has a width."""
 
     def write(self, widths: Mapping[str, tuple[int, int]], path: Path) -> Path:
-        """Write the model with these widths, module name -> input and output channels."""
+        """Write the model with these widths, module name -> input and output channels.
+
+        The file's folder is created.
+        """
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class SlimQuantized:
         Raises:
             TrialFailed: "export" where the quantizer fails.
         """
+        path.parent.mkdir(parents=True, exist_ok=True)
         with scratch_folder("slim") as folder, quietly():
             plain = self.floats.write(widths, Path(folder) / "model.onnx")
             try:

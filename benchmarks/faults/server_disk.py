@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import time
@@ -60,6 +61,8 @@ def _filled(disk: Path, server: Postgres, times: int) -> Finding:
     finally:
         for pid in at_work:
             kill(pid)
+            with contextlib.suppress(ChildProcessError):  # it has ended before
+                wait(pid)
     found, wrong = judged(place, watch)
     wrong += ["after some there was no trial"] * any(wait_s is None for wait_s in waits)
     counted = {
