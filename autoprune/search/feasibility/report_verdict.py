@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from autoprune.domain.goal import Evidence
@@ -32,7 +33,8 @@ def say_verdict(bench: Informed, allowance: Allowance, listener: SearchListener)
         listener: Told the verdict and what the others cost.
 
     Returns:
-        The bench, its predictions corrected by what the plan timed for the limit really took.
+        The bench, its predictions corrected by what the plan timed for the limit really took, as
+        far as that is beyond their error.
 
     Raises:
         ConfigError: verdict.json is broken.
@@ -92,7 +94,24 @@ def _corrected(bench: Informed, verdict: Verdict, listener: SearchListener) -> I
     predicted_ms = bench.predicted_ms(PruningPlan.from_mapping(timed.plan, timed.name))
     factor = timed.latency.ratio * bench.dense_latency.median_ms / predicted_ms
     factor = min(MOST_CORRECTED, max(1 / MOST_CORRECTED, factor))
-    listener.say(
-        f"That plan took {factor:.3f} times what was predicted; predictions are corrected by it."
-    )
-    return bench.grown(Informed, predictor=bench.predictor.times(factor))
+    took = f"That plan took {factor:.3f} times what was predicted"
+    shared = _shared(math.log(factor), bench.predictor.error.mape)
+    if shared == 0.0:
+        listener.say(f"{took}: predictions may be off by that much.")
+        return bench
+    listener.say(f"{took}; all are corrected by {math.exp(shared):.3f}.")
+    return bench.grown(Informed, predictor=bench.predictor.times(math.exp(shared)))
+
+
+def _shared(miss: float, error: float) -> float:
+    """What one plan's miss says of all predictions: nothing, if it is within their error.
+
+    Shrunk as by James and Stein (1961), positive part: the miss is what all share and, with the
+    predictor's deviation, what is the plan's own.
+
+    Args:
+        miss: Logarithm of measured / predicted.
+        error: The predictor's mean relative error.
+    """
+    own = error**2 * math.pi / 2  # variance of a normal one of that mean error
+    return miss * max(0.0, 1 - own / miss**2) if miss else 0.0

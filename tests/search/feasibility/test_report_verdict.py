@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -73,13 +74,33 @@ def test_what_a_stock_export_takes_is_said_apart_from_what_could_replace_the_mod
     ]
 
 
+@pytest.mark.parametrize(
+    ("took_ms", "error", "factor"),
+    [
+        (4.2, 0.0, 1.05),
+        (9.0, 0.0, MOST_CORRECTED),
+        (1.0, 0.0, 1 / MOST_CORRECTED),
+        (4.4, 0.03, 1.084),  # by the more than an error of 3 % that it is
+        (3.6, 0.03, 0.912),
+        (4.1, 0.03, None),  # within it
+        (4.0, 0.03, None),
+        (4.0, 0.0, None),
+    ],
+)
 def test_predictions_are_corrected_by_the_plan_that_was_timed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    took_ms: float,
+    error: float,
+    factor: float | None,
 ) -> None:
-    bench, factors, took_ms = _bench(tmp_path), [], [4.0]
+    bench, factors = _bench(tmp_path), []
     plan = bench.space.plan({name: offered[0] for name, offered in bench.space.choices.items()})
 
     class Predictor:
+        def __init__(self) -> None:
+            self.error = SimpleNamespace(mape=error)
+
         def times(self, factor: float) -> str:
             factors.append(factor)
             return "corrected"
@@ -90,15 +111,15 @@ def test_predictions_are_corrected_by_the_plan_that_was_timed(
         return known, (option("floor", "the floor", 2.0), cheapest)
 
     bench.predictor, bench.predicted_ms = Predictor(), lambda asked: 4.0
-    bench.measure = lambda asked, _: latency(took_ms[0])
+    bench.measure = lambda asked, _: latency(took_ms)
     monkeypatch.setattr(report_verdict, "timed_options", timed)
-    for took_ms[0] in (4.2, 9.0, 1.0):
-        bench.folder.verdict.unlink(missing_ok=True)
-        for _ in range(2):  # timed, and read back
-            found = say_verdict(bench, unlimited(), Heard())
-            assert found.predictor == "corrected"
-    assert factors[::2] == factors[1::2]
-    assert factors[::2] == pytest.approx([1.05, MOST_CORRECTED, 1 / MOST_CORRECTED])
+    for _ in range(2):  # timed, and read back
+        heard = Heard()
+        found = say_verdict(bench, unlimited(), heard)
+        assert (found.predictor == "corrected") == (factor is not None)
+        assert ("all are corrected by" in heard.said[-1]) == (factor is not None)
+        assert f"took {took_ms / 4:.3f} times" in heard.said[-1] or abs(took_ms - 4) > 1
+    assert factors == pytest.approx([] if factor is None else [factor, factor], abs=0.001)
 
 
 def test_without_a_limit_the_floor_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
