@@ -51,12 +51,15 @@ def test_every_plan_is_shown_in_every_runtime(
         steps.file_of(tmp_path, ["times", "demo", runtime]).write_text(json.dumps(times))
     score = {"float": 0.72, "file": 0.71, "images": 8}
     steps.file_of(tmp_path, ["scores", "demo", "0.6-a", "b"]).write_text(json.dumps(score))
+    searched = {"exit_code": 0, "scored": 12, "fine_tuned": 1}
+    steps.file_of(tmp_path, ["plan", "demo", "0.6", "a"]).write_text(json.dumps(searched))
     content = steps.collected(tmp_path, ["demo"], [0.6], ["a", "b"])
     assert len(content["rows"]) == 5, "what is missing is left out"
     page = steps.render(content | {"runtimes": ["a", "b"], "search_s": 60.0})
     assert "| demo | 0.6 | a | 0.600 | 0.500, 0.710 |" in page
     assert "| demo | 0.6 | b | 0.700 | - |" in page
-    assert "| demo | 0.6 | a | 5.00 | 0.600 (0.500 to 0.700) | - | - |" in page
+    assert "| demo | 0.6 | a | 5.00 | 0.600 (0.500 to 0.700) | - | - | 12, 1 |" in page
+    assert "| demo | dense | b | 5.00 | 1.000 (0.500 to 0.700) | - | - | - |" in page
 
 
 def test_a_share_searched_again_replaces_its_row_and_leaves_the_others(

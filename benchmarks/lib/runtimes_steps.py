@@ -228,6 +228,7 @@ def render(content: dict[str, Any]) -> str:
             f"{row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f})",
             _map(row["float_map"]),
             _map(row["file_map"]),
+            _tried(content["plans"], row),
         )
         for row in rows
         if row["found_for"] in (None, row["runtime"])
@@ -238,7 +239,16 @@ def render(content: dict[str, Any]) -> str:
         " models of a runtime interleaved in one process; in brackets the 95 % interval. mAP50-95"
         " on val: of torch in float, and of the file through its runtime.",
         table(
-            ("model", "share asked for", "runtime", "ms", "of dense", "float mAP", "the file's"),
+            (
+                "model",
+                "share asked for",
+                "runtime",
+                "ms",
+                "of dense",
+                "float mAP",
+                "the file's",
+                "plans scored, fine-tuned",
+            ),
             own,
         ),
         "Each plan in every runtime, as a share of the dense model there:",
@@ -284,6 +294,12 @@ def _worth(rows: Rows, runtime: str, first: str) -> str:
                 f" {other['ratio']:.3f}{with_map}"
             )
     return f"In {runtime}, its own plan against {first}'s: {'; '.join(said)}." if said else ""
+
+
+def _tried(plans: dict[str, Any], row: dict[str, Any]) -> str:
+    """Of a search: how many plans it came to."""
+    step = plans.get(f"{row['model']} {row['share']:g} {row['runtime']}", {})
+    return f"{step['scored']}, {step['fine_tuned']}" if "scored" in step else "-"
 
 
 def _map(score: float | None) -> str:
