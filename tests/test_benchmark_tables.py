@@ -62,6 +62,22 @@ def test_every_plan_is_shown_in_every_runtime(
     assert "| demo | dense | b | 5.00 | 1.000 (0.500 to 0.700) | - | - | - |" in page
 
 
+def test_a_plan_of_another_runtime_is_compared_at_the_same_latency(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Halfway between dense and its 0.6 of the time there, a's plan is worth 0.7 - 0.05."""
+    monkeypatch.syspath_prepend(BENCHMARKS.parent)
+    cheapest = importlib.import_module("benchmarks.lib.cheapest_plans")
+    times = {
+        "a": {"cheapest-0.6-a": {"ratio": 0.6}, "cheapest-0.6-b": {"ratio": 0.65}},
+        "b": {"cheapest-0.6-a": {"ratio": 0.6}, "cheapest-0.6-b": {"ratio": 0.8}},
+    }
+    rows = cheapest.rows_of({"cheapest-0.6-a": 0.6, "cheapest-0.6-b": 0.69}, times, [0.6, 0.4])
+    page = cheapest.render(rows, ["a", "b"], 0.7)
+    assert "| 0.6 | b | 0.690 | 0.650 | 0.800 |" in page
+    assert page.endswith("In b, its own against a's: 0.690 against 0.650 at 0.800 of dense.")
+
+
 def test_a_share_searched_again_replaces_its_row_and_leaves_the_others(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from autoprune.storage.yaml_io import write_atomic
+from benchmarks.lib import cheapest_plans as cheapest
+from benchmarks.lib.cheapest_plans import CHEAPEST, cheapest_plans
 from benchmarks.lib.markdown_table import table
 
 MODELS = {"demo": 192, "yolov8s": 320}  # name -> image size in pixels
@@ -34,6 +36,8 @@ def run(folder: Path, step: list[str], search_s: float) -> None:
             if model == "demo"
             else _probed(folder, model, share, runtime)
         )
+    elif kind == CHEAPEST:
+        found = cheapest_plans(folder, MODELS[model])
     elif kind == "times":
         found = _times(folder, model, more[0])
     else:
@@ -101,7 +105,7 @@ def _recipe(model: str) -> str:
     return next(found).read_text()
 
 
-def _modules(folder: Path, model: str) -> dict[str, Any]:
+def _modules(folder: Path, model: str, wanted: str = "*") -> dict[str, Any]:
     """Label -> module: the dense model and every plan found so far, with its weights if trained."""
     from autoprune.evaluation.quiet import prepare_environment
 
@@ -120,7 +124,7 @@ def _modules(folder: Path, model: str) -> dict[str, Any]:
     else:
         dense = DetectionModel(f"{model}.yaml", verbose=False).eval()
     found, pruner = {DENSE: dense}, Pruner(dense, "l2_bn")
-    for file in sorted((folder / "plans").glob(f"{model}-*.yaml")):
+    for file in sorted((folder / "plans").glob(f"{model}-{wanted}.yaml")):
         label = file.stem.removeprefix(f"{model}-")
         weights = file.with_suffix(".pt")
         found[label] = (
@@ -165,7 +169,7 @@ def _scores(folder: Path, label: str, runtime: str) -> dict[str, Any]:
     from autoprune.latency.quantizing import IMAGES, Quantizing
     from autoprune.latency.runner import describe_machine
 
-    module, size = _modules(folder, "demo")[label], (MODELS["demo"],) * 2
+    module, size = _modules(folder, "demo", label)[label], (MODELS["demo"],) * 2
     data = inspect_data(demo_data_yaml())
     pictures = Pictures(sampled(data.train, IMAGES, 0), size, data.channels)
     quantizing = Quantizing(pictures, bool(describe_machine()["int8"]))
@@ -212,7 +216,9 @@ def collected(
         for runtime in runtimes
         if (step := found("plan", model, f"{share:g}", runtime))
     }
-    return {"rows": rows, "plans": plans}
+    times = {runtime: found("times", "demo", runtime) for runtime in runtimes}
+    before_trials = cheapest.rows_of(found(CHEAPEST, "demo"), times, shares)
+    return {"rows": rows, "plans": plans, CHEAPEST: before_trials}
 
 
 def render(content: dict[str, Any]) -> str:
@@ -269,6 +275,14 @@ def render(content: dict[str, Any]) -> str:
         )
     parts.append(table(("model", "share", "plan found for", *runtimes), matrix))
     parts += [sentence for each in runtimes[1:] if (sentence := _worth(rows, each, runtimes[0]))]
+    dense_map = next((row["float_map"] for row in rows if row["found_for"] is None), None)
+    if content[CHEAPEST] and dense_map is not None:
+        parts += [
+            "Before any trial: the demo's cheapest plan, by what channels are worth, that each"
+            " runtime's predictor puts within the share. Untrained, as a share of dense:",
+            cheapest.render(content[CHEAPEST], runtimes, dense_map),
+            "The mAP of the other runtime's plans is interpolated between them and dense.",
+        ]
     return "\n\n".join(parts)
 
 
