@@ -240,7 +240,8 @@ def render(content: dict[str, Any]) -> str:
         if row["found_for"] in (None, row["runtime"])
     ]
     parts = [
-        f"The demo (192 px) was searched for {content['search_s']:g} s for each runtime and share;"
+        f"The demo (192 px) was searched for {content['search_s']:g} s for each runtime and share"
+        " (a later search of a runtime knows its predictor);"
         " yolov8s (320 px) has random weights and the plans of `autoprune probe`. One thread, all"
         " models of a runtime interleaved in one process; in brackets the 95 % interval. mAP50-95"
         " on val: of torch in float, and of the file through its runtime.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 import time
@@ -40,6 +41,7 @@ def connect(url: DatabaseUrl) -> psycopg.Connection[Any]:
     """
     import psycopg
 
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # it tells what it ignores; errors come
     options = f"{url.connection.get('options', '')} {_SERVER_KEEPALIVES}".strip()
     given = {"connect_timeout": _CONNECT_S, **_KEEPALIVES, **url.connection, "options": options}
     return psycopg.connect(**given, autocommit=False)
