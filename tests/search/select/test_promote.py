@@ -363,7 +363,7 @@ def test_plans_that_turn_out_too_slow_do_not_use_up_more_than_the_time(
 @pytest.mark.parametrize(
     ("left_s", "latest_s", "looks", "first"),
     [
-        (35.0, 35.0, 0, "trial 9"),
+        (45.0, 45.0, 0, "trial 9"),
         (1000.0, 1000.0, 0, "trial 0"),
         # beyond the stage's own time so many looks are owed
         (-1.0, 1000.0, WANTED * FIRST_TRIES - 1, "trial 9"),
@@ -379,8 +379,9 @@ def test_where_there_is_time_for_one_look_alone_a_safe_plan_gets_it(
     looks: int,
     first: str,
 ) -> None:
-    """A look takes 20 s and a fine-tune 10."""
+    """A look takes 20 s and a fine-tune 10, also a short one."""
     monkeypatch.setattr(Costs, "training_s", 10.0)
+    monkeypatch.setattr(Costs, "shortest_training_s", 10.0)
     bench = _bench(tmp_path, [scored(0, 4.9, 0.6), scored(9, 4.4, 0.5)])
     bench.predictor.error.mape = 0.03
     allowance, heard = ending_in(left_s), Heard()
