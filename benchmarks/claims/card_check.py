@@ -1,11 +1,14 @@
 """Claim: the numbers on a bundle's card are made again by code that shares nothing with `apply`.
 
     python benchmarks/claims/card_check.py BUNDLE --dense best.pt --data my.yaml
+        [--dense-onnx dense.onnx]
 
 Plain Ultralytics, torch, ONNX Runtime and numpy; nothing of autoprune is imported. For bundles with
 a .onnx file. mAP is that of `YOLO(model.onnx).val()` on val and test (a data set without a test
 split has no split of that name to compare), of the dense model that of `YOLO(best.pt).val()` at the
-same fixed size. MACs are counted by hooks. The shipped file is timed in three processes of its own.
+same fixed size. MACs are counted by hooks. The shipped file is timed in three processes of its own;
+with the dense model's file (of `autoprune export best.pt`, or the study's dense/model.onnx) the two
+take turns and their ratio is compared, since a machine's speed moves from hour to hour.
 
 It prints a line per number and ends with the number of those that disagree.
 """
@@ -28,32 +31,39 @@ TIME_APART = 0.05  # beyond the card's interval: another hour of the same machin
 RUNS, PROCESSES = 300, 3
 
 
-def time_file(file: str, threads: int, size: list[int]) -> float:
-    """The 25 % quantile of the time of one run, in ms."""
+def time_files(files: list[str], threads: int, size: list[int]) -> list[float]:
+    """Of each file the 25 % quantile of the time of one run, in ms; the files take turns."""
     import numpy as np
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    (image,) = session.get_inputs()
-    feed = {image.name: np.random.default_rng(0).random((1, image.shape[1], *size), np.float32)}
+    provider = ["CPUExecutionProvider"]
+    sessions = [onnxruntime.InferenceSession(file, options, providers=provider) for file in files]
+    dice = np.random.default_rng(0)
+    feeds = [
+        {image.name: dice.random((1, image.shape[1], *size), np.float32)}
+        for (image,) in (session.get_inputs() for session in sessions)
+    ]
     times = []
     for _ in range(RUNS):
-        wall, busy = time.perf_counter(), time.process_time()
-        session.run(None, feed)
-        wall, busy = time.perf_counter() - wall, time.process_time() - busy
-        times.append(min(wall, busy) if threads == 1 else wall)
-    return float(np.quantile(times, 0.25)) * 1e3
+        for session, feed in zip(sessions, feeds, strict=True):
+            wall, busy = time.perf_counter(), time.process_time()
+            session.run(None, feed)
+            wall, busy = time.perf_counter() - wall, time.process_time() - busy
+            times.append(min(wall, busy) if threads == 1 else wall)
+    quantiles = np.quantile(np.reshape(times, (RUNS, len(files))), 0.25, axis=0)
+    return [1e3 * float(each) for each in quantiles]
 
 
-def timed(file: Path, threads: int, size: list[int]) -> list[float]:
-    """The same in several processes, in ms."""
-    command = [sys.executable, __file__, str(file), "--time", str(threads), *map(str, size)]
+def timed(files: list[Path], threads: int, size: list[int]) -> list[list[float]]:
+    """The same in several processes, in ms: one row each."""
+    command = [sys.executable, __file__, *map(str, files)]
+    command += ["--time", str(threads), *map(str, size)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
     run: dict[str, Any] = {"capture_output": True, "text": True, "check": True, "env": environment}
-    return [float(subprocess.run(command, **run).stdout) for _ in range(PROCESSES)]
+    return [json.loads(subprocess.run(command, **run).stdout) for _ in range(PROCESSES)]
 
 
 def size_of(model: Any, size: list[int], end_to_end: bool) -> tuple[int, int]:
@@ -111,24 +121,29 @@ def scores(file: Path, split: str, arguments: argparse.Namespace, card: Any) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("bundle", type=Path)
+    parser.add_argument("bundle", type=Path, nargs="+")
     parser.add_argument("--dense", type=Path)
+    parser.add_argument("--dense-onnx", type=Path, help="the dense model, exported by autoprune")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--time", type=int, nargs=3, metavar=("THREADS", "H", "W"))
     arguments = parser.parse_args()
     if arguments.time:
-        print(time_file(str(arguments.bundle), arguments.time[0], arguments.time[1:]))
+        files = list(map(str, arguments.bundle))
+        print(json.dumps(time_files(files, arguments.time[0], arguments.time[1:])))
         return
+    if len(arguments.bundle) > 1:
+        parser.error(f"got {len(arguments.bundle)} bundles, expected one")
+    (bundle,) = arguments.bundle
     if arguments.dense is None or arguments.data is None:
         parser.error("--dense and --data: expected the files that the card was made from")
     for file in ("card.json", "model.pt", "model.onnx"):
-        if not (arguments.bundle / file).is_file():
-            parser.error(f"{arguments.bundle}: got no {file}, expected a bundle with a .onnx file")
+        if not (bundle / file).is_file():
+            parser.error(f"{bundle}: got no {file}, expected a bundle with a .onnx file")
     os.environ |= {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "0", "YOLO_VERBOSE": "0"}
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     from ultralytics import YOLO
 
-    bundle, apart = arguments.bundle, 0
+    apart = 0
     card = json.loads((bundle / "card.json").read_text())
 
     def hold(what: str, told: float, found: float, allowed: float) -> None:
@@ -160,10 +175,18 @@ def main() -> None:
                 what = f"{name} AP of {label} on {split}"
                 hold(what, told["by_class"].get(label, 0.0), found.ap[place], 5 * MAP_APART)
     threads, told = card["fingerprint"]["threads"], card["shipped"]["latency"]
-    found_ms = statistics.median(timed(onnx, threads, card["imgsz"]))
-    room = (told["high_ms"] - told["low_ms"]) / 2 + TIME_APART * told["median_ms"]
-    middle = (told["high_ms"] + told["low_ms"]) / 2
-    hold(f"ms of model.onnx, median of {PROCESSES} processes", middle, found_ms, room)
+    beside = [] if arguments.dense_onnx is None else [arguments.dense_onnx]
+    rows = timed([onnx, *beside], threads, card["imgsz"])
+    found_ms = statistics.median(row[0] for row in rows)
+    if beside:
+        what, keys = "latency, share of dense", ("ratio", "ratio_low", "ratio_high")
+        found = statistics.median(ours / dense for ours, dense in rows)
+        print(f"told    ms of model.onnx: card {told['median_ms']:.6g}, here {found_ms:.6g}")
+    else:
+        what, keys, found = "ms of model.onnx", ("median_ms", "low_ms", "high_ms"), found_ms
+    value, low, high = (told[key] for key in keys)
+    room = (high - low) / 2 + TIME_APART * value
+    hold(f"{what}, median of {PROCESSES} processes", (low + high) / 2, found, room)
     print(f"{apart} of the card's numbers differ")
     sys.exit(min(apart, 100))
 
