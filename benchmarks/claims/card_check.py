@@ -7,8 +7,8 @@ Plain Ultralytics, torch, ONNX Runtime and numpy; nothing of autoprune is import
 a .onnx file. mAP is that of `YOLO(model.onnx).val()` on val and test (a data set without a test
 split has no split of that name to compare), of the dense model that of `YOLO(best.pt).val()` at the
 same fixed size. MACs are counted by hooks. The shipped file is timed in three processes of its own;
-with the dense model's file (of `autoprune export best.pt`, or the study's dense/model.onnx) the two
-take turns and their ratio is compared, since a machine's speed moves from hour to hour.
+with the dense model's file (of `autoprune export best.pt`) the two take turns and their ratio is
+compared, since a machine's speed moves from hour to hour.
 
 It prints a line per number and ends with the number of those that disagree.
 """
@@ -139,6 +139,8 @@ def main() -> None:
     for file in ("card.json", "model.pt", "model.onnx"):
         if not (bundle / file).is_file():
             parser.error(f"{bundle}: got no {file}, expected a bundle with a .onnx file")
+    if arguments.dense_onnx is not None and not arguments.dense_onnx.is_file():
+        parser.error(f"--dense-onnx {arguments.dense_onnx}: there is no such file")
     os.environ |= {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "0", "YOLO_VERBOSE": "0"}
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     from ultralytics import YOLO
