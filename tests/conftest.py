@@ -29,6 +29,12 @@ from tests.postgres import Postgres, missing, running_server  # noqa: E402
 from tests.tiers import is_slow, is_thorough, turn, unit  # noqa: E402
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """For who has no time for all of a tier at once."""
+    said = "of the tests chosen, run every third only, beginning with this one"
+    parser.addoption("--third", type=int, choices=(1, 2, 3), default=None, help=said)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Where nothing is asked for, the thorough tests are left out."""
     asked = config.option.markexpr or config.option.keyword
@@ -45,8 +51,13 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.thorough)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first."""
+@pytest.hookimpl(trylast=True)  # once -m and -k have chosen
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest first; of all, the third that is asked for."""
+    if third := config.getoption("third"):
+        chosen = items[third - 1 :: 3]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
     items.sort(key=lambda item: turn(item.nodeid))
 
 

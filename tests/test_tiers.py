@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from tests.conftest import pytest_configure
+from tests.conftest import pytest_collection_modifyitems, pytest_configure
 from tests.tiers import ALONE, SLOW, THOROUGH, is_slow, is_thorough, turn, unit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,6 +69,20 @@ def test_thorough_tests_are_left_out_where_nothing_is_asked_for(
     option = SimpleNamespace(markexpr=markers, keyword=names)
     pytest_configure(cast(pytest.Config, SimpleNamespace(option=option, args_source=source)))
     assert option.markexpr == then
+
+
+def test_every_test_belongs_to_one_of_three_thirds() -> None:
+    every = [SimpleNamespace(nodeid=f"tests/domain/test_plan.py::test_{n}") for n in range(8)]
+    seen, left_out = list[SimpleNamespace](), list[SimpleNamespace]()
+    hook = SimpleNamespace(pytest_deselected=lambda items: left_out.extend(items))
+    for third in (1, 2, 3, None):
+        config = SimpleNamespace(getoption={"third": third}.get, hook=hook)
+        items = list(every)
+        pytest_collection_modifyitems(cast(pytest.Config, config), cast(list[pytest.Item], items))
+        assert len(items) in ((2, 3) if third else (8,))
+        seen += items
+    assert sorted(map(str, seen)) == sorted(map(str, every * 2))
+    assert sorted(map(str, left_out)) == sorted(map(str, every * 2))
 
 
 def test_what_wants_to_be_alone_is_one_unit_and_comes_first() -> None:
