@@ -113,7 +113,8 @@ def measured(
                                           url, trials, seconds, place, notes[place]))
             for place in range(workers)
         ]  # fmt: skip
-        if any(wait(pid) for pid in running):
+        ended = [wait(pid) for pid in running]
+        if any(ended):
             raise SystemExit(f"{kind}, {workers} workers: one of them failed")
         elapsed_s = time.monotonic() - began
         gaps = [gap for note in notes for gap in json.loads(note.read_text())]

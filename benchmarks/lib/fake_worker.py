@@ -127,8 +127,9 @@ def work(root: Path, url: str | None, count: int, seconds: float, seed: int, not
     bare: Any = fake_bench(root, count) if url is None else shared_bench(root, url, count)
     bench, listener = wide_bench(bare), SearchListener()
     shared = bench.folder.shared
-    storage = folder_storage(bench.folder.database) if shared is None else shared.storage
-    study = wide_study(bench, storage)
+    with bench.folder.alone(".prepare.lock"):  # as a search: one makes the tables
+        storage = folder_storage(bench.folder.database) if shared is None else shared.storage
+        study = wide_study(bench, storage)
     TrialLoop(bench, study, unlimited(), listener, Here(bench, listener)).run()
     close_all()
     notes.write_text(json.dumps([asdict(gap) for gap in waiting.gaps]))
