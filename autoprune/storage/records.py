@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from autoprune.domain.record import TrialRecord
@@ -46,16 +46,25 @@ def load_record(path: Path | str) -> TrialRecord | None:
 
 def _check_place(path: str, record: TrialRecord) -> None:
     part, own, _ = path.rsplit(os.sep, 2)
-    name = record.name if record.number is None else f"{record.number:04d}"
-    if name != own or not part.endswith(os.sep + _PARTS.get(record.kind, os.sep)):
+    if folder_name(record) != own or not part.endswith(os.sep + _PARTS.get(record.kind, os.sep)):
         raise BrokenContent.of(path, "name", record.name, f"the record of {own}")
 
 
-def record_files(folder: Path) -> Iterator[str]:
-    """Where each folder below one has its record.json, if it has one; as text, for speed."""
+def folder_name(record: TrialRecord) -> str:
+    """What the folder of a trial or baseline is called."""
+    return record.name if record.number is None else f"{record.number:04d}"
+
+
+def record_files(folder: Path, but: Collection[str] = ()) -> Iterator[str]:
+    """Where each folder below one has its record.json, if it has one; as text, for speed.
+
+    Args:
+        folder: Of the trials, or of the baselines.
+        but: Names of folders that are left out.
+    """
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries]
+            names = [entry.name for entry in entries if entry.name not in but]
     except (FileNotFoundError, NotADirectoryError):
         return
     yield from (f"{folder}{os.sep}{name}{os.sep}record.json" for name in names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from autoprune.domain.record import TrialRecord
 from autoprune.domain.schema import load_json, save_json, unstamped
 from autoprune.errors import BrokenContent, ConfigError
 from autoprune.storage.locks import alone
-from autoprune.storage.records import load_record, record_files
+from autoprune.storage.records import folder_name, load_record, record_files
 from autoprune.storage.shared import SharedStudy
 from autoprune.storage.yaml_io import load_yaml
 
@@ -233,9 +233,13 @@ class StudyFolder:
         path = self.dense / "record.json"
         return TrialRecord.load(path) if path.exists() else None
 
-    def trial_records(self) -> list[TrialRecord]:
-        """All finished trials, by number, without those of `broken_records`."""
-        return self._load_all("trials")
+    def trial_records(self, known: Iterable[TrialRecord] = ()) -> list[TrialRecord]:
+        """All finished trials, by number, without those of `broken_records`.
+
+        Args:
+            known: Some of them, whose files are not looked at again.
+        """
+        return self._load_all("trials", known)
 
     def baseline_records(self) -> list[TrialRecord]:
         """All finished baselines, by name, without those of `broken_records`."""
@@ -323,9 +327,9 @@ class StudyFolder:
             save_json("stages.json", self.stages, {"seconds": spent})
             self.send(self.stages)
 
-    def _load_all(self, part: str) -> list[TrialRecord]:
-        records = []
-        for path in record_files(self.root / part):
+    def _load_all(self, part: str, known: Iterable[TrialRecord] = ()) -> list[TrialRecord]:
+        records = list(known)
+        for path in record_files(self.root / part, {folder_name(each) for each in records}):
             with suppress(BrokenContent):  # see broken_records
                 if (record := load_record(path)) is not None:
                     records.append(record)

@@ -215,6 +215,10 @@ def test_what_other_workers_do_is_seen_by_reading_little(tmp_path: Path) -> None
     assert ours.get_trials()[1].user_attrs == {}, "its plan is there: no more is read of it"
     storage.reread_running()
     assert ours.get_trials()[1].user_attrs == {"record": "of a running trial"}
+    other.set_user_attr("attempts", 1)
+    taken_over = running_trial(ours, 1)
+    with at_once(ours, taken_over):
+        assert taken_over.user_attrs["attempts"] == 1
     theirs.tell(other, [1.0, 0.5])
     mine.suggest_categorical("width", [8, 16])
     ours.tell(mine, state=TrialState.FAIL)

@@ -28,6 +28,8 @@ class BestSoFar:
     def __init__(self, bench: Measured) -> None:
         self.bench = bench
         self._shown: tuple[str, str, float] | None = None
+        self._best: Standing | None = None
+        self._judged: dict[int, TrialRecord] = {}  # by identity: a record never changes
         self._spent_s = sum(bench.folder.stage_seconds().values())  # in stages that are over
         self._began = time.monotonic()
 
@@ -37,10 +39,22 @@ class BestSoFar:
         Args:
             records: All there are; None to look at them again.
         """
-        best = best_known(self.bench.records() if records is None else records, self.bench.limit)
+        best = self._best_of(list(self.bench.records() if records is None else records))
         if best is not None:
             self.show(best)
         return best
+
+    def _best_of(self, every: list[TrialRecord]) -> Standing | None:
+        """The best known; of records judged before, only what was the best can be it.
+
+        Of two that are equal it stays what was it first.
+        """
+        judged, self._judged = self._judged, {id(record): record for record in every}
+        if self._best is not None and id(self._best.record) in self._judged:
+            news = [record for record in every if id(record) not in judged]
+            every = [self._best.record, *news]
+        self._best = best_known(every, self.bench.limit)
+        return self._best
 
     def show(self, best: Standing) -> None:
         """Publish and note a record, unless it was shown already with the same evidence."""

@@ -38,6 +38,7 @@ from autoprune.storage.locks import Held
 STAGNANT_TRIALS = 16  # this many without STAGNANT_GAIN more hypervolume end the trials
 STAGNANT_GAIN = 0.002
 ADOPTS_EVERY_S = 5.0  # how often a worker looks for trials of others who are gone
+REREADS_EVERY_S = 5.0  # how often it looks again at records that it knows
 
 
 @dataclass
@@ -86,7 +87,7 @@ class TrialLoop:
         self.limit = None if limit is None else limit + self.taken
         self.queue = TrialQueue(study, bench.folder, self.limit)
         self._open: dict[int, _Open] = {}
-        self._adopts_at = 0.0
+        self._adopts_at = self._rereads_at = 0.0
         self._known = KnownPlans(bench.pruner)
         self._listed: list[TrialRecord] = []  # what the last look at the records found
 
@@ -235,7 +236,8 @@ class TrialLoop:
         """Take note of results, in the order of the trials."""
         in_order = [each for _, each in sorted(self._open.items())]
         done = takewhile(lambda each: each.result.done(), in_order)
-        news = [each for each in done if not each.shown]
+        if not (news := [each for each in done if not each.shown]):
+            return
         made = {each.trial.number: each.result.result() for each in news}
         known = {record.number or 0: record for record in self._listed}
         self._listed = [record for _, record in sorted({**known, **made}.items())]
@@ -297,8 +299,13 @@ class TrialLoop:
         return self.bench.annotated(self.bench.space.draw(partial(suggested, trial)))
 
     def _records(self) -> list[TrialRecord]:
+        """Of all workers; one that is known may be as it was seconds ago."""
         self.bench.folder.fetch_records()
-        self._listed = self.bench.folder.trial_records()
+        now = time.monotonic()
+        known = self._listed if now < self._rereads_at else []
+        if not known:
+            self._rereads_at = now + REREADS_EVERY_S
+        self._listed = self.bench.folder.trial_records(known)
         return self._listed
 
     def _tell(self, trial: Trial, record: TrialRecord) -> None:

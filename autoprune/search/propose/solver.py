@@ -102,11 +102,12 @@ def _greedy(profile: Profile, tables: list[list[Array]], limit_ratio: float) -> 
         now, paying = plans[going], costs[going]
         ratios = profile.changed_ratios(now)
         saved = latencies[:, None] - np.maximum(ratios, limit_ratio)
-        paid = paying - np.take_along_axis(paying, now + ends, axis=1)[:, parameters]
+        each = np.arange(len(going))
+        paid = paying - paying[each[:, None], now + ends][:, parameters]
         usable = saved > LEAST_SAVING
         gain = np.where(usable, saved / np.maximum(paid, 1e-12), -np.inf)
         best = gain.argmax(axis=1)
-        better = usable[np.arange(len(going)), best]
+        better = usable[each, best]
         going, best = going[better], best[better]
         plans[going, parameters[best]] = positions[best]
 

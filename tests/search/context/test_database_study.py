@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 
 from autoprune.domain.record import TrialRecord
 from autoprune.errors import ConfigError, StorageFailed, StudyMismatch
+from autoprune.search.context.database import connect
 from autoprune.search.context.fetching import fetch_study
 from autoprune.search.context.greet import refuse_other_place
 from autoprune.search.evaluate.storage import Storage
+from autoprune.storage.database_url import DatabaseUrl
 from autoprune.storage.study_folder import StudyFolder
 from autoprune.storage.yaml_io import write_atomic
 from tests.postgres import PASSWORD, Postgres
@@ -271,6 +274,18 @@ def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(ConfigError, match=r'pip install "autoprune\[postgres\]"'):
         Storage.checked("postgresql://ada:geheim@host/x")
+
+
+def test_what_the_driver_ignores_is_not_told(
+    database: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = logging.getLogger("psycopg")
+    monkeypatch.setattr(driver, "level", logging.NOTSET)
+    connect(DatabaseUrl.of(database)).close()
+    driver.warning("error ignored terminating a pipeline")
+    assert not caplog.records
+    driver.error("an error")
+    assert caplog.messages == ["an error"]
 
 
 def test_the_password_is_nowhere_in_a_study(tmp_path: Path, database: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,27 @@ def test_what_is_published_is_plan_weights_and_exported_file_or_nothing(tmp_path
     assert study.best_export(".onnx").read_bytes() == b"exported"
     publish(bench, None)
     assert not list(study.root.glob("best.*"))
+
+
+def test_looking_at_what_is_new_finds_the_best_of_all(tmp_path: Path) -> None:
+    dice = random.Random(0)
+    follower, every = BestSoFar(_bench(tmp_path)), dict[int, TrialRecord]()
+    changes, seen = [PREDICTED, MEASURED, TRAINED, CONFIRMED], set[str]()
+    for step in range(200):
+        number = dice.randrange(step + 1)
+        made = dice.choice(changes)
+        given: dict[str, Any] = {
+            "number": number,
+            "name": f"trial {number}",
+            "predicted_ms": dice.uniform(4, 6),
+        }
+        if made.latency is not None:
+            given["latency"] = latency(dice.uniform(4, 6))
+            given["confirmed"] = dice.choice([None, latency(4.8), latency(5.3)])
+        every[number] = made.model_copy(update=given)  # now and then in the place of the best
+        if dice.random() < 0.05:
+            every.pop(min(every))
+        found = follower._best_of(list(every.values()))
+        assert found == best_known(every.values(), LIMIT)
+        seen.add("" if found is None else found.name)
+    assert len(seen) > 10
