@@ -1,14 +1,14 @@
 """Claim: the numbers on a bundle's card are made again by code that shares nothing with `apply`.
 
     python benchmarks/claims/card_check.py BUNDLE --dense best.pt --data my.yaml
-        [--dense-onnx dense.onnx]
+        [--dense-onnx dense.onnx] [--val-list study/data/val.txt]
 
 Plain Ultralytics, torch, ONNX Runtime and numpy; nothing of autoprune is imported. For bundles with
-a .onnx file. mAP is that of `YOLO(model.onnx).val()` on val and test (a data set without a test
-split has no split of that name to compare), of the dense model that of `YOLO(best.pt).val()` at the
-same fixed size. MACs are counted by hooks. The shipped file is timed in three processes of its own;
-with the dense model's file (of `autoprune export best.pt`) the two take turns and their ratio is
-compared, since a machine's speed moves from hour to hour.
+a .onnx file. mAP is that of `YOLO(model.onnx).val()` on val and test (of a data set without a test
+split on the images of val in --val-list, and on the others), of the dense model that of
+`YOLO(best.pt).val()` at the same fixed size. MACs are counted by hooks. The shipped file is timed
+in three processes of its own; with the dense model's file (of `autoprune export best.pt`) the two
+take turns and their ratio is compared, since a machine's speed moves from hour to hour.
 
 It prints a line per number and ends with the number of those that disagree.
 """
@@ -105,14 +105,37 @@ def size_of(model: Any, size: list[int], end_to_end: bool) -> tuple[int, int]:
     return params, macs
 
 
+def data_of(
+    split: str, arguments: argparse.Namespace, card: Any, folder: Path
+) -> tuple[Path, str] | None:
+    """The data YAML that has a split, and the split's name there; None where it is unknown here."""
+    import yaml
+
+    if card["data"]["final_split"] == "test":
+        return arguments.data, split
+    if arguments.val_list is None:
+        return None
+    chosen = [Path(line) for line in arguments.val_list.read_text().split("\n") if line]
+    every = {path for each in {one.parent for one in chosen} for path in each.iterdir()}
+    images = chosen if split == "val" else sorted(every - set(chosen))
+    listed = folder / f"{len(images)}.txt"
+    listed.write_text("\n".join(map(str, images)))
+    content = {"train": str(listed), "val": str(listed)}
+    content["names"] = yaml.safe_load(arguments.data.read_text())["names"]
+    (folder / "data.yaml").write_text(yaml.safe_dump(content))
+    return folder / "data.yaml", "val"
+
+
 def scores(file: Path, split: str, arguments: argparse.Namespace, card: Any) -> Any:
-    """Ultralytics' own metrics of a file, of the task's own kind."""
+    """Ultralytics' own metrics of a file, of the task's own kind; None of an unknown split."""
     from ultralytics import YOLO
 
     size = card["imgsz"]
     with tempfile.TemporaryDirectory() as folder:
+        if (known := data_of(split, arguments, card, Path(folder))) is None:
+            return None
         found = YOLO(file, task=card["task"]).val(
-            data=str(arguments.data), split=split, imgsz=size if size[0] != size[1] else size[0],
+            data=str(known[0]), split=known[1], imgsz=size if size[0] != size[1] else size[0],
             rect=False, plots=False, verbose=False, workers=0, project=folder, device="cpu",
             nms="end-to-end" not in (card["branch"] or ""),
         )  # fmt: skip
@@ -125,6 +148,9 @@ def main() -> None:
     parser.add_argument("--dense", type=Path)
     parser.add_argument("--dense-onnx", type=Path, help="the dense model, exported by autoprune")
     parser.add_argument("--data", type=Path)
+    parser.add_argument(
+        "--val-list", type=Path, help="of a data set without a test split: STUDY/data/val.txt"
+    )
     parser.add_argument("--time", type=int, nargs=3, metavar=("THREADS", "H", "W"))
     arguments = parser.parse_args()
     if arguments.time:
@@ -164,12 +190,12 @@ def main() -> None:
     hold("bytes of model.pt", card["shipped"]["pt_bytes"], (bundle / "model.pt").stat().st_size, 0)
     for part in ("val", "final"):
         split = card["shipped"][part]["split"]
-        if split not in ("val", "test") or card["data"]["final_split"] != "test":
-            print(f"skipped  {split}: Ultralytics knows no split of that name")
-            continue
         for name, file in (("dense", arguments.dense), ("shipped", onnx)):
             told = card[name][part]
-            found, names = scores(file, split, arguments, card)
+            if (scored := scores(file, split, arguments, card)) is None:
+                print(f"skipped  {name} on {split}: --val-list says which images that is")
+                continue
+            found, names = scored
             hold(f"{name} mAP50-95 on {split}", told["map50_95"], found.map, MAP_APART)
             hold(f"{name} mAP50 on {split}", told["map50"], found.map50, MAP_APART)
             for place, index in enumerate(found.ap_class_index):

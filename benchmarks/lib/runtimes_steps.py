@@ -7,8 +7,10 @@ import subprocess
 import sys
 import tempfile
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from autoprune.storage.yaml_io import write_atomic
 from benchmarks.lib import cheapest_plans as cheapest
@@ -78,10 +80,19 @@ def _probed(folder: Path, model: str, share: float, runtime: str) -> dict[str, A
     import yaml
 
     from autoprune import api
-    from autoprune.search.feasibility import probe
+    from autoprune.search.feasibility import alternatives, probe
 
-    probe.LIMIT_S = min(probe.LIMIT_S, PROBE_S)
-    with tempfile.TemporaryDirectory() as scratch:
+    limit_s = min(probe.LIMIT_S, PROBE_S)
+    plans_alone = partial(alternatives.timed_options, worth=lambda cost_s: False)
+    with (  # what could be run instead is not timed: the table is of plans
+        patch.object(probe, "LIMIT_S", limit_s),
+        patch.object(probe, "timed_options", plans_alone),
+        patch.object(probe, "other_runtimes", lambda *_: ()),
+        patch.object(probe, "likely_here", lambda options: 0),
+        patch.object(probe, "SIBLINGS", 0),
+        patch.object(probe, "SIZES", 0),
+        tempfile.TemporaryDirectory() as scratch,
+    ):
         file = Path(scratch) / f"{model}.yaml"
         file.write_text(_recipe(model))
         probed = api.probe(file, speedup=1 / share, imgsz=MODELS[model], runtime=runtime)
