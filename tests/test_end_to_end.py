@@ -63,11 +63,12 @@ for module, name, value in (
     (predicting, "LIMIT_S", 4.0),
     (candidate, "CLEARLY_OVER", 0.0),
     (alternatives, "SIZES", 1),
+    (alternatives, "SIBLINGS", 0),
     (alternatives, "GLANCE", replace(alternatives.GLANCE, dense_s=1.0, cap_s=2.0)),
     (baselines, "RATIOS", (0.25,)),
     (baselines, "blocks_of", lambda isa: (16,)),
     (finish, "CONFIRMING_S", (0.5, 2.0)),
-    (order, "PROMOTIONS", 2),
+    (order, "PROMOTIONS", 1),
 ):
     assert hasattr(module, name), f"{name} has moved: this changes nothing"
     setattr(module, name, value)
