@@ -458,3 +458,17 @@ def test_a_limit_that_is_over_before_the_first_trial_is_said_with_what_took_the_
     assert re.match(began, said)
     assert "continues" in said
     assert evaluation.plans == []
+
+
+def test_new_records_are_seen_at_once_and_known_ones_looked_at_now_and_then(tmp_path: Path) -> None:
+    bench = fake_bench(tmp_path)
+    loop, folder = fake_loop(bench), bench.folder
+    before, new = scored(0, 4.0, 0.3), scored(1, 4.0, 0.2)
+    folder.save_record(before)
+    assert loop._records() == [before]
+    fine_tuned = record("trial 0", 4.0, 0.5, number=0, predicted=4.0, untrained=0.3)
+    folder.save_record(fine_tuned)  # by another worker
+    folder.save_record(new)
+    assert loop._records() == [before, new]
+    loop._rereads_at = 0.0
+    assert loop._records() == [fine_tuned, new]
